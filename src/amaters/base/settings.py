@@ -1,0 +1,135 @@
+"""What a person may configure: defaults < TOML file < ``AMATERS_*`` environment < call or flag.
+
+Every value remembers where it came from, so that "why is it doing this" has an answer. An unknown key is
+an error, because a misspelled setting that is silently ignored is worse than none.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from amaters.base import errors
+
+PREFIX = "AMATERS_"
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings in force; ``sources`` says for each name: default, file, environment or call."""
+
+    keyring: Path
+    threads: int
+    cache_mib: int
+    progress: bool
+    sources: Mapping[str, str]
+
+    @property
+    def cache_bytes(self) -> int:
+        return self.cache_mib * MIB
+
+
+def data_home(environment: Mapping[str, str]) -> Path:
+    """The user's data directory (XDG), where keyrings live; never inside a database."""
+    base = environment.get("XDG_DATA_HOME")
+    return Path(base) if base else Path(environment.get("HOME", "~")).expanduser() / ".local/share"
+
+
+def cache_home(environment: Mapping[str, str]) -> Path:
+    """The user's cache directory (XDG): what may be deleted at any time."""
+    base = environment.get("XDG_CACHE_HOME")
+    return Path(base) if base else Path(environment.get("HOME", "~")).expanduser() / ".cache"
+
+
+def config_path(environment: Mapping[str, str]) -> Path:
+    """The TOML file that is read when it exists."""
+    named = environment.get(PREFIX + "CONFIG")
+    if named:
+        return Path(named)
+    base = environment.get("XDG_CONFIG_HOME")
+    home = Path(base) if base else Path(environment.get("HOME", "~")).expanduser() / ".config"
+    return home / "amaters" / "config.toml"
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load(environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """The settings in force. ``overrides`` that are None do not count.
+
+    Raises: UsageError AM-1002 for an unknown key or a value of the wrong form.
+    """
+    env = os.environ if environment is None else environment
+    settings = Settings(
+        keyring=data_home(env) / "amaters" / "keyring",
+        threads=cores(),
+        cache_mib=1024,
+        progress=True,
+        sources=MappingProxyType({name: "default" for name in _names()}),
+    )
+    settings = _apply(settings, _from_file(config_path(env)), "file")
+    settings = _apply(settings, _from_environment(env), "environment")
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return _apply(settings, given, "call")
+
+
+def _names() -> tuple[str, ...]:
+    return tuple(field.name for field in fields(Settings) if field.name != "sources")
+
+
+def _from_file(path: Path) -> dict[str, object]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        errors.fail("AM-1002", name=str(path), what=str(error))
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, object]:
+    found = {}
+    for key, value in env.items():
+        name = key.removeprefix(PREFIX).lower()
+        if key.startswith(PREFIX) and name != "config" and value:
+            found[name] = value
+    return dict(found)
+
+
+def _apply(settings: Settings, values: Mapping[str, object], source: str) -> Settings:
+    known = _names()
+    for name in values:
+        if name not in known:
+            what = f"there is no such setting; known: {', '.join(known)}"
+            errors.fail("AM-1002", name=f"{name} ({source})", what=what)
+    parsed = {name: _parse(name, value) for name, value in values.items()}
+    sources = MappingProxyType({**settings.sources, **dict.fromkeys(parsed, source)})
+    return replace(settings, **parsed, sources=sources)  # type: ignore[arg-type]
+
+
+def _parse(name: str, value: object) -> object:
+    if name == "keyring":
+        return Path(str(value)).expanduser()
+    if name == "progress":
+        return _boolean(name, value)
+    try:
+        number = int(str(value))
+    except ValueError:
+        errors.fail("AM-1002", name=name, what="it must be a whole number")
+    if number < 1:
+        errors.fail("AM-1002", name=name, what="it must be at least 1")
+    return number
+
+
+def _boolean(name: str, value: object) -> bool:
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    word = str(value).lower()
+    if word not in words:
+        errors.fail("AM-1002", name=name, what="it must be true or false")
+    return words[word]
