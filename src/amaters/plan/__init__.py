@@ -1,0 +1,1 @@
+"""Plans: bound statements, circuits over ciphertexts, their cost, noise proof and leakage."""
