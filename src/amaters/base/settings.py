@@ -1,7 +1,7 @@
 """What a person may configure: defaults < TOML file < ``AMATERS_*`` environment < call or flag.
 
-Every value remembers where it came from, so that "why is it doing this" has an answer. An unknown key is
-an error, because a misspelled setting that is silently ignored is worse than none.
+Every value remembers where it came from, so that "why is it doing this" has an answer. An unknown
+key is an error, because a misspelled setting that is silently ignored is worse than none.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def load(environment: Mapping[str, str] | None = None, **overrides: object) -> S
         threads=cores(),
         cache_mib=1024,
         progress=True,
-        sources=MappingProxyType({name: "default" for name in _names()}),
+        sources=MappingProxyType(dict.fromkeys(_names(), "default")),
     )
     settings = _apply(settings, _from_file(config_path(env)), "file")
     settings = _apply(settings, _from_environment(env), "environment")

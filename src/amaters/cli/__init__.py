@@ -1,0 +1,1 @@
+"""The command line: data to standard output, everything else to standard error."""

@@ -1,0 +1,1 @@
+"""The trusted side: sessions, keyring, inserting, selecting, results."""

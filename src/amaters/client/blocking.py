@@ -1,0 +1,111 @@
+"""The blocking API, derived from the asynchronous one: one event loop in one background thread.
+
+A blocking class wraps an asynchronous object and names the methods it passes on, one line each;
+signature and docstring come from the asynchronous method, so nothing is written twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+A = TypeVar("A")
+R = TypeVar("R")
+S = TypeVar("S")
+P = ParamSpec("P")
+
+
+class Portal:
+    """Runs coroutines on one background event loop and waits for them."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="amaters-loop", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    def call(self, work: Coroutine[Any, Any, R]) -> R:
+        """The coroutine's result. An interrupt cancels it and waits until it has cleaned up."""
+        future: Future[R] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            self._cancel(future)
+            raise
+
+    def _cancel(self, future: Future[R]) -> None:
+        finished = threading.Event()
+        self._loop.call_soon_threadsafe(self._cancel_tasks, finished)
+        finished.wait()
+        future.cancel()
+
+    def _cancel_tasks(self, finished: threading.Event) -> None:
+        tasks = [task for task in asyncio.all_tasks(self._loop) if not task.done()]
+        for task in tasks:
+            task.cancel()
+        gathered = asyncio.gather(*tasks, return_exceptions=True)
+        gathered.add_done_callback(lambda _: finished.set())
+
+    def close(self) -> None:
+        """Stop the loop; running work is not waited for beyond its next step."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+
+class Blocking(Generic[A]):
+    """A blocking view of one asynchronous object."""
+
+    def __init__(self, asynchronous: A, portal: Portal) -> None:
+        self._asynchronous = asynchronous
+        self._portal = portal
+
+
+def blocking(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Any, P], R]:
+    """The blocking form of an asynchronous method."""
+
+    @functools.wraps(method)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._portal.call(method(self._asynchronous, *args, **kwargs))  # type: ignore[no-any-return]
+
+    return call
+
+
+def blocking_as(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, Any]], wrap: type[S]
+) -> Callable[Concatenate[Any, P], S]:
+    """Like ``blocking``, for a method that returns an asynchronous object: it returns its view."""
+
+    @functools.wraps(method)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> S:
+        made = self._portal.call(method(self._asynchronous, *args, **kwargs))
+        return wrap(made, self._portal)  # type: ignore[call-arg]
+
+    return call
+
+
+def chaining(
+    method: Callable[Concatenate[Any, P], Any],
+) -> Callable[Concatenate[S, P], S]:
+    """A method that returns a changed copy without waiting for anything (query builders)."""
+
+    @functools.wraps(method)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return type(self)(method(self._asynchronous, *args, **kwargs), self._portal)
+
+    return call
+
+
+__all__ = ["Blocking", "CancelledError", "Portal", "blocking", "blocking_as", "chaining"]

@@ -1,0 +1,100 @@
+"""Where keysets live: a directory of the user (0700) with one file per keyset (0600).
+
+A keyset is found by the id the database states. The id is looked up, not believed: everything that
+is trusted later (schema, scheme, parameters) is authenticated by the keys that are found.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from amaters.base import errors
+from amaters.client import keyset as keysets
+from amaters.client.keyset import Keyset, KeysetHeader
+
+SUFFIX = ".keyset"
+DIRECTORY_MODE, FILE_MODE = 0o700, 0o600
+
+
+class Keyring:
+    """The keysets under one directory; it is created when the first keyset is saved."""
+
+    def __init__(self, directory: Path, passphrase: str | None = None) -> None:
+        self.directory = directory
+        self._passphrase = passphrase
+
+    def path(self, key_id: bytes) -> Path:
+        return self.directory / (key_id.hex()[:16] + SUFFIX)
+
+    def save(self, keyset: Keyset) -> Path:
+        """Write a new keyset durably before it is used. Raises: ConflictError AM-1107."""
+        self.directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        path = self.path(keyset.key_id)
+        text = keysets.to_text(keyset, self._passphrase)
+        temporary = path.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            errors.fail("AM-1107", path=path)
+        finally:
+            temporary.unlink()
+        _sync_directory(self.directory)
+        return path
+
+    def find(self, key_id: bytes, database: str) -> Keyset:
+        """The keyset with this id.
+
+        Raises: DeniedError AM-1101 when it is not here, AM-1103 when others can read it,
+        AM-1104 when it is locked; DataError AM-1102 when it is damaged.
+        """
+        path = self.path(key_id)
+        if not path.is_file():
+            errors.fail(
+                "AM-1101", database=database, key_id=key_id.hex()[:16], keyring=self.directory
+            )
+        keyset = keysets.from_text(_read(path), str(path), self._passphrase)
+        if keyset.key_id != key_id:
+            errors.fail("AM-1102", path=path, what="it holds another keyset than its name says")
+        return keyset
+
+    def headers(self) -> list[tuple[Path, KeysetHeader]]:
+        """Every keyset's public part, by file name."""
+        if not self.directory.is_dir():
+            return []
+        paths = sorted(self.directory.glob("*" + SUFFIX))
+        return [(path, keysets.read_header(_read(path), str(path))) for path in paths]
+
+    def refuse_inside(self, database: Path) -> None:
+        """Raises: DeniedError AM-1105 if the keyring would lie inside the database directory."""
+        inner, outer = self.directory.resolve(), database.resolve()
+        if inner == outer or outer in inner.parents:
+            errors.fail("AM-1105", keyring=self.directory, database=database)
+
+
+def _read(path: Path) -> str:
+    try:
+        status = path.stat()
+        if status.st_mode & 0o077:
+            errors.fail("AM-1103", path=path, mode=oct(status.st_mode & 0o777))
+        if status.st_size > keysets.KEYSET_BYTES_MAX:
+            errors.fail("AM-1102", path=path, what="it is larger than a keyset can be")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        errors.fail("AM-1102", path=path, what="it is not text")
+    except OSError as error:
+        errors.fail("AM-5004", path=path, what=error.strerror or "it cannot be read")
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
