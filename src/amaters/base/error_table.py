@@ -21,7 +21,12 @@ def fill(define: Callable[..., None]) -> None:
 
 
 def _base(define: Callable[..., None]) -> None:
-    define("AM-1000", e.InternalError, "internal error: {what}", "report this with the statement's EXPLAIN")
+    define(
+        "AM-1000",
+        e.InternalError,
+        "internal error: {what}",
+        "report this with the statement's EXPLAIN",
+    )
     define("AM-1001", e.UsageError, "{what}", "{fix}")
     define(
         "AM-1002",
@@ -79,10 +84,314 @@ def _keys(define: Callable[..., None]) -> None:
 
 def _ciphertexts(define: Callable[..., None]) -> None:
     """12xx: parameters, ciphertexts, noise."""
+    define(
+        "AM-1200",
+        e.InvalidError,
+        "parameter set {name}: {what}",
+        "use 'default' or, for deeper predicates, 'deep'",
+    )
+    define(
+        "AM-1201",
+        e.InvalidError,
+        "parameter set {name} is not secure: {bits} bits, at most {limit} at degree {ring_degree}",
+        "use fewer or smaller primes, or a larger ring",
+    )
+    define(
+        "AM-1202",
+        e.InvalidError,
+        "{what} {level} is outside 1 .. {limit}",
+        "choose another parameter set",
+    )
+    define(
+        "AM-1203",
+        e.InvalidError,
+        "slot values could span {width}, more than the plaintext modulus {modulus} can tell apart",
+        "start a new accumulator, or use finer limbs",
+    )
+    define(
+        "AM-1204",
+        e.InvalidError,
+        "ciphertexts do not fit together: {what}",
+        "bring both to the same parameter set, key, level and degree first",
+    )
+    define(
+        "AM-1205",
+        e.InvalidError,
+        "a public vector has norm {norm}, plans assume at most {limit}",
+        "split the vector into two",
+    )
+    define(
+        "AM-1206",
+        e.DeniedError,
+        "this belongs to key {found}, not to {expected}",
+        "use the keyset this data was encrypted with",
+    )
+    define(
+        "AM-1207",
+        e.InvalidError,
+        "vector {index} does not fit what was declared: {what}",
+        "widen the declared bounds, or correct the value",
+    )
+    define(
+        "AM-1208",
+        e.DataError,
+        "a decrypted result fails its checks: {what}",
+        "do not trust this server's answer; nothing was reported to it",
+        dbapi="DatabaseError",
+    )
+    define(
+        "AM-1210",
+        e.DataError,
+        "these bytes are not a valid {kind}: {what}",
+        "restore the object from a backup, or encrypt it again",
+        dbapi="DatabaseError",
+    )
+    define(
+        "AM-1211",
+        e.DataError,
+        "{kind} of {size} bytes is larger than the {limit} that its header allows",
+        "restore the object from a backup, or encrypt it again",
+        dbapi="DatabaseError",
+    )
+    define(
+        "AM-1212",
+        e.DataError,
+        "{kind} is damaged: checksum of {where} differs",
+        "restore the object from a backup, or encrypt it again",
+        dbapi="DatabaseError",
+    )
+    define(
+        "AM-2301",
+        e.InvalidError,
+        "this computation is too deep: it needs {needed}, {available} is available",
+        "use DEPTH = 'deep' for the table, fewer predicates, or narrower columns",
+    )
 
 
 def _schema(define: Callable[..., None]) -> None:
     """20xx: schema, types and values."""
+    _values(define)
+    _declarations(define)
+    _sealed(define)
+
+
+def _values(define: Callable[..., None]) -> None:
+    """2001 to 2019: rows that do not fit their table. ``where`` names row and column, never a value."""
+    bounds = "store a value inside the declared MIN and MAX, or declare wider ones"
+    define(
+        "AM-2001",
+        e.InvalidError,
+        "table {table} has no column {column}",
+        "its columns are: {columns}",
+    )
+    define(
+        "AM-2002",
+        e.InvalidError,
+        "{where}: expected {expected}, got {got}",
+        "convert the value first",
+        dbapi="DataError",
+    )
+    define(
+        "AM-2003",
+        e.InvalidError,
+        "{where}: the value is outside the range of {expected}",
+        bounds,
+        dbapi="DataError",
+    )
+    define(
+        "AM-2004",
+        e.InvalidError,
+        "{where}: NULL in a column that is NOT NULL",
+        "give a value, or declare the column nullable",
+        dbapi="IntegrityError",
+    )
+    define(
+        "AM-2005",
+        e.InvalidError,
+        "{where}: the value has more fractional digits than {expected} keeps",
+        "round the value first, or declare a larger scale",
+        dbapi="DataError",
+    )
+    define(
+        "AM-2006",
+        e.InvalidError,
+        "{where}: the value is not one of the declared VALUES",
+        "use one of the declared values, or declare this one too",
+        dbapi="DataError",
+    )
+    define(
+        "AM-2007",
+        e.InvalidError,
+        "row {row} has {got} values, but {expected} columns are expected",
+        "give one value for each column",
+    )
+    define(
+        "AM-2008",
+        e.InvalidError,
+        "{where}: the text is longer than {limit} bytes or is not valid Unicode",
+        "shorten or repair the text",
+        dbapi="DataError",
+    )
+    define(
+        "AM-2009",
+        e.InvalidError,
+        "column {column} is given twice",
+        "name each column once",
+    )
+    define(
+        "AM-2010",
+        e.InvalidError,
+        "column {column} has {got} values, but the batch has {expected} rows",
+        "give every column the same number of values",
+    )
+    define(
+        "AM-2011",
+        e.InvalidError,
+        "rows cannot be read from {got}",
+        "pass rows, dictionaries, or an object with __arrow_c_stream__",
+    )
+    define(
+        "AM-2012",
+        e.InvalidError,
+        "column {column} cannot be compared with {got} by {op}",
+        "compare it with a constant of type {expected}",
+    )
+    define(
+        "AM-2013",
+        e.InvalidError,
+        "the dictionary of column {column} is full: {limit} different values",
+        "declare the column without eq (sealed), or store fewer different values",
+    )
+
+
+def _declarations(define: Callable[..., None]) -> None:
+    """2020 to 2049: tables that cannot be declared like this."""
+    define(
+        "AM-2020",
+        e.InvalidError,
+        "{what} is not a usable name",
+        "names have 1 to 128 printable characters",
+    )
+    define("AM-2021", e.InvalidError, "column {column} is declared twice", "rename one of them")
+    define(
+        "AM-2022",
+        e.InvalidError,
+        "primary key {column} cannot be encrypted: the server finds rows by it",
+        "use a public key without meaning, and encrypt the meaningful column",
+    )
+    define(
+        "AM-2023",
+        e.InvalidError,
+        "columns {first} and {second} are both declared as primary key",
+        "declare one of them only",
+    )
+    define(
+        "AM-2024",
+        e.InvalidError,
+        "column {column} of type {type} cannot be declared for {query}",
+        "{fix}",
+    )
+    define(
+        "AM-2025",
+        e.InvalidError,
+        "column {column} is declared for group without VALUES",
+        "list all its values: ENCRYPTED WITH (QUERIES = 'group', VALUES = 'A,B,C')",
+    )
+    define(
+        "AM-2026",
+        e.InvalidError,
+        "column {column}: MIN is greater than MAX",
+        "exchange MIN and MAX",
+    )
+    define(
+        "AM-2027",
+        e.InvalidError,
+        "column {column}: {what} does not fit type {type}",
+        "give {what} as a value of that type",
+    )
+    define(
+        "AM-2028",
+        e.InvalidError,
+        "column {column}: unknown query capability {query}",
+        "the capabilities are: eq, range, sum, group",
+    )
+    define("AM-2029", e.InvalidError, "{type} is not a type this version stores", "{fix}")
+    define(
+        "AM-2030",
+        e.InvalidError,
+        "column {column}: VALUES must be 1 to {limit} different values",
+        "list each value once",
+    )
+    define(
+        "AM-2031",
+        e.InvalidError,
+        "encrypted column {column} cannot have an index",
+        "leave the index out, or make the column public",
+    )
+    define(
+        "AM-2032",
+        e.InvalidError,
+        "primary key {column} cannot be {what}",
+        "use a NOT NULL column of an integer, DECIMAL, DATE or TEXT type",
+    )
+    define(
+        "AM-2033",
+        e.InvalidError,
+        "table {table} must have 1 to {limit} columns",
+        "split the table",
+    )
+    define(
+        "AM-2034",
+        e.InvalidError,
+        "column {column}: the name is reserved for tables without a primary key",
+        "rename the column, or declare it as the primary key",
+    )
+    define(
+        "AM-2035",
+        e.InvalidError,
+        "column {column}: {what} given for a column that is not encrypted",
+        "encrypt the column, or leave {what} out",
+    )
+
+
+def _sealed(define: Callable[..., None]) -> None:
+    """2050 to 2099: schemas, sealed rows and canaries that do not authenticate."""
+    define(
+        "AM-2050",
+        e.DeniedError,
+        "the schema the server sent for {table} was not made with this keyset",
+        "open the database with the keyset it was created with; otherwise the server is lying",
+    )
+    define(
+        "AM-2051",
+        e.DeniedError,
+        "the server sent version {got} of the schema of {table}, but {expected} is known here",
+        "the server restored an old state or is lying: compare with a backup before writing",
+    )
+    define(
+        "AM-2052",
+        e.DataError,
+        "schema bytes are damaged: {what}",
+        "restore the database from a backup",
+    )
+    define(
+        "AM-2053",
+        e.DataError,
+        "a sealed row does not open: {what}",
+        "the row was damaged, moved or made with another keyset: restore it from a backup",
+    )
+    define(
+        "AM-2054",
+        e.DataError,
+        "the canaries of a segment do not open: {what}",
+        "the segment was damaged, moved or made with another keyset: restore it from a backup",
+    )
+    define(
+        "AM-2055",
+        e.DataError,
+        "a block of public columns is damaged: {what}",
+        "restore the database from a backup",
+    )
 
 
 def _planning(define: Callable[..., None]) -> None:
@@ -95,10 +404,218 @@ def _sql(define: Callable[..., None]) -> None:
 
 def _engine(define: Callable[..., None]) -> None:
     """30xx: engine, wire and service."""
+    define(
+        "AM-3001",
+        e.InvalidError,
+        "the other side speaks protocol {theirs}, this one {ours}",
+        "install matching versions of amaters on both sides",
+        dbapi="OperationalError",
+    )
+    define(
+        "AM-3002",
+        e.DataError,
+        "damaged message on the wire: {what}",
+        "reconnect; if it happens again, check the transport",
+        retry="reconnect",
+        dbapi="OperationalError",
+    )
+    define(
+        "AM-3003",
+        e.UnavailableError,
+        "the connection to the engine was lost",
+        "connect again and repeat the request with its request id",
+        retry="reconnect",
+        dbapi="OperationalError",
+    )
+    define(
+        "AM-3004",
+        e.ClosedError,
+        "the engine is closed",
+        "open the database again",
+        dbapi="OperationalError",
+    )
+    define(
+        "AM-3005",
+        e.InvalidError,
+        "malformed request: {what}",
+        "use a client of the engine's version",
+    )
+    define(
+        "AM-3010",
+        e.DeniedError,
+        "this database belongs to keyset {theirs}, not to {ours}",
+        "use the keyset that made the database, or another directory",
+    )
+    define(
+        "AM-3011",
+        e.DeniedError,
+        "the noop scheme encrypts nothing and is not allowed here",
+        "use scheme 'bgv', or allow unsafe schemes on both sides (tests only)",
+    )
+    define(
+        "AM-3012",
+        e.ConflictError,
+        "the engine has no evaluation keys for parameter set {parameter_set} yet",
+        "send them with put_keyset, then repeat",
+    )
+    define(
+        "AM-3020",
+        e.ConflictError,
+        "table {table} exists already",
+        "choose another name or DROP TABLE {table} first",
+    )
+    define(
+        "AM-3021",
+        e.InvalidError,
+        "there is no such table on the engine",
+        "list the tables again; another client may have dropped it",
+    )
+    define(
+        "AM-3022",
+        e.ConflictError,
+        "table {table} is at schema version {theirs}, the request was made for {ours}",
+        "read the schema again and repeat",
+        retry="same",
+    )
+    define(
+        "AM-3030",
+        e.InvalidError,
+        "object {object_id} was not reserved here or is written already",
+        "reserve new ids and upload again",
+    )
+    define(
+        "AM-3031",
+        e.DataError,
+        "an upload of {expected} bytes brought {received}",
+        "upload again",
+        retry="same",
+    )
+    define(
+        "AM-3032",
+        e.InvalidError,
+        "the batch does not fit table {table}: {what}",
+        "use a client of the engine's version",
+    )
+    define(
+        "AM-3033",
+        e.InvalidError,
+        "the batch names one primary key twice (rows {first} and {second})",
+        "make the keys unique",
+        dbapi="IntegrityError",
+    )
+    define(
+        "AM-3034",
+        e.UnavailableError,
+        "the tail of table {table} is full: {rows} rows of at most {limit}",
+        "run `amaters admin compact` or insert in larger batches",
+        retry="backoff",
+        dbapi="OperationalError",
+    )
+    define(
+        "AM-3035",
+        e.InvalidError,
+        "the request id was used for another request before",
+        "draw a new request id for each request",
+    )
+    define(
+        "AM-3036",
+        e.ConflictError,
+        "row version {ours} is not above the version {theirs} it replaces",
+        "read the rows again and use a higher version",
+    )
+    define(
+        "AM-3040",
+        e.ConflictError,
+        "snapshot expired",
+        "take a new snapshot and repeat the query",
+        retry="same",
+    )
+    define(
+        "AM-3041",
+        e.InvalidError,
+        "the snapshot has no segment {segment} with slot {slot}",
+        "fetch only rows of the snapshot's manifest",
+    )
+    define(
+        "AM-3050",
+        e.ConflictError,
+        "the engine no longer holds these constants",
+        "send them again",
+        retry="same",
+    )
+    define(
+        "AM-3051",
+        e.ConflictError,
+        "circuit: the engine compiles this plan to another circuit than the client",
+        "install matching versions of amaters on both sides",
+    )
+    define(
+        "AM-3052",
+        e.ClosedError,
+        "the job was cancelled",
+        "",
+        dbapi="OperationalError",
+    )
+    define(
+        "AM-3053",
+        e.DataError,
+        "a stored ciphertext of column {column} is not what the plan assumes: {what}",
+        "restore the object from a backup",
+    )
 
 
 def _storage(define: Callable[..., None]) -> None:
     """40xx: storage."""
+    define(
+        "AM-4001",
+        e.DataError,
+        "damaged file {file}: {what}",
+        "restore the database from a backup",
+        dbapi="OperationalError",
+    )
+    define(
+        "AM-4002",
+        e.ConflictError,
+        "the database in {path} is open in process {pid}",
+        "close it there, or connect to that process",
+        dbapi="OperationalError",
+    )
+    define(
+        "AM-4003",
+        e.UnavailableError,
+        "writing {file} failed: {what}",
+        "free space or repair the disk, then open the database again",
+        retry="reconnect",
+        dbapi="OperationalError",
+    )
+    define(
+        "AM-4004",
+        e.ClosedError,
+        "the storage of {path} is closed after a failed write",
+        "open the database again",
+        dbapi="OperationalError",
+    )
+    define(
+        "AM-4005",
+        e.DataError,
+        "{path} is not an AmateRS database: {what}",
+        "name an empty or new directory, or an existing database",
+        dbapi="OperationalError",
+    )
+    define(
+        "AM-4006",
+        e.DataError,
+        "{file} has format version {found}, this program reads up to {known}",
+        "install a newer amaters",
+        dbapi="OperationalError",
+    )
+    define(
+        "AM-4007",
+        e.DataError,
+        "object {object_id} is missing",
+        "restore the database from a backup",
+        dbapi="OperationalError",
+    )
 
 
 def _client(define: Callable[..., None]) -> None:
