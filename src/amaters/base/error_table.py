@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from amaters.base import error_table_engine
 from amaters.base import errors as e
 
 
@@ -16,7 +17,6 @@ def fill(define: Callable[..., None]) -> None:
     _planning(define)
     _sql(define)
     _engine(define)
-    _storage(define)
     _client(define)
 
 
@@ -403,219 +403,9 @@ def _sql(define: Callable[..., None]) -> None:
 
 
 def _engine(define: Callable[..., None]) -> None:
-    """30xx: engine, wire and service."""
-    define(
-        "AM-3001",
-        e.InvalidError,
-        "the other side speaks protocol {theirs}, this one {ours}",
-        "install matching versions of amaters on both sides",
-        dbapi="OperationalError",
-    )
-    define(
-        "AM-3002",
-        e.DataError,
-        "damaged message on the wire: {what}",
-        "reconnect; if it happens again, check the transport",
-        retry="reconnect",
-        dbapi="OperationalError",
-    )
-    define(
-        "AM-3003",
-        e.UnavailableError,
-        "the connection to the engine was lost",
-        "connect again and repeat the request with its request id",
-        retry="reconnect",
-        dbapi="OperationalError",
-    )
-    define(
-        "AM-3004",
-        e.ClosedError,
-        "the engine is closed",
-        "open the database again",
-        dbapi="OperationalError",
-    )
-    define(
-        "AM-3005",
-        e.InvalidError,
-        "malformed request: {what}",
-        "use a client of the engine's version",
-    )
-    define(
-        "AM-3010",
-        e.DeniedError,
-        "this database belongs to keyset {theirs}, not to {ours}",
-        "use the keyset that made the database, or another directory",
-    )
-    define(
-        "AM-3011",
-        e.DeniedError,
-        "the noop scheme encrypts nothing and is not allowed here",
-        "use scheme 'bgv', or allow unsafe schemes on both sides (tests only)",
-    )
-    define(
-        "AM-3012",
-        e.ConflictError,
-        "the engine has no evaluation keys for parameter set {parameter_set} yet",
-        "send them with put_keyset, then repeat",
-    )
-    define(
-        "AM-3020",
-        e.ConflictError,
-        "table {table} exists already",
-        "choose another name or DROP TABLE {table} first",
-    )
-    define(
-        "AM-3021",
-        e.InvalidError,
-        "there is no such table on the engine",
-        "list the tables again; another client may have dropped it",
-    )
-    define(
-        "AM-3022",
-        e.ConflictError,
-        "table {table} is at schema version {theirs}, the request was made for {ours}",
-        "read the schema again and repeat",
-        retry="same",
-    )
-    define(
-        "AM-3030",
-        e.InvalidError,
-        "object {object_id} was not reserved here or is written already",
-        "reserve new ids and upload again",
-    )
-    define(
-        "AM-3031",
-        e.DataError,
-        "an upload of {expected} bytes brought {received}",
-        "upload again",
-        retry="same",
-    )
-    define(
-        "AM-3032",
-        e.InvalidError,
-        "the batch does not fit table {table}: {what}",
-        "use a client of the engine's version",
-    )
-    define(
-        "AM-3033",
-        e.InvalidError,
-        "the batch names one primary key twice (rows {first} and {second})",
-        "make the keys unique",
-        dbapi="IntegrityError",
-    )
-    define(
-        "AM-3034",
-        e.UnavailableError,
-        "the tail of table {table} is full: {rows} rows of at most {limit}",
-        "run `amaters admin compact` or insert in larger batches",
-        retry="backoff",
-        dbapi="OperationalError",
-    )
-    define(
-        "AM-3035",
-        e.InvalidError,
-        "the request id was used for another request before",
-        "draw a new request id for each request",
-    )
-    define(
-        "AM-3036",
-        e.ConflictError,
-        "row version {ours} is not above the version {theirs} it replaces",
-        "read the rows again and use a higher version",
-    )
-    define(
-        "AM-3040",
-        e.ConflictError,
-        "snapshot expired",
-        "take a new snapshot and repeat the query",
-        retry="same",
-    )
-    define(
-        "AM-3041",
-        e.InvalidError,
-        "the snapshot has no segment {segment} with slot {slot}",
-        "fetch only rows of the snapshot's manifest",
-    )
-    define(
-        "AM-3050",
-        e.ConflictError,
-        "the engine no longer holds these constants",
-        "send them again",
-        retry="same",
-    )
-    define(
-        "AM-3051",
-        e.ConflictError,
-        "circuit: the engine compiles this plan to another circuit than the client",
-        "install matching versions of amaters on both sides",
-    )
-    define(
-        "AM-3052",
-        e.ClosedError,
-        "the job was cancelled",
-        "",
-        dbapi="OperationalError",
-    )
-    define(
-        "AM-3053",
-        e.DataError,
-        "a stored ciphertext of column {column} is not what the plan assumes: {what}",
-        "restore the object from a backup",
-    )
-
-
-def _storage(define: Callable[..., None]) -> None:
-    """40xx: storage."""
-    define(
-        "AM-4001",
-        e.DataError,
-        "damaged file {file}: {what}",
-        "restore the database from a backup",
-        dbapi="OperationalError",
-    )
-    define(
-        "AM-4002",
-        e.ConflictError,
-        "the database in {path} is open in process {pid}",
-        "close it there, or connect to that process",
-        dbapi="OperationalError",
-    )
-    define(
-        "AM-4003",
-        e.UnavailableError,
-        "writing {file} failed: {what}",
-        "free space or repair the disk, then open the database again",
-        retry="reconnect",
-        dbapi="OperationalError",
-    )
-    define(
-        "AM-4004",
-        e.ClosedError,
-        "the storage of {path} is closed after a failed write",
-        "open the database again",
-        dbapi="OperationalError",
-    )
-    define(
-        "AM-4005",
-        e.DataError,
-        "{path} is not an AmateRS database: {what}",
-        "name an empty or new directory, or an existing database",
-        dbapi="OperationalError",
-    )
-    define(
-        "AM-4006",
-        e.DataError,
-        "{file} has format version {found}, this program reads up to {known}",
-        "install a newer amaters",
-        dbapi="OperationalError",
-    )
-    define(
-        "AM-4007",
-        e.DataError,
-        "object {object_id} is missing",
-        "restore the database from a backup",
-        dbapi="OperationalError",
-    )
+    """30xx and 40xx: engine, wire, service and storage."""
+    for code, cls, message, fix, more in error_table_engine.ROWS:
+        define(code, cls, message, fix, **more)
 
 
 def _client(define: Callable[..., None]) -> None:

@@ -1,0 +1,1 @@
+"""The service behind the door: catalogue, jobs and caches, everything but sockets."""

@@ -1,0 +1,1 @@
+"""Commit log, state and immutable objects (Iwato)."""

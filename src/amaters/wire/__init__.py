@@ -1,0 +1,1 @@
+"""Messages, framing and the service Protocol between client and engine."""

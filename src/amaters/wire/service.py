@@ -1,0 +1,208 @@
+"""The one door between client and engine: an async Protocol with typed messages.
+
+In process the client calls the engine's object directly; behind a pipe (``wire.pipe``) or a
+socket the same calls travel as frames. Whoever stands behind the door is untrusted: nothing that
+passes it may contain a secret key, a plaintext of an encrypted column or an unpadded length of
+one.
+
+What the engine learns from each call is said under ``Leaks``. Bulk bytes travel as chunks of at
+most ``CHUNK_BYTES_MAX``; in process a chunk may be a ``memoryview`` on the caller's buffer, which
+is read before the next chunk is asked for. Every method raises ``amaters.base.errors`` errors,
+remade on this side of a pipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from amaters.wire import service_pb2 as pb
+
+PROTOCOL = 1
+CHUNK_BYTES_MAX = 1 << 20
+MESSAGE_BYTES_MAX = 32 << 20
+
+Chunk = bytes | bytearray | memoryview
+
+
+class Service(Protocol):
+    """Everything a client can ask of an engine."""
+
+    async def hello(self, request: pb.HelloRequest) -> pb.HelloReply:
+        """Who is there. The client decides on scheme and parameters; the reply can only make it
+        refuse.
+
+        Raises: AM-3001 (protocol).
+        """
+
+    # ---- keys and schemas --------------------------------------------------------------------
+
+    async def has_keyset(self, request: pb.KeyName) -> pb.HasKeysetReply:
+        """Whether the evaluation keys of this secret key are here.
+
+        Raises: AM-3010 when the database belongs to another keyset.
+        """
+
+    async def put_keyset(
+        self, request: pb.PutKeysetRequest, chunks: AsyncIterable[Chunk]
+    ) -> pb.Done:
+        """Store the evaluation keys (public: they allow computing, not reading).
+
+        The first keyset claims the database for good. Raises: AM-3010 (foreign keyset), AM-3011
+        (noop not allowed).
+        """
+
+    async def create_table(self, request: pb.CreateTableRequest) -> pb.Done:
+        """Create a table. Leaks: names, types and capabilities of columns; not bounds,
+        categories, dictionaries.
+
+        Raises: AM-3020 (name taken), AM-3012 (its keys were not put yet).
+        """
+
+    async def drop_table(self, request: pb.DropTableRequest) -> pb.Done:
+        """Drop a table; its objects go when no snapshot pins them. Raises: AM-3021."""
+
+    async def update_schema(self, request: pb.UpdateSchemaRequest) -> pb.Done:
+        """Replace a table's schema record if its version still is ``expected_version`` (new
+        dictionary codes, mostly). Raises: AM-3021, AM-3022 (version moved on).
+        """
+
+    async def list_tables(self, request: pb.ListTablesRequest) -> pb.ListTablesReply:
+        """All schema records. The client checks each MAC before it believes one."""
+
+    # ---- writing -----------------------------------------------------------------------------
+
+    async def reserve(self, request: pb.ReserveRequest) -> pb.ReserveReply:
+        """Fresh ids for objects and segments, and a run of integer keys above all keys used or
+        reserved so far.
+        """
+
+    async def upload(
+        self, request: pb.UploadRequest, chunks: AsyncIterable[Chunk]
+    ) -> pb.UploadReply:
+        """Make one reserved object durable; nobody sees it until a commit names it.
+
+        Raises: AM-3030 (id not reserved or already written), AM-3031 (size differs).
+        """
+
+    async def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
+        """Apply a whole batch or nothing; durable when it returns.
+
+        A reply with conflicts did nothing: it names the existing rows of the same keys, so that
+        the client, which alone can tell a canary from a row, may repeat the batch (new
+        ``request_id``) with the canary in ``removed``.
+        Leaks: primary keys, public columns, row counts, padded lengths; which rows are replaced.
+        Raises: AM-3021, AM-3022, AM-3032 (object missing or not what the schema needs), AM-3033
+        (a key twice in the batch), AM-3034 (tail full: Unavailable).
+        """
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    async def snapshot(self, request: pb.SnapshotRequest) -> pb.SnapshotReply:
+        """Pin one read version of a table; every later read names its handle. Release it when
+        done.
+        """
+
+    async def release(self, request: pb.HandleRequest) -> pb.Done:
+        """Let go of a snapshot; releasing twice is harmless."""
+
+    def read_tail(self, request: pb.HandleRequest) -> AsyncIterator[pb.RowBlock]:
+        """All live tail rows of the snapshot. Leaks: nothing about the query (it is always the
+        whole tail).
+        """
+
+    async def read_canaries(self, request: pb.CanaryRequest) -> pb.CanaryReply:
+        """Sealed canary blocks and liveness of segments. Leaks: nothing when all segments are
+        asked for.
+        """
+
+    def fetch_rows(self, request: pb.FetchRequest) -> AsyncIterator[pb.RowBlock]:
+        """Public columns and sealed rows of live segment rows, in slot order per segment, in
+        segment order.
+
+        Leaks: which slots are fetched; with ``plan``, the public predicate and its values.
+        Raises: AM-3040 (snapshot expired), AM-3041 (slot out of range).
+        """
+
+    async def table_stats(self, request: pb.TableStatsRequest) -> pb.TableStatsReply:
+        """Sizes of the table now, without pinning it."""
+
+    # ---- computing ---------------------------------------------------------------------------
+
+    async def put_constants(
+        self, request: pb.PutConstantsRequest, chunks: AsyncIterable[Chunk]
+    ) -> pb.Done:
+        """Upload and expand a statement's encrypted constants; kept (least recently used goes)
+        for repeats.
+
+        Leaks: how many constants; not their values, nor whether two sets are equal.
+        """
+
+    def execute(self, request: pb.ExecuteRequest) -> AsyncIterator[pb.ExecuteEvent]:
+        """Run a plan over the snapshot's segments: progress, groups, accumulators or masks, then
+        stats.
+
+        Closing the iterator cancels the job. Leaks: the plan's shape, its public predicates,
+        timing.
+        Raises: AM-3040 (snapshot expired), AM-3050 (constants expired: put them again), AM-3051
+        (circuit digest differs: other version), AM-3052 (cancelled), AM-3053 (stored data has
+        less level or more noise than the plan assumes).
+        """
+
+    async def cancel(self, request: pb.CancelRequest) -> pb.Done:
+        """Stop a job at its next key switch; its ``execute`` then raises AM-3052."""
+
+    async def close(self) -> None:
+        """Finish running work and let go of the database (in process) or of the connection
+        (behind a pipe).
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """Shape of one call, for transports. ``uploads``: chunks follow the request; ``streams``:
+    many replies.
+    """
+
+    request: type[Any]
+    reply: type[Any]
+    uploads: bool = False
+    streams: bool = False
+
+
+METHODS: dict[str, Method] = {
+    "hello": Method(pb.HelloRequest, pb.HelloReply),
+    "has_keyset": Method(pb.KeyName, pb.HasKeysetReply),
+    "put_keyset": Method(pb.PutKeysetRequest, pb.Done, uploads=True),
+    "create_table": Method(pb.CreateTableRequest, pb.Done),
+    "drop_table": Method(pb.DropTableRequest, pb.Done),
+    "update_schema": Method(pb.UpdateSchemaRequest, pb.Done),
+    "list_tables": Method(pb.ListTablesRequest, pb.ListTablesReply),
+    "reserve": Method(pb.ReserveRequest, pb.ReserveReply),
+    "upload": Method(pb.UploadRequest, pb.UploadReply, uploads=True),
+    "commit": Method(pb.CommitRequest, pb.CommitReply),
+    "snapshot": Method(pb.SnapshotRequest, pb.SnapshotReply),
+    "release": Method(pb.HandleRequest, pb.Done),
+    "read_tail": Method(pb.HandleRequest, pb.RowBlock, streams=True),
+    "read_canaries": Method(pb.CanaryRequest, pb.CanaryReply),
+    "fetch_rows": Method(pb.FetchRequest, pb.RowBlock, streams=True),
+    "table_stats": Method(pb.TableStatsRequest, pb.TableStatsReply),
+    "put_constants": Method(pb.PutConstantsRequest, pb.Done, uploads=True),
+    "execute": Method(pb.ExecuteRequest, pb.ExecuteEvent, streams=True),
+    "cancel": Method(pb.CancelRequest, pb.Done),
+}
+
+
+def chunked(data: Chunk) -> Iterator[memoryview]:
+    """Views of at most ``CHUNK_BYTES_MAX`` bytes on ``data``; nothing is copied."""
+    view = memoryview(data).cast("B")
+    for start in range(0, len(view), CHUNK_BYTES_MAX):
+        yield view[start : start + CHUNK_BYTES_MAX]
+
+
+async def chunks_of(*parts: Chunk) -> AsyncIterator[Chunk]:
+    """The chunk stream of some buffers, as ``upload`` and its siblings take it."""
+    for part in parts:
+        for chunk in chunked(part):
+            yield chunk
