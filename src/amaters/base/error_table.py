@@ -176,7 +176,7 @@ def _schema(define: Callable[..., None]) -> None:
 
 
 def _values(define: Callable[..., None]) -> None:
-    """2001 to 2019: rows that do not fit their table. ``where`` names row and column, never a value."""
+    """2001 to 2019: rows that do not fit. ``where`` names row and column, never a value."""
     bounds = "store a value inside the declared MIN and MAX, or declare wider ones"
     define(
         "AM-2001",

@@ -1,0 +1,331 @@
+"""Tables and columns: what the client knows (``Table``) and what the server may know
+(``PublicTable``).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amaters.base.errors import fail
+from amaters.columns.dictionary import DICTIONARY_BITS, Dictionary
+from amaters.columns.encodings import (
+    DigitsEncoding,
+    Encoding,
+    EncodingShape,
+    Kind,
+    LimbsEncoding,
+    NotNullEncoding,
+    OneHotEncoding,
+    domain_width,
+)
+from amaters.columns.types import SqlType, Storage, TypeKind
+
+Query = Literal["eq", "range", "sum", "group"]
+QUERIES: tuple[Query, ...] = ("eq", "range", "sum", "group")
+ROWID = "rowid"
+Codes = NDArray[np.int64] | NDArray[np.uint64]
+EMPTY_DICTIONARY = Dictionary(())
+
+
+@dataclass(frozen=True)
+class PublicColumn:
+    """A column as the server sees it."""
+
+    id: int
+    name: str
+    type: SqlType
+    nullable: bool
+    encrypted: bool
+    primary_key: bool = False
+    index: bool = False
+    hidden: bool = False
+    queries: frozenset[Query] = frozenset()
+    encodings: tuple[EncodingShape, ...] = ()
+
+    def encoding(self, kind: Kind) -> EncodingShape | None:
+        """The shape of the encoding of this kind, if the column has one."""
+        return next((shape for shape in self.encodings if shape.kind == kind), None)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as the client knows it; made and validated by ``columns.declare``.
+
+    ``minimum`` and ``maximum`` are storage values, inclusive, set for every encrypted column that
+    is not TEXT
+    and for a public one that declares them. ``categories`` are storage values in declared order.
+    ``dictionary`` holds the codes of an ``eq`` TEXT column without categories.
+    """
+
+    id: int
+    name: str
+    type: SqlType
+    nullable: bool
+    encrypted: bool = False
+    primary_key: bool = False
+    index: bool = False
+    hidden: bool = False
+    queries: frozenset[Query] = frozenset()
+    minimum: int | None = None
+    maximum: int | None = None
+    categories: tuple[Storage, ...] = ()
+    dictionary: Dictionary | None = None
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Lowest and highest code basis: declared bounds, the type's, or for TEXT the range of
+        codes.
+        """
+        if self.type.kind is TypeKind.TEXT:
+            top = len(self.categories) - 1 if self.categories else (1 << DICTIONARY_BITS) - 1
+            return 0, top
+        low = self.type.minimum if self.minimum is None else self.minimum
+        return low, self.type.maximum if self.maximum is None else self.maximum
+
+    @property
+    def width(self) -> int:
+        """Bits w of the unsigned domain [0, 2^w) that predicates work on; even."""
+        return domain_width(*self.bounds)
+
+    @cached_property
+    def encoders(self) -> tuple[Encoding, ...]:
+        """One encoding per purpose, in the order digits, limbs, onehot, notnull. Empty for public
+        columns.
+        """
+        if not self.encrypted:
+            return ()
+        low, high = self.bounds
+        made: list[Encoding] = []
+        if self.queries & {"eq", "range"}:
+            made.append(DigitsEncoding(low, self.width))
+        if "sum" in self.queries:
+            made.append(LimbsEncoding(low, high))
+        if "group" in self.queries:
+            made.append(OneHotEncoding(len(self.categories)))
+        if self.nullable and not self.queries & {"eq", "range", "group"}:
+            made.append(NotNullEncoding())
+        return tuple(made)
+
+    @cached_property
+    def encodings(self) -> tuple[EncodingShape, ...]:
+        """Public shapes of ``encoders``, in the same order."""
+        return tuple(encoder.shape for encoder in self.encoders)
+
+    def encoding(self, kind: Kind) -> EncodingShape | None:
+        """The shape of the encoding of this kind, if the column has one."""
+        return next((shape for shape in self.encodings if shape.kind == kind), None)
+
+    @cached_property
+    def _category_index(self) -> Mapping[Storage, int]:
+        return {value: index for index, value in enumerate(self.categories)}
+
+    def category_index(self, value: Storage) -> int | None:
+        """Position of a storage value among the categories."""
+        return self._category_index.get(value)
+
+    def code(self, value: Storage) -> int | None:
+        """The number that predicates use for a storage value; None for a TEXT without a code."""
+        if isinstance(value, int):
+            return value
+        if self.categories:
+            return self.category_index(value)
+        return (self.dictionary or EMPTY_DICTIONARY).code(value)
+
+    def encode(
+        self,
+        values: NDArray[np.generic],
+        valid: NDArray[np.bool_],
+        *,
+        slots: int,
+        positions: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], ...]:
+        """Slots of every encoding of this column, in the order of ``encodings``.
+
+        Shape: values, valid, positions (rows,) storage values -> one (slices, slots) int64 per
+        encoding.
+        The values were validated (``ColumnBatch``); a TEXT that the dictionary lacks is an
+        internal error.
+        """
+        out = []
+        for encoder, shape in zip(self.encoders, self.encodings, strict=True):
+            codes = self._codes_for(shape.kind, values, valid)
+            out.append(encoder.encode(codes, valid, slots, positions))
+        return tuple(out)
+
+    def _codes_for(
+        self, kind: Kind, values: NDArray[np.generic], valid: NDArray[np.bool_]
+    ) -> Codes:
+        if kind == "notnull":
+            return np.zeros(len(values), dtype=np.int64)
+        if kind == "onehot":
+            return _lookup(self._category_index, values, valid)
+        if self.type.kind is not TypeKind.TEXT:
+            return values  # type: ignore[return-value]
+        known = self._category_index if self.categories else None
+        return _lookup(known or (self.dictionary or EMPTY_DICTIONARY).codes, values, valid)
+
+    def public(self) -> PublicColumn:
+        """This column without bounds, categories and dictionary."""
+        return PublicColumn(
+            id=self.id,
+            name=self.name,
+            type=self.type,
+            nullable=self.nullable,
+            encrypted=self.encrypted,
+            primary_key=self.primary_key,
+            index=self.index,
+            hidden=self.hidden,
+            queries=self.queries,
+            encodings=self.encodings,
+        )
+
+
+def _lookup(
+    known: Mapping[Any, int],
+    values: NDArray[np.generic],
+    valid: NDArray[np.bool_],
+) -> NDArray[np.int64]:
+    """Codes of values by dictionary; one Python lookup per distinct value where values are
+    numbers.
+    """
+    if values.dtype == object:
+        listed = zip(values.tolist(), valid.tolist(), strict=True)
+        codes = [known.get(value, -1) if ok else 0 for value, ok in listed]
+        found = np.array(codes, dtype=np.int64)
+    else:
+        distinct, inverse = np.unique(values, return_inverse=True)
+        table = [known.get(value, -1) for value in distinct.tolist()]
+        found = np.array(table, dtype=np.int64)[inverse]
+    if bool(np.any((found < 0) & valid)):
+        fail("AM-1000", what="a value without a code reached the encoder")
+    return found
+
+
+@dataclass(frozen=True)
+class PublicTable:
+    """A table as the server sees it."""
+
+    id: bytes
+    name: str
+    version: int
+    columns: tuple[PublicColumn, ...]
+    parameter_set: str
+    scheme: Literal["bgv", "noop"]
+    key_id: bytes
+
+    def column(self, key: str | int) -> PublicColumn:
+        """The column of this name or id. Raises: AM-2001."""
+        return _find(self.name, self.columns, key)
+
+    @property
+    def primary_key(self) -> PublicColumn:
+        """The one primary key column."""
+        return next(column for column in self.columns if column.primary_key)
+
+    @property
+    def public_columns(self) -> tuple[PublicColumn, ...]:
+        """Columns whose values the server sees, in order; the primary key is one of them."""
+        return tuple(column for column in self.columns if not column.encrypted)
+
+    @property
+    def encrypted_columns(self) -> tuple[PublicColumn, ...]:
+        """Columns whose values the server does not see, in order."""
+        return tuple(column for column in self.columns if column.encrypted)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as the client knows it; made by ``columns.declare.build_table`` or
+    ``open_schema``.
+    """
+
+    id: bytes
+    name: str
+    version: int
+    columns: tuple[Column, ...]
+    parameter_set: str
+    scheme: Literal["bgv", "noop"]
+    key_id: bytes
+    _by_id: Mapping[int, Column] = field(init=False, repr=False, compare=False, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_id", {column.id: column for column in self.columns})
+
+    def column(self, key: str | int) -> Column:
+        """The column of this name (letter case does not matter) or id. Raises: AM-2001."""
+        if isinstance(key, int) and key in self._by_id:
+            return self._by_id[key]
+        return _find(self.name, self.columns, key)
+
+    @property
+    def primary_key(self) -> Column:
+        """The one primary key column; ``rowid`` when none was declared."""
+        return next(column for column in self.columns if column.primary_key)
+
+    @property
+    def visible_columns(self) -> tuple[Column, ...]:
+        """What SELECT * returns: everything but the hidden ``rowid``."""
+        return tuple(column for column in self.columns if not column.hidden)
+
+    @property
+    def public_columns(self) -> tuple[Column, ...]:
+        """Columns whose values the server sees, in order; the primary key is one of them."""
+        return tuple(column for column in self.columns if not column.encrypted)
+
+    @property
+    def encrypted_columns(self) -> tuple[Column, ...]:
+        """Columns whose values the server does not see, in order."""
+        return tuple(column for column in self.columns if column.encrypted)
+
+    def public(self) -> PublicTable:
+        """This table without anything the server must not know."""
+        return PublicTable(
+            id=self.id,
+            name=self.name,
+            version=self.version,
+            columns=tuple(column.public() for column in self.columns),
+            parameter_set=self.parameter_set,
+            scheme=self.scheme,
+            key_id=self.key_id,
+        )
+
+    def with_dictionaries(self, changed: Mapping[int, Dictionary]) -> Table:
+        """The next version of this table, with the dictionaries of some columns (by id)
+        exchanged.
+        """
+        columns = tuple(
+            replace(column, dictionary=changed[column.id]) if column.id in changed else column
+            for column in self.columns
+        )
+        return replace(self, version=self.version + 1, columns=columns)
+
+
+C = TypeVar("C", Column, PublicColumn)
+
+
+def _find(table: str, columns: Sequence[C], key: str | int) -> C:
+    if isinstance(key, int):
+        for column in columns:
+            if column.id == key:
+                return column
+        fail("AM-2001", table=table, column=f"number {key}", columns=_names(columns))
+    for column in columns:
+        if column.name == key:
+            return column
+    for column in columns:
+        if column.name.lower() == key.lower():
+            return column
+    near = difflib.get_close_matches(key, [column.name for column in columns], n=1)
+    names = f"{_names(columns)} (did you mean {near[0]}?)" if near else _names(columns)
+    fail("AM-2001", table=table, column=key, columns=names)
+
+
+def _names(columns: Sequence[Column] | Sequence[PublicColumn]) -> str:
+    return ", ".join(column.name for column in columns)
