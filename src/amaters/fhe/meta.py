@@ -145,11 +145,15 @@ class Rules:
         return self.add(*(self.multiply(a, b) for a, b in pairs))
 
     def accumulate(self, acc: Meta | None, product: Meta) -> Meta:
-        """``acc + product``; where their fresh factors are distinct the bounds add in quadrature."""
+        """``acc + product``; where their fresh factors are distinct the bounds add in
+        quadrature.
+        """
         return product if acc is None else self.add(acc, product)
 
     def public_multiply(self, a: Meta, mask_norm_log2: float | None = None) -> Meta:
-        """Product with a public 0/1 vector of that norm; None assumes the worst that is accepted."""
+        """Product with a public 0/1 vector of that norm; None assumes the worst that is
+        accepted.
+        """
         return self.public_product(a, mask_norm_log2, 0, 1)
 
     def public_product(self, a: Meta, norm_log2: float | None, lo: int, hi: int) -> Meta:
@@ -205,6 +209,20 @@ class Rules:
         added = noise.key_switch(self.parameters, a.level, 1)
         return self._plus(a, added)
 
+    def expand(self, a: Meta, count: int) -> list[Meta]:
+        """Oblivious expansion: ceil(log2 count) rounds a + sigma(a), each with one key switch.
+
+        The client multiplies its packed constants by 2^-rounds, so the slot interval stays.
+        """
+        if not 1 <= count <= self.parameters.ring_degree:
+            fail("AM-1204", what=f"an expansion to {count}")
+        meta = a
+        for _ in range((count - 1).bit_length()):
+            moved = self.automorphism(meta)
+            total = noise.log_sum(meta.noise, moved.noise)
+            meta = replace(moved, noise=total, rest=None)
+        return [meta] * count
+
     def shrink(self, a: Meta) -> Meta:
         """A degree-1, level-1 ciphertext rounded to the download modulus (level 0)."""
         if a.degree != 1 or a.level != 1:
@@ -220,7 +238,9 @@ class Rules:
         return a.hi - a.lo >= self._t
 
     def assert_bound(self, a: Meta, lo: int, hi: int) -> Meta:
-        """Replaces the interval by one the caller can prove (indicators are 0/1, a count is 0..d)."""
+        """Replaces the interval by one the caller can prove (indicators are 0/1, a count is
+        0..d).
+        """
         self._require_slots(lo, hi)
         return replace(a, lo=lo, hi=hi)
 
@@ -231,7 +251,9 @@ class Rules:
         return min(a.noise, a.rest + self._coefficient)
 
     def headroom(self, a: Meta) -> float:
-        """Bits between the bound and q/2; decryption is provably exact exactly if this is positive."""
+        """Bits between the bound and q/2; decryption is provably exact exactly if this is
+        positive.
+        """
         return self.parameters.log_modulus(a.level) - 1.0 - self.coefficient_bound(a)
 
     def check(self, a: Meta) -> Meta:
@@ -249,6 +271,10 @@ class Rules:
         if self.wrapped(a):
             fail("AM-1203", width=a.hi - a.lo, modulus=self._t)
         return self.check(a)
+
+    def require_public_norm(self, norm_log2: float) -> None:
+        """Refuse a public vector above the norm that plans assume (AM-1205)."""
+        self._public_norm(norm_log2)
 
     # internals
 
