@@ -1,0 +1,86 @@
+from amaters.wire import service_pb2 as _service_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ObjectRef(_message.Message):
+    __slots__ = ("object_id", "size", "digest")
+    OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    object_id: bytes
+    size: int
+    digest: bytes
+    def __init__(self, object_id: _Optional[bytes] = ..., size: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
+
+class KeysetPut(_message.Message):
+    __slots__ = ("name", "object")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    name: _service_pb2.KeyName
+    object: ObjectRef
+    def __init__(self, name: _Optional[_Union[_service_pb2.KeyName, _Mapping]] = ..., object: _Optional[_Union[ObjectRef, _Mapping]] = ...) -> None: ...
+
+class TableCreate(_message.Message):
+    __slots__ = ("schema",)
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    schema: _service_pb2.SchemaRecord
+    def __init__(self, schema: _Optional[_Union[_service_pb2.SchemaRecord, _Mapping]] = ...) -> None: ...
+
+class TableDrop(_message.Message):
+    __slots__ = ("table_id",)
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    table_id: bytes
+    def __init__(self, table_id: _Optional[bytes] = ...) -> None: ...
+
+class SchemaUpdate(_message.Message):
+    __slots__ = ("schema",)
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    schema: _service_pb2.SchemaRecord
+    def __init__(self, schema: _Optional[_Union[_service_pb2.SchemaRecord, _Mapping]] = ...) -> None: ...
+
+class Batch(_message.Message):
+    __slots__ = ("request", "objects")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    request: _service_pb2.CommitRequest
+    objects: _containers.RepeatedCompositeFieldContainer[ObjectRef]
+    def __init__(self, request: _Optional[_Union[_service_pb2.CommitRequest, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ...) -> None: ...
+
+class Command(_message.Message):
+    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    KEYSET_PUT_FIELD_NUMBER: _ClassVar[int]
+    TABLE_CREATE_FIELD_NUMBER: _ClassVar[int]
+    TABLE_DROP_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_UPDATE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    request_digest: bytes
+    keyset_put: KeysetPut
+    table_create: TableCreate
+    table_drop: TableDrop
+    schema_update: SchemaUpdate
+    batch: Batch
+    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ...) -> None: ...
+
+class SegmentManifest(_message.Message):
+    __slots__ = ("segment", "objects")
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    segment: _service_pb2.NewSegment
+    objects: _containers.RepeatedCompositeFieldContainer[ObjectRef]
+    def __init__(self, segment: _Optional[_Union[_service_pb2.NewSegment, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ...) -> None: ...
+
+class DatabaseFormat(_message.Message):
+    __slots__ = ("version", "database_id")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DATABASE_ID_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    database_id: bytes
+    def __init__(self, version: _Optional[int] = ..., database_id: _Optional[bytes] = ...) -> None: ...
