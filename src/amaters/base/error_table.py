@@ -346,12 +346,6 @@ def _declarations(define: Callable[..., None]) -> None:
         "column {column}: the name is reserved for tables without a primary key",
         "rename the column, or declare it as the primary key",
     )
-    define(
-        "AM-2035",
-        e.InvalidError,
-        "column {column}: {what} given for a column that is not encrypted",
-        "encrypt the column, or leave {what} out",
-    )
 
 
 def _sealed(define: Callable[..., None]) -> None:

@@ -88,8 +88,8 @@ def from_ipc(data: bytes, columns: Sequence[Column] | Sequence[PublicColumn]) ->
     if table.column_names != [str(column.id) for column in columns]:
         fail("AM-2055", what="other columns than the table's")
     found: dict[int, ColumnValues] = {}
-    column: Column | PublicColumn
-    for index, column in enumerate(columns):
+    for index in range(len(columns)):
+        column = columns[index]
         array = _one_chunk(table.column(index))
         if array.type != _arrow_type(column.type):
             fail("AM-2055", what=f"column {column.name} has another type")

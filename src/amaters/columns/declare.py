@@ -1,0 +1,264 @@
+"""Declarations of columns, from Python's type constructors or CREATE TABLE, and their
+validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, NoReturn, TypedDict, Unpack, cast
+
+from amaters.base.errors import InvalidError, fail
+from amaters.base.ids import new_id
+from amaters.columns.dictionary import Dictionary
+from amaters.columns.schema import QUERIES, ROWID, Column, Query, Table
+from amaters.columns.types import (
+    BIGINT,
+    BOOLEAN,
+    DATE,
+    TEXT,
+    SqlType,
+    Storage,
+    TypeKind,
+    decimal_type,
+    integer,
+    to_storage,
+)
+
+CATEGORIES_MAX = 1024
+COLUMNS_MAX = 1024
+NAME_CHARACTERS_MAX = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One column as the user wrote it, not validated yet (see ``build_column``).
+
+    ``encrypt`` is None for a public column, else its capabilities; none of them is a sealed column.
+    ``minimum``, ``maximum`` and ``values`` are Python values.
+    """
+
+    type: SqlType
+    primary_key: bool = False
+    index: bool = False
+    nullable: bool = False
+    encrypt: tuple[str, ...] | None = None
+    minimum: object = None
+    maximum: object = None
+    values: tuple[object, ...] = ()
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments of the type constructors, as ``Declaration`` explains them."""
+
+    primary_key: bool
+    index: bool
+    nullable: bool
+    encrypt: Iterable[str] | None
+    min: object
+    max: object
+    values: Iterable[object]
+
+
+def declare(type_: SqlType, **options: Unpack[Options]) -> Declaration:
+    """A declaration of this type: what ``Int64(...)``, ``Text(...)`` and the others return."""
+    encrypt = options.get("encrypt")
+    if isinstance(encrypt, str):
+        encrypt = [encrypt]
+    return Declaration(
+        type=type_,
+        primary_key=options.get("primary_key", False),
+        index=options.get("index", False),
+        nullable=options.get("nullable", False),
+        encrypt=None if encrypt is None else tuple(encrypt),
+        minimum=options.get("min"),
+        maximum=options.get("max"),
+        values=tuple(options.get("values", ())),
+    )
+
+
+def _decimal(precision: int, scale: int = 0, **options: Unpack[Options]) -> Declaration:
+    """DECIMAL(precision, scale): exact, at most 18 digits."""
+    return declare(decimal_type(precision, scale), **options)
+
+
+def _enum(categories: Iterable[str], **options: Unpack[Options]) -> Declaration:
+    """TEXT that holds one of ``categories`` only, which ``group`` needs."""
+    options["values"] = tuple(categories)
+    return declare(TEXT, **options)
+
+
+Int8 = partial(declare, integer(8))
+Int16 = partial(declare, integer(16))
+Int32 = partial(declare, integer(32))
+Int64 = partial(declare, integer(64))
+UInt8 = partial(declare, integer(8, signed=False))
+UInt16 = partial(declare, integer(16, signed=False))
+UInt32 = partial(declare, integer(32, signed=False))
+UInt64 = partial(declare, integer(64, signed=False))
+Date = partial(declare, DATE)
+Boolean = partial(declare, BOOLEAN)
+Text = partial(declare, TEXT)
+Decimal = _decimal
+Enum = _enum
+
+
+def build_table(
+    name: str,
+    declarations: Mapping[str, Declaration],
+    *,
+    parameter_set: str,
+    scheme: Literal["bgv", "noop"],
+    key_id: bytes,
+    table_id: bytes | None = None,
+) -> Table:
+    """Version 1 of a table; a public hidden BIGINT ``rowid`` is added when no primary key is
+    declared.
+
+    Raises: AM-2020 to AM-2034 for what cannot be declared.
+    """
+    _check_name(name, "the table's name")
+    if not 1 <= len(declarations) <= COLUMNS_MAX:
+        fail("AM-2033", table=name, limit=COLUMNS_MAX)
+    columns: list[Column] = []
+    seen: set[str] = set()
+    key: str | None = None
+    for number, (label, declaration) in enumerate(declarations.items(), start=1):
+        column = build_column(label, declaration, number)
+        if label.lower() in seen:
+            fail("AM-2021", column=label)
+        seen.add(label.lower())
+        if column.primary_key:
+            if key is not None:
+                fail("AM-2023", first=key, second=label)
+            key = label
+        columns.append(column)
+    if key is None:
+        if ROWID in seen:
+            fail("AM-2034", column=ROWID)
+        rowid = Column(
+            len(columns) + 1, ROWID, BIGINT, nullable=False, primary_key=True, hidden=True
+        )
+        columns.append(rowid)
+    return Table(
+        id=table_id or new_id(),
+        name=name,
+        version=1,
+        columns=tuple(columns),
+        parameter_set=parameter_set,
+        scheme=scheme,
+        key_id=key_id,
+    )
+
+
+def build_column(name: str, declaration: Declaration, number: int) -> Column:
+    """The validated column with id ``number``. Raises: AM-2020 to AM-2032."""
+    _check_name(name, "a column's name")
+    encrypted = declaration.encrypt is not None
+    _check_key(name, declaration)
+    if encrypted and declaration.index:
+        fail("AM-2031", column=name)
+    queries = _queries(name, declaration)
+    categories = _categories(name, declaration, queries)
+    minimum, maximum = _bounds(name, declaration, categories)
+    needs_dictionary = declaration.type.kind is TypeKind.TEXT and "eq" in queries
+    return Column(
+        id=number,
+        name=name,
+        type=declaration.type,
+        nullable=declaration.nullable,
+        encrypted=encrypted,
+        primary_key=declaration.primary_key,
+        index=declaration.index,
+        queries=queries,
+        minimum=minimum,
+        maximum=maximum,
+        categories=categories,
+        dictionary=Dictionary(()) if needs_dictionary and not categories else None,
+    )
+
+
+def _check_name(name: str, what: str) -> None:
+    if not (0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable() and name.strip() == name):
+        fail("AM-2020", what=what)
+
+
+def _check_key(name: str, declaration: Declaration) -> None:
+    if not declaration.primary_key:
+        return
+    if declaration.encrypt is not None:
+        fail("AM-2022", column=name)
+    if declaration.nullable:
+        fail("AM-2032", column=name, what="nullable")
+    if declaration.type.kind is TypeKind.BOOLEAN:
+        fail("AM-2032", column=name, what="a BOOLEAN")
+
+
+def _queries(name: str, declaration: Declaration) -> frozenset[Query]:
+    """The capabilities, each possible for the type. Raises: AM-2024, AM-2028."""
+    given = declaration.encrypt or ()
+    for query in given:
+        if query not in QUERIES:
+            fail("AM-2028", column=name, query=query)
+    kind = declaration.type.kind
+    if "sum" in given and not declaration.type.is_numeric:
+        _refuse(name, declaration.type, "sum", "only numbers can be summed")
+    if "range" in given and kind is TypeKind.TEXT:
+        _refuse(name, declaration.type, "range", "declare TEXT for eq, or for group with VALUES")
+    return frozenset(cast("tuple[Query, ...]", given))
+
+
+def _refuse(name: str, type_: SqlType, query: str, fix: str) -> NoReturn:
+    fail("AM-2024", column=name, type=type_.sql_name, query=query, fix=fix)
+
+
+def _categories(
+    name: str, declaration: Declaration, queries: frozenset[Query]
+) -> tuple[Storage, ...]:
+    """Storage values of VALUES; a BOOLEAN's are known. Raises: AM-2025, AM-2027, AM-2030."""
+    if not declaration.values:
+        if "group" not in queries:
+            return ()
+        if declaration.type.kind is TypeKind.BOOLEAN:
+            return (0, 1)
+        fail("AM-2025", column=name)
+    values = tuple(_storage(name, declaration, value, "VALUES") for value in declaration.values)
+    if len(set(values)) != len(values) or len(values) > CATEGORIES_MAX:
+        fail("AM-2030", column=name, limit=CATEGORIES_MAX)
+    return values
+
+
+def _bounds(
+    name: str, declaration: Declaration, categories: tuple[Storage, ...]
+) -> tuple[int | None, int | None]:
+    """MIN and MAX as storage values; for encrypted numbers always set. Raises: AM-2026, AM-2027."""
+    type_ = declaration.type
+    declared = (declaration.minimum, declaration.maximum)
+    if type_.kind is TypeKind.TEXT:
+        if declared != (None, None):
+            fail("AM-2027", column=name, what="MIN or MAX", type=type_.sql_name)
+        return None, None
+    if declared == (None, None) and declaration.encrypt is None:
+        return None, None
+    numbers = [int(value) for value in categories] or [type_.minimum, type_.maximum]
+    low, high = min(numbers), max(numbers)
+    if declaration.minimum is not None:
+        low = int(_storage(name, declaration, declaration.minimum, "MIN"))
+    if declaration.maximum is not None:
+        high = int(_storage(name, declaration, declaration.maximum, "MAX"))
+    if low > high:
+        fail("AM-2026", column=name)
+    if categories and not (low <= min(numbers) and max(numbers) <= high):
+        fail("AM-2027", column=name, what="VALUES outside MIN and MAX", type=type_.sql_name)
+    return low, high
+
+
+def _storage(name: str, declaration: Declaration, value: object, what: str) -> Storage:
+    try:
+        found = to_storage(declaration.type, value)
+    except InvalidError:
+        found = None
+    if found is None:
+        fail("AM-2027", column=name, what=what, type=declaration.type.sql_name)
+    return found
