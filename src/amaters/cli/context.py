@@ -1,0 +1,53 @@
+"""What every subcommand shares: how it opens databases and keyrings."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amaters.base import settings
+from amaters.client.keyring import Keyring
+
+if TYPE_CHECKING:
+    from amaters.client.sync import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The options given before the subcommand."""
+
+    keyring_option: str | None
+    passphrase_file: str | None
+
+    @property
+    def passphrase(self) -> str | None:
+        if self.passphrase_file is None:
+            return None
+        lines = Path(self.passphrase_file).read_text(encoding="utf-8").splitlines()
+        return lines[0] if lines else ""
+
+    @property
+    def settings(self) -> settings.Settings:
+        return settings.load(keyring=self.keyring_option)
+
+    def keyring(self) -> Keyring:
+        """The keyring in force."""
+        return Keyring(self.settings.keyring, self.passphrase)
+
+    def open(self, url: str, *, unsafe_scheme: str | None = None) -> Database:
+        """Open a database; messages and progress go to standard error."""
+        from amaters.embedded import connect
+
+        return connect(
+            url,
+            keys=self.keyring_option,
+            passphrase=self.passphrase,
+            unsafe_scheme=unsafe_scheme,
+        )
+
+
+def say(text: str) -> None:
+    """A line for the person, on standard error."""
+    print(text, file=sys.stderr)

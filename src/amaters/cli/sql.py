@@ -1,0 +1,62 @@
+"""``amaters sql``: statements from ``-c``, a file on standard input, or a prompt."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from amaters.base import errors
+from amaters.cli.context import Context, say
+from amaters.cli.output import FORMATS, write_result
+from amaters.client.sync import Database
+
+
+@click.command()
+@click.argument("database", default=":memory:")
+@click.option("-c", "--command", "commands", multiple=True, help="Statement to run, then exit.")
+@click.option(
+    "-o", "--output", type=click.Choice(FORMATS), default="table", show_default=True
+)
+@click.option("--unsafe-scheme", type=click.Choice(["noop"]), help="No encryption; debugging only.")
+@click.pass_obj
+def sql(
+    context: Context,
+    database: str,
+    commands: tuple[str, ...],
+    output: str,
+    unsafe_scheme: str | None,
+) -> None:
+    """Run SQL on DATABASE (a directory, or :memory:)."""
+    with context.open(database, unsafe_scheme=unsafe_scheme) as db:
+        if commands:
+            for text in commands:
+                run_text(db, text, output)
+        elif sys.stdin.isatty():
+            from amaters.cli.repl import Repl
+
+            Repl(db, output).run()
+        else:
+            run_text(db, sys.stdin.read(), output)
+
+
+def run_text(db: Database, text: str, output: str) -> None:
+    """Run every statement in ``text``; print results, stop at the first error."""
+    from amaters.sql.parser import split
+
+    for statement in split(text):
+        run_statement(db, statement, output)
+
+
+def run_statement(db: Database, statement: str, output: str) -> None:
+    """Run one statement and print what it returned."""
+    result = db.sql(statement)
+    if result.names:
+        write_result(result, output)
+    if result.message:
+        say(result.message)
+
+
+def report(error: errors.AmatersError) -> None:
+    """An error of one statement, where the session goes on."""
+    say(str(error))
