@@ -1,0 +1,104 @@
+"""Packed residues of format v1: each in ceil(bits / 8) bytes, little-endian, no padding.
+
+Kernels work on eight residues at a time: eight residues of w bytes are exactly w 64-bit words, so
+no access is unaligned. One kernel is compiled per width, so that its shifts are constants.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Words = NDArray[np.uint64]
+Bytes = NDArray[np.uint8]
+
+assert sys.byteorder == "little", "format v1 is little-endian and its kernels copy words"
+
+WIDTH_MAX = 6  # bytes: primes have at most 48 bits
+
+
+def _make_unpack(width: int) -> Callable[[Words, Words, np.uint64], None]:
+    bits = 8 * width
+
+    @njit(cache=True, nogil=True, error_model="numpy")
+    def unpack_words(words: Words, out: Words, mask: np.uint64) -> None:  # pragma: no cover
+        for group in range(out.size // 8):
+            start = group * width
+            for index in range(8):
+                position = start + (bits * index) // 64
+                shift = (bits * index) % 64
+                value = words[position] >> np.uint64(shift)
+                if shift > 64 - bits:
+                    value |= words[position + 1] << np.uint64(64 - shift)
+                out[8 * group + index] = value & mask
+
+    return unpack_words  # type: ignore[no-any-return]
+
+
+def _make_pack(width: int) -> Callable[[Words, Words], None]:
+    bits = 8 * width
+
+    @njit(cache=True, nogil=True, error_model="numpy")
+    def pack_words(values: Words, out: Words) -> None:  # pragma: no cover
+        for group in range(values.size // 8):
+            start = group * width
+            for word in range(width):
+                first = (64 * word) // bits
+                total = values[8 * group + first] >> np.uint64(64 * word - bits * first)
+                for index in range(first + 1, 8):
+                    if bits * index < 64 * word + 64:
+                        total |= values[8 * group + index] << np.uint64(bits * index - 64 * word)
+                out[start + word] = total
+
+    return pack_words  # type: ignore[no-any-return]
+
+
+_UNPACK = {width: _make_unpack(width) for width in range(1, WIDTH_MAX + 1)}
+_PACK = {width: _make_pack(width) for width in range(1, WIDTH_MAX + 1)}
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def keep_below(values: Words, prime: np.uint64) -> int:  # pragma: no cover
+    """Moves the values below ``prime`` to the front, in order; returns their number. Branch-
+    free.
+    """
+    kept = 0
+    for index in range(values.size):
+        value = values[index]
+        values[kept] = value
+        kept += np.int64(value < prime)
+    return kept
+
+
+def unpack_into(block: Bytes, width: int, out: Words, *, bits: int | None = None) -> None:
+    """Residues of a packed block, masked to ``bits``. Shape: uint8 (n width,), uint64 (n,), 8
+    | n.
+    """
+    mask = np.uint64((1 << (8 * width if bits is None else bits)) - 1)
+    _UNPACK[width](_words(block), out, mask)
+
+
+def unpack(block: Bytes, width: int, count: int) -> Words:
+    """``unpack_into`` a new array of ``count`` residues."""
+    out = np.empty(count, dtype=np.uint64)
+    unpack_into(block, width, out)
+    return out
+
+
+def pack(values: Words, width: int) -> Bytes:
+    """The packed block of residues below 2^(8 width). Shape: uint64 (n,) to uint8 (n width,),
+    8 | n.
+    """
+    out = np.empty(values.size * width // 8, dtype=np.uint64)
+    _PACK[width](values, out)
+    return out.view(np.uint8)
+
+
+def _words(block: Bytes) -> Words:
+    if block.ctypes.data % 8:
+        block = block.copy()
+    return block.view(np.uint64)
