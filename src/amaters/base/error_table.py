@@ -390,6 +390,32 @@ def _sealed(define: Callable[..., None]) -> None:
 
 def _planning(define: Callable[..., None]) -> None:
     """21xx: binding and planning."""
+    define(
+        "AM-2101",
+        e.DataError,
+        "a plan is malformed: {what}",
+        "send plans made by the same version of AmateRS",
+    )
+    define(
+        "AM-2102",
+        e.DataError,
+        "a plan does not fit table {table}: {what}",
+        "prepare the statement again against the current schema",
+    )
+    define(
+        "AM-2107",
+        e.InvalidError,
+        "column {table}.{column} cannot be {what}: it was declared for {queries}",
+        "ALTER TABLE {table} ALTER COLUMN {column} ADD QUERY {needed}, or declare it when the table is created",
+        dbapi="NotSupportedError",
+    )
+    define(
+        "AM-2108",
+        e.InvalidError,
+        "{what} is not supported",
+        "{fix}",
+        dbapi="NotSupportedError",
+    )
 
 
 def _sql(define: Callable[..., None]) -> None:

@@ -1,0 +1,160 @@
+"""Public predicates as protobuf messages: values included, because the server evaluates them."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+from amaters.base.errors import fail
+from amaters.plan.expressions import (
+    COMPARISONS,
+    And,
+    Between,
+    Compare,
+    In,
+    IsNull,
+    Literal,
+    Not,
+    Or,
+    Predicate,
+    Truth,
+    Value,
+)
+from amaters.wire import plan_pb2 as pb
+
+DEPTH_MAX = 24
+CHILDREN_MAX = 512
+LITERALS_MAX = 4096
+TEXT_MAX = 1 << 16
+_NUMBER_MAX = 200
+_EPOCH = date(1970, 1, 1)
+_DAY_MIN, _DAY_MAX = (date.min - _EPOCH).days, (date.max - _EPOCH).days
+
+
+def encode_predicate(predicate: Predicate) -> Any:
+    """The message for ``predicate``; literals lose their ``public`` flag, everything here is public."""
+    match predicate:
+        case Compare():
+            return _leaf("compare", predicate.column_id, (predicate.literal,), op=predicate.op)
+        case Between():
+            pair = (predicate.low, predicate.high)
+            return _leaf("between", predicate.column_id, pair, negated=predicate.negated)
+        case In():
+            return _leaf("in", predicate.column_id, predicate.literals, negated=predicate.negated)
+        case IsNull():
+            return _leaf("null", predicate.column_id, (), negated=predicate.negated)
+        case And():
+            return _branch("and", predicate.children)
+        case Or():
+            return _branch("or", predicate.children)
+        case Not():
+            return _branch("not", (predicate.child,))
+        case Truth():
+            return _leaf("truth", 0, (Literal(predicate.value),))
+    raise TypeError(f"not a predicate: {type(predicate).__name__}")
+
+
+def decode_predicate(message: Any, depth: int = 0) -> Predicate:
+    """The predicate in ``message``. Raises: AM-2101 for anything malformed or too large."""
+    if depth > DEPTH_MAX or len(message.children) > CHILDREN_MAX:
+        _malformed("its public predicate is too large")
+    if len(message.literals) > LITERALS_MAX:
+        _malformed("its public predicate is too large")
+    kind = message.kind
+    if kind in ("and", "or", "not"):
+        return _decode_branch(message, depth)
+    literals = tuple(_decode_literal(literal) for literal in message.literals)
+    wanted = {"compare": 1, "between": 2, "null": 0, "truth": 1}.get(kind, len(literals))
+    if message.children or len(literals) != wanted:
+        _malformed("a public predicate with wrong operands")
+    column, negated = message.column_id, message.negated
+    match kind:
+        case "compare" if message.op in COMPARISONS:
+            return Compare(message.op, column, literals[0])
+        case "between":
+            return Between(column, literals[0], literals[1], negated)
+        case "in":
+            return In(column, literals, negated)
+        case "null":
+            return IsNull(column, negated)
+        case "truth" if literals[0].value is None or isinstance(literals[0].value, bool):
+            return Truth(literals[0].value)
+    _malformed("an unknown public predicate")
+
+
+def _malformed(what: str) -> NoReturn:
+    fail("AM-2101", what=what)
+
+
+def _leaf(
+    kind: str,
+    column_id: int,
+    literals: tuple[Literal, ...],
+    *,
+    op: str = "",
+    negated: bool = False,
+) -> Any:
+    made = [_encode_literal(literal.value) for literal in literals]
+    return pb.PlanPredicate(kind=kind, column_id=column_id, literals=made, op=op, negated=negated)
+
+
+def _branch(kind: str, children: tuple[Predicate, ...]) -> Any:
+    return pb.PlanPredicate(kind=kind, children=[encode_predicate(child) for child in children])
+
+
+def _decode_branch(message: Any, depth: int) -> Predicate:
+    children = tuple(decode_predicate(child, depth + 1) for child in message.children)
+    if message.literals or not children or (message.kind == "not" and len(children) != 1):
+        _malformed("a public predicate with wrong operands")
+    if message.kind == "not":
+        return Not(children[0])
+    return And(children) if message.kind == "and" else Or(children)
+
+
+def _encode_literal(value: Value) -> Any:
+    match value:
+        case None:
+            return pb.PlanLiteral(null=True)
+        case bool():
+            return pb.PlanLiteral(boolean=value)
+        case int():
+            return pb.PlanLiteral(integer=str(value))
+        case Decimal():
+            return pb.PlanLiteral(decimal=str(value))
+        case date():
+            return pb.PlanLiteral(day=(value - _EPOCH).days)
+        case str():
+            return pb.PlanLiteral(text=value)
+    raise TypeError(f"not a literal: {type(value).__name__}")
+
+
+def _decode_literal(message: Any) -> Literal:
+    kind = message.WhichOneof("value")
+    match kind:
+        case "null":
+            return Literal(None)
+        case "boolean":
+            return Literal(message.boolean)
+        case "text" if len(message.text) <= TEXT_MAX:
+            return Literal(message.text)
+        case "day" if _DAY_MIN <= message.day <= _DAY_MAX:
+            return Literal(_EPOCH + timedelta(days=message.day))
+        case "integer" | "decimal":
+            return Literal(_number(kind, getattr(message, kind)))
+    _malformed("a literal")
+
+
+def _number(kind: str, text: str) -> int | Decimal:
+    """A number of at most ``_NUMBER_MAX`` digits; anything else could cost time to even compare."""
+    if len(text) > _NUMBER_MAX:
+        _malformed("a literal")
+    try:
+        if kind == "integer":
+            return int(text)
+        value = Decimal(text)
+    except (ValueError, InvalidOperation):
+        _malformed("a literal")
+    if not value.is_finite() or abs(value.adjusted()) > _NUMBER_MAX:
+        _malformed("a literal")
+    return value

@@ -1,0 +1,294 @@
+"""What a client sends to be evaluated: the shape of the question, no constants of encrypted columns.
+
+A ``PlanSpec`` is a value. Both sides compile it with the same pure function and compare digests; its
+bytes are size-limited and validated field by field, because they arrive from elsewhere.
+
+Constants occupy *slots*: a leaf names its first one, the number follows from the column's encoding
+(``columns.constants``), so neither shape nor size depends on a value. Codes written ``PUBLIC(...)`` are
+part of the leaf instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NoReturn
+
+from google.protobuf.message import DecodeError
+
+from amaters.base.errors import fail
+from amaters.plan.expressions import Predicate
+from amaters.plan.predicate_wire import decode_predicate, encode_predicate
+from amaters.wire import plan_pb2 as pb
+
+VERSION = 1
+BYTES_MAX = 1 << 18
+NODES_MAX = 512
+DEPTH_MAX = 24
+ENTRIES_MAX = 256  # of one IN list
+TERMS_MAX = 64
+GROUPS_MAX = 16
+
+RANGE_FORMS = ("le", "gt", "between", "outside")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Base of the filter's nodes. A node's value is 1 where its condition is TRUE, else 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class AndNode(Node):
+    """All children TRUE."""
+
+    children: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrNode(Node):
+    """Any child TRUE."""
+
+    children: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PublicNode(Node):
+    """A predicate over public columns, which the server evaluates itself."""
+
+    predicate: Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class RangeLeaf(Node):
+    """le: x <= c; gt: x > c; between: a < x <= b; outside: not (a < x <= b) and x not NULL.
+
+    Constants: c, or b then a, each 3 w/2 + 1 scalars from ``slot`` on. ``codes``: the same, public.
+    """
+
+    column_id: int
+    form: Literal["le", "gt", "between", "outside"]
+    slot: int = 0
+    codes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EqualLeaf(Node):
+    """x equals one of ``count`` constants (3 w/2 + 1 scalars each); negated: none, x not NULL."""
+
+    column_id: int
+    count: int
+    negated: bool = False
+    slot: int = 0
+    codes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberLeaf(Node):
+    """x is one of the chosen categories (one scalar per category); negated: none, x not NULL."""
+
+    column_id: int
+    negated: bool = False
+    slot: int = 0
+    codes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NullLeaf(Node):
+    """x IS NULL; negated: x IS NOT NULL."""
+
+    column_id: int
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One total per group: ``count`` of rows where all ``columns`` are not NULL, or ``sum`` of the product
+    of ``columns`` (one or two); rows with a NULL among them do not count.
+    """
+
+    kind: Literal["count", "sum"]
+    columns: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSpec:
+    """Everything the server needs besides ciphertexts. ``digest`` is empty until compiled.
+
+    ``output`` mask: one 0/1 mask per segment; aggregate: ``terms`` per group. ``masked``: liveness
+    or ``public_filter`` may exclude occupied slots; without it every occupied slot counts.
+    """
+
+    table_id: bytes
+    schema_version: int
+    parameter_set: str
+    scheme: str
+    output: Literal["mask", "aggregate"]
+    public_filter: Predicate | None = None
+    filter: Node | None = None
+    masked: bool = True
+    public_groups: tuple[int, ...] = ()
+    encrypted_groups: tuple[int, ...] = ()
+    terms: tuple[Term, ...] = ()
+    digest: bytes = b""
+
+    def with_digest(self, digest: bytes) -> PlanSpec:
+        """This plan, naming the circuit it was compiled to."""
+        return replace(self, digest=digest)
+
+    def to_bytes(self) -> bytes:
+        """Deterministic bytes; equal plans give equal bytes."""
+        message = pb.Plan(
+            version=VERSION,
+            table_id=self.table_id,
+            schema_version=self.schema_version,
+            parameter_set=self.parameter_set,
+            scheme=self.scheme,
+            output=self.output,
+            masked=self.masked,
+            public_groups=self.public_groups,
+            encrypted_groups=self.encrypted_groups,
+            terms=[pb.PlanTerm(kind=term.kind, columns=term.columns) for term in self.terms],
+            digest=self.digest,
+        )
+        if self.public_filter is not None:
+            message.public_filter.CopyFrom(encode_predicate(self.public_filter))
+        if self.filter is not None:
+            message.filter.CopyFrom(_encode_node(self.filter))
+        return message.SerializeToString(deterministic=True)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> PlanSpec:
+        """The plan in ``data``. Raises: AM-2101 for anything malformed or beyond the limits."""
+        if len(data) > BYTES_MAX:
+            _malformed("it is too long")
+        try:
+            message = pb.Plan.FromString(data)
+        except DecodeError:
+            _malformed("it does not parse")
+        return _checked(message)
+
+
+def leaves(node: Node | None) -> list[Node]:
+    """The leaves below ``node``, left to right."""
+    if node is None:
+        return []
+    if isinstance(node, (AndNode, OrNode)):
+        return [leaf for child in node.children for leaf in leaves(child)]
+    return [node]
+
+
+def _malformed(what: str) -> NoReturn:
+    fail("AM-2101", what=what)
+
+
+def _encode_node(node: Node) -> Any:
+    if isinstance(node, (AndNode, OrNode)):
+        kind = "and" if isinstance(node, AndNode) else "or"
+        return pb.PlanNode(kind=kind, children=[_encode_node(child) for child in node.children])
+    if isinstance(node, PublicNode):
+        return pb.PlanNode(kind="public", predicate=encode_predicate(node.predicate))
+    if isinstance(node, NullLeaf):
+        return pb.PlanNode(kind="null", column_id=node.column_id, negated=node.negated)
+    if not isinstance(node, (RangeLeaf, EqualLeaf, MemberLeaf)):
+        raise TypeError(f"not a node: {type(node).__name__}")
+    message = pb.PlanNode(column_id=node.column_id, slot=node.slot)
+    message.is_public = node.codes is not None
+    message.codes.extend(node.codes or ())
+    if isinstance(node, RangeLeaf):
+        message.kind, message.form = "range", node.form
+        return message
+    message.kind, message.negated = "member", node.negated
+    if isinstance(node, EqualLeaf):
+        message.kind, message.count = "equal", node.count
+    return message
+
+
+class _Reader:
+    """Decodes one filter tree and counts what it met."""
+
+    def __init__(self) -> None:
+        self.nodes = 0
+
+    def node(self, message: Any, depth: int) -> Node:
+        self.nodes += 1
+        if self.nodes > NODES_MAX or depth > DEPTH_MAX:
+            _malformed("its filter is too large")
+        codes = tuple(message.codes) if message.is_public else None
+        column, slot = message.column_id, message.slot
+        if message.codes and codes is None:
+            _malformed("codes that are not public")
+        match message.kind:
+            case "and" | "or":
+                return self._branch(message, depth)
+            case "public":
+                return PublicNode(decode_predicate(message.predicate))
+            case "null":
+                return NullLeaf(column, message.negated)
+            case "member":
+                return MemberLeaf(column, message.negated, slot, codes)
+            case "equal":
+                return _equal_leaf(message, codes)
+            case "range":
+                return _range_leaf(message, codes)
+        _malformed("an unknown kind of node")
+
+    def _branch(self, message: Any, depth: int) -> Node:
+        children = tuple(self.node(child, depth + 1) for child in message.children)
+        if len(children) < 2:
+            _malformed("a branch with fewer than two children")
+        return AndNode(children) if message.kind == "and" else OrNode(children)
+
+
+def _equal_leaf(message: Any, codes: tuple[int, ...] | None) -> EqualLeaf:
+    if not 1 <= message.count <= ENTRIES_MAX or (codes is not None and len(codes) != message.count):
+        _malformed("an equality with a wrong number of entries")
+    return EqualLeaf(message.column_id, message.count, message.negated, message.slot, codes)
+
+
+def _range_leaf(message: Any, codes: tuple[int, ...] | None) -> RangeLeaf:
+    if message.form not in RANGE_FORMS:
+        _malformed("an unknown form of range")
+    wanted = 1 if message.form in ("le", "gt") else 2
+    if codes is not None and len(codes) != wanted:
+        _malformed("a range with a wrong number of codes")
+    return RangeLeaf(message.column_id, message.form, message.slot, codes)
+
+
+def _checked(message: Any) -> PlanSpec:
+    if message.version != VERSION:
+        _malformed(f"version {message.version}")
+    if len(message.table_id) != 16 or len(message.digest) not in (0, 32):
+        _malformed("an identifier of wrong length")
+    if len(message.parameter_set) > 80 or message.scheme not in ("bgv", "noop"):
+        _malformed("an unknown parameter set or scheme")
+    if message.output not in ("mask", "aggregate"):
+        _malformed("an unknown output")
+    groups = (*message.public_groups, *message.encrypted_groups)
+    if len(groups) > GROUPS_MAX or len(set(groups)) != len(groups):
+        _malformed("its groups")
+    if len(message.terms) > TERMS_MAX:
+        _malformed("too many totals")
+    if message.output == "mask" and (groups or message.terms or not message.HasField("filter")):
+        _malformed("a mask with totals, or without a filter")
+    has_filter = message.HasField("public_filter")
+    return PlanSpec(
+        table_id=message.table_id,
+        schema_version=message.schema_version,
+        parameter_set=message.parameter_set,
+        scheme=message.scheme,
+        output=message.output,
+        masked=message.masked,
+        public_filter=decode_predicate(message.public_filter) if has_filter else None,
+        filter=_Reader().node(message.filter, 0) if message.HasField("filter") else None,
+        public_groups=tuple(message.public_groups),
+        encrypted_groups=tuple(message.encrypted_groups),
+        terms=tuple(_term(term) for term in message.terms),
+        digest=message.digest,
+    )
+
+
+def _term(message: Any) -> Term:
+    columns = tuple(message.columns)
+    least = {"count": 0, "sum": 1}.get(message.kind)
+    if least is None or not least <= len(columns) <= 2:
+        _malformed("an unknown kind of total")
+    return Term(message.kind, columns)

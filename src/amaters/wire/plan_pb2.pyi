@@ -1,0 +1,101 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class PlanLiteral(_message.Message):
+    __slots__ = ("integer", "decimal", "day", "text", "boolean", "null")
+    INTEGER_FIELD_NUMBER: _ClassVar[int]
+    DECIMAL_FIELD_NUMBER: _ClassVar[int]
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    BOOLEAN_FIELD_NUMBER: _ClassVar[int]
+    NULL_FIELD_NUMBER: _ClassVar[int]
+    integer: str
+    decimal: str
+    day: int
+    text: str
+    boolean: bool
+    null: bool
+    def __init__(self, integer: _Optional[str] = ..., decimal: _Optional[str] = ..., day: _Optional[int] = ..., text: _Optional[str] = ..., boolean: _Optional[bool] = ..., null: _Optional[bool] = ...) -> None: ...
+
+class PlanPredicate(_message.Message):
+    __slots__ = ("kind", "op", "column_id", "literals", "negated", "children")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    OP_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_ID_FIELD_NUMBER: _ClassVar[int]
+    LITERALS_FIELD_NUMBER: _ClassVar[int]
+    NEGATED_FIELD_NUMBER: _ClassVar[int]
+    CHILDREN_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    op: str
+    column_id: int
+    literals: _containers.RepeatedCompositeFieldContainer[PlanLiteral]
+    negated: bool
+    children: _containers.RepeatedCompositeFieldContainer[PlanPredicate]
+    def __init__(self, kind: _Optional[str] = ..., op: _Optional[str] = ..., column_id: _Optional[int] = ..., literals: _Optional[_Iterable[_Union[PlanLiteral, _Mapping]]] = ..., negated: _Optional[bool] = ..., children: _Optional[_Iterable[_Union[PlanPredicate, _Mapping]]] = ...) -> None: ...
+
+class PlanNode(_message.Message):
+    __slots__ = ("kind", "column_id", "form", "negated", "slot", "count", "is_public", "codes", "children", "predicate")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_ID_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
+    NEGATED_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    IS_PUBLIC_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    CHILDREN_FIELD_NUMBER: _ClassVar[int]
+    PREDICATE_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    column_id: int
+    form: str
+    negated: bool
+    slot: int
+    count: int
+    is_public: bool
+    codes: _containers.RepeatedScalarFieldContainer[int]
+    children: _containers.RepeatedCompositeFieldContainer[PlanNode]
+    predicate: PlanPredicate
+    def __init__(self, kind: _Optional[str] = ..., column_id: _Optional[int] = ..., form: _Optional[str] = ..., negated: _Optional[bool] = ..., slot: _Optional[int] = ..., count: _Optional[int] = ..., is_public: _Optional[bool] = ..., codes: _Optional[_Iterable[int]] = ..., children: _Optional[_Iterable[_Union[PlanNode, _Mapping]]] = ..., predicate: _Optional[_Union[PlanPredicate, _Mapping]] = ...) -> None: ...
+
+class PlanTerm(_message.Message):
+    __slots__ = ("kind", "columns")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    columns: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, kind: _Optional[str] = ..., columns: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Plan(_message.Message):
+    __slots__ = ("version", "table_id", "schema_version", "parameter_set", "scheme", "output", "masked", "public_filter", "filter", "public_groups", "encrypted_groups", "terms", "digest")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARAMETER_SET_FIELD_NUMBER: _ClassVar[int]
+    SCHEME_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    MASKED_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_FILTER_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTED_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    TERMS_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    table_id: bytes
+    schema_version: int
+    parameter_set: str
+    scheme: str
+    output: str
+    masked: bool
+    public_filter: PlanPredicate
+    filter: PlanNode
+    public_groups: _containers.RepeatedScalarFieldContainer[int]
+    encrypted_groups: _containers.RepeatedScalarFieldContainer[int]
+    terms: _containers.RepeatedCompositeFieldContainer[PlanTerm]
+    digest: bytes
+    def __init__(self, version: _Optional[int] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., output: _Optional[str] = ..., masked: _Optional[bool] = ..., public_filter: _Optional[_Union[PlanPredicate, _Mapping]] = ..., filter: _Optional[_Union[PlanNode, _Mapping]] = ..., public_groups: _Optional[_Iterable[int]] = ..., encrypted_groups: _Optional[_Iterable[int]] = ..., terms: _Optional[_Iterable[_Union[PlanTerm, _Mapping]]] = ..., digest: _Optional[bytes] = ...) -> None: ...
