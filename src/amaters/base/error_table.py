@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from amaters.base import error_table_engine
+from amaters.base import error_table_engine, error_table_sql
 from amaters.base import errors as e
 
 
@@ -15,7 +15,7 @@ def fill(define: Callable[..., None]) -> None:
     _ciphertexts(define)
     _schema(define)
     _planning(define)
-    _sql(define)
+    error_table_sql.fill_text(define)
     _engine(define)
     _client(define)
 
@@ -418,10 +418,6 @@ def _planning(define: Callable[..., None]) -> None:
     )
 
 
-def _sql(define: Callable[..., None]) -> None:
-    """22xx: SQL text."""
-
-
 def _engine(define: Callable[..., None]) -> None:
     """30xx and 40xx: engine, wire, service and storage."""
     for code, cls, message, fix, more in error_table_engine.ROWS:
@@ -474,4 +470,30 @@ def _client(define: Callable[..., None]) -> None:
         "{what} needs {package}, which is not installed",
         "pip install {package}",
         dbapi="NotSupportedError",
+    )
+    define(
+        "AM-5009",
+        e.InvalidError,
+        "there is no table {table}",
+        "the tables are: {tables}",
+    )
+    define(
+        "AM-5010",
+        e.ConflictError,
+        "table {table} already has a row with primary key {key} (row {row} of this batch)",
+        "nothing was inserted; leave that row out, or delete the old one first",
+        dbapi="IntegrityError",
+    )
+    define(
+        "AM-5011",
+        e.InvalidError,
+        "primary key {key} stands twice in this batch (rows {first} and {row})",
+        "nothing was inserted; keys must be unique",
+        dbapi="IntegrityError",
+    )
+    define(
+        "AM-5012",
+        e.DataError,
+        "the engine's answer does not fit the question: {what}",
+        "the engine is faulty or another version; nothing of the answer was used",
     )

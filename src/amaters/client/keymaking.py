@@ -1,0 +1,87 @@
+"""Making keysets and describing them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amaters.base import errors
+from amaters.base.clock import Clock
+from amaters.base.rng import Rng
+from amaters.client.keyset import Keyset, new_keyset
+from amaters.fhe.parameters import Parameters, get_parameters
+from amaters.fhe.scheme import SCHEMES, ClientScheme
+
+INSECURE = "insecure_"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The scheme and parameter set a caller allows for new and for existing databases."""
+
+    scheme: str = "bgv"
+    parameters: str = "default"
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether this protects nothing: the noop scheme, or parameters for tests."""
+        return self.scheme == "noop" or self.parameter_set.name.startswith(INSECURE)
+
+    @property
+    def parameter_set(self) -> Parameters:
+        return get_parameters(self.parameters)
+
+
+def choose(unsafe_scheme: str | None, unsafe_parameters: str | None) -> Choice:
+    """The choice that ``connect``'s arguments make. Raises: UsageError AM-1001."""
+    if unsafe_scheme not in (None, "noop"):
+        errors.fail(
+            "AM-1001",
+            what=f"unsafe_scheme={unsafe_scheme!r} is not known; known schemes: {SCHEMES}",
+            fix="leave it out, or pass 'noop', which encrypts nothing",
+        )
+    if unsafe_parameters is not None and not unsafe_parameters.startswith(INSECURE):
+        errors.fail(
+            "AM-1001",
+            what=f"unsafe_parameters={unsafe_parameters!r} does not begin with {INSECURE!r}",
+            fix="leave it out: secure parameters are the default",
+        )
+    return Choice(unsafe_scheme or "bgv", unsafe_parameters or "default")
+
+
+def make_keyset(scheme: str, parameters: str, clock: Clock, rng: Rng) -> Keyset:
+    """A new keyset. Cost: milliseconds; evaluation keys are made from it when first needed."""
+    from amaters.fhe.secret import SecretKey, make_client_scheme
+
+    chosen = get_parameters(parameters)
+    secret = SecretKey.generate(chosen)
+    key_id = make_client_scheme(scheme, chosen, secret).key_id
+    return new_keyset(
+        key_id, scheme, chosen.name, secret.to_bytes(), created=clock.now(), rng=rng
+    )
+
+
+def open_scheme(keyset: Keyset) -> ClientScheme:
+    """The scheme that encrypts and decrypts under ``keyset``."""
+    from amaters.fhe.secret import SecretKey, make_client_scheme
+
+    chosen = get_parameters(keyset.parameters)
+    secret = SecretKey.from_bytes(keyset.secret_key)
+    return make_client_scheme(keyset.scheme, chosen, secret)
+
+
+def describe(scheme: str, parameters: str) -> dict[str, str]:
+    """What a person wants to know of a parameter set before relying on it."""
+    chosen = get_parameters(parameters)
+    if scheme == "noop":
+        security = "NONE: the noop scheme encrypts nothing"
+    elif chosen.name.startswith(INSECURE):
+        security = "NONE: this parameter set is for tests"
+    else:
+        security = "at least 128 bits, classical (ePrint 2024/463, Table 5.2)"
+    return {
+        "scheme": scheme,
+        "parameters": chosen.name,
+        "security": security,
+        "slots": f"{chosen.slots:,}",
+        "modulus": f"{chosen.modulus_bits:.1f} bits in {chosen.max_level} + 1 primes",
+    }

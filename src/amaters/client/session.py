@@ -1,0 +1,230 @@
+"""A connection with its keyset: the handshake, the catalogue, and what reading and writing share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from amaters import __version__
+from amaters.base import errors
+from amaters.base.clock import Clock
+from amaters.base.ids import new_id
+from amaters.base.progress import Progress, ProgressCallback
+from amaters.base.rng import Rng
+from amaters.client.keymaking import Choice, make_keyset, open_scheme
+from amaters.client.keyring import Keyring
+from amaters.client.keyset import Keyset
+from amaters.client.meter import Meter
+from amaters.columns.schema import Table
+from amaters.columns.sealing import SchemaRecord, open_schema, seal_schema
+from amaters.fhe.parameters import Parameters
+from amaters.fhe.scheme import ClientScheme
+from amaters.wire import service_pb2 as pb
+from amaters.wire.service import PROTOCOL, Service, chunks_of
+
+T = TypeVar("T")
+NoticeCallback = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Everything a session takes from the world, so that tests can hold it still."""
+
+    clock: Clock
+    rng: Rng
+    notice: NoticeCallback
+    progress: ProgressCallback
+    threads: int
+
+
+@dataclass(slots=True)
+class Session:
+    """One open database. ``service`` is metered: all that passes it is counted on ``meter``."""
+
+    service: Service
+    meter: Meter
+    keyset: Keyset
+    scheme: ClientScheme
+    outside: Outside
+    _seen: dict[bytes, int] = field(default_factory=dict)
+    _closed: bool = False
+
+    @property
+    def parameters(self) -> Parameters:
+        return self.scheme.parameters
+
+    @property
+    def key_name(self) -> pb.KeyName:
+        """How the engine knows this keyset."""
+        return _key_name(self.keyset)
+
+    def report(self, what: str, done: int, total: int, unit: str) -> None:
+        """Tell the progress callback."""
+        self.outside.progress(Progress(what, done, total, unit))
+
+    def require_open(self) -> None:
+        """Raises: ClosedError AM-5002."""
+        if self._closed:
+            errors.fail("AM-5002")
+
+    async def tables(self) -> dict[str, Table]:
+        """Every table by name, each schema authenticated.
+
+        Raises: DeniedError when a schema was not made by this keyset or is older than one this
+        session has seen; nothing is sent after that.
+        """
+        self.require_open()
+        reply = await self.service.list_tables(pb.ListTablesRequest())
+        found = [self._open(record) for record in reply.tables]
+        return {table.name: table for table in found}
+
+    async def table(self, name: str) -> Table:
+        """One table by name. Raises: InvalidError AM-2201 (see ``find_table``)."""
+        return find_table(await self.tables(), name)
+
+    async def create_table(self, table: Table) -> None:
+        """Create a table whose schema this keyset has sealed."""
+        self.require_open()
+        request = pb.CreateTableRequest(request_id=self.new_id(), schema=self._seal(table))
+        await self.service.create_table(request)
+        self._seen[table.id] = table.version
+
+    async def update_table(self, table: Table) -> None:
+        """Replace the schema of version ``table.version - 1``. Raises: ConflictError AM-3022."""
+        request = pb.UpdateSchemaRequest(
+            request_id=self.new_id(),
+            expected_version=table.version - 1,
+            schema=self._seal(table),
+        )
+        await self.service.update_schema(request)
+        self._seen[table.id] = table.version
+
+    async def drop_table(self, table: Table) -> None:
+        """Drop a table and everything in it."""
+        self.require_open()
+        request = pb.DropTableRequest(request_id=self.new_id(), table_id=table.id)
+        await self.service.drop_table(request)
+
+    def new_id(self) -> bytes:
+        return new_id(self.outside.rng)
+
+    async def close(self) -> None:
+        """Close the connection; closing twice is harmless."""
+        if not self._closed:
+            self._closed = True
+            await self.service.close()
+
+    def _seal(self, table: Table) -> pb.SchemaRecord:
+        record = seal_schema(table, self.keyset)
+        return pb.SchemaRecord(
+            table_id=table.id,
+            name=table.name,
+            version=table.version,
+            public_bytes=record.public_bytes,
+            sealed_bytes=record.sealed_bytes,
+            mac=record.mac,
+        )
+
+    def _open(self, record: pb.SchemaRecord) -> Table:
+        parts = SchemaRecord(record.public_bytes, record.sealed_bytes, record.mac)
+        oldest = self._seen.get(record.table_id, 0)
+        table = open_schema(parts, self.keyset, oldest_version=oldest)
+        self._seen[table.id] = table.version
+        return table
+
+
+def find_table(tables: dict[str, Table], name: str) -> Table:
+    """The table of this name, letter case apart."""
+    for known, table in tables.items():
+        if known.lower() == name.lower():
+            return table
+    errors.fail("AM-5009", table=name, tables=", ".join(sorted(tables)) or "none")
+
+
+async def open_session(
+    service: Service, meter: Meter, *, url: str, keys: Keys, choice: Choice, outside: Outside
+) -> Session:
+    """Shake hands and agree on the keyset; a new database gets one, saved before it is used.
+
+    Raises: DeniedError AM-1101 for a foreign keyset, AM-1106 when the database is of another kind
+    than the caller allowed.
+    """
+    hello = pb.HelloRequest(protocol=PROTOCOL, version=__version__, unsafe_scheme=choice.unsafe)
+    reply = await service.hello(hello)
+    if choice.unsafe and not reply.unsafe_scheme:
+        _refuse(url, choice.scheme, choice.parameters, "start the engine with the unsafe flag too")
+    if reply.keyset_id:
+        keyset = keys.find(reply.keyset_id, url)
+    else:
+        keyset = await _new_keyset(url, keys, choice, outside)
+    _require_allowed(url, keyset, choice)
+    if choice.unsafe:
+        outside.notice(f"UNSAFE: {url} uses {keyset.scheme}/{keyset.parameters}: no protection")
+    scheme = await asyncio.to_thread(open_scheme, keyset)
+    name = _key_name(keyset)
+    present = await service.has_keyset(name)
+    if not present.present:
+        outside.progress(Progress("making evaluation keys", 0, 0, "keys"))
+        evaluation = await asyncio.to_thread(scheme.evaluation_keys)
+        request = pb.PutKeysetRequest(
+            request_id=new_id(outside.rng), name=name, size=len(evaluation)
+        )
+        await service.put_keyset(request, chunks_of(evaluation))
+        outside.progress(Progress("making evaluation keys", 1, 1, "keys"))
+    return Session(service, meter, keyset, scheme, outside)
+
+
+@dataclass(slots=True)
+class Keys:
+    """Where this connection's keyset comes from; without a keyring it lives in memory only."""
+
+    keyring: Keyring | None
+    required: bytes | None = None
+
+    def find(self, key_id: bytes, url: str) -> Keyset:
+        """The keyset the database asks for. Raises: DeniedError AM-1101."""
+        if self.keyring is None or self.required not in (None, key_id):
+            where = "this connection" if self.keyring is None else self.keyring.directory
+            errors.fail("AM-1101", database=url, key_id=key_id.hex()[:16], keyring=where)
+        return self.keyring.find(key_id, url)
+
+
+async def _new_keyset(url: str, keys: Keys, choice: Choice, outside: Outside) -> Keyset:
+    if keys.required is not None and keys.keyring is not None:
+        return keys.keyring.find(keys.required, url)
+    keyset = await asyncio.to_thread(
+        make_keyset, choice.scheme, choice.parameters, outside.clock, outside.rng
+    )
+    if keys.keyring is not None:
+        path = keys.keyring.save(keyset)
+        outside.notice(f"made keyset {path} for {url}: copy it, a lost keyset is lost data")
+    return keyset
+
+
+def _require_allowed(url: str, keyset: Keyset, choice: Choice) -> None:
+    """The keyset decides, and only a caller who asked for something unsafe may get it."""
+    if (keyset.scheme, keyset.parameters) == (choice.scheme, choice.parameter_set.name):
+        return
+    actual = Choice(keyset.scheme, keyset.parameters)
+    if keyset.scheme == choice.scheme and not actual.unsafe and not choice.unsafe:
+        return
+    if actual.unsafe:
+        fix = "pass the unsafe_ argument the database was made with, if it is a test database"
+    else:
+        fix = "leave the unsafe_ argument out: this database is encrypted"
+    _refuse(url, keyset.scheme, keyset.parameters, fix)
+
+
+def _refuse(url: str, scheme: str, parameters: str, fix: str) -> None:
+    errors.fail("AM-1106", database=url, scheme=scheme, parameters=parameters, fix=fix)
+
+
+def _key_name(keyset: Keyset) -> pb.KeyName:
+    return pb.KeyName(
+        keyset_id=keyset.key_id,
+        key_id=keyset.key_id,
+        parameter_set=keyset.parameters,
+        scheme=keyset.scheme,
+    )
