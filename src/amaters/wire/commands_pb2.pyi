@@ -44,12 +44,14 @@ class SchemaUpdate(_message.Message):
     def __init__(self, schema: _Optional[_Union[_service_pb2.SchemaRecord, _Mapping]] = ...) -> None: ...
 
 class Batch(_message.Message):
-    __slots__ = ("request", "objects")
+    __slots__ = ("request", "objects", "key_column")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    KEY_COLUMN_FIELD_NUMBER: _ClassVar[int]
     request: _service_pb2.CommitRequest
     objects: _containers.RepeatedCompositeFieldContainer[ObjectRef]
-    def __init__(self, request: _Optional[_Union[_service_pb2.CommitRequest, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ...) -> None: ...
+    key_column: int
+    def __init__(self, request: _Optional[_Union[_service_pb2.CommitRequest, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ..., key_column: _Optional[int] = ...) -> None: ...
 
 class Command(_message.Message):
     __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch")

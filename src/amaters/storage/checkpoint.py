@@ -1,0 +1,64 @@
+"""Checkpoints: the state at one log position, whole and checksummed, so that the log can be cut.
+
+magic, version, database id, position, size of the image, BLAKE3 over all of it, image
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from blake3 import blake3
+
+from amaters.base.errors import fail
+from amaters.storage.files import Disk
+
+_VERSION = 1
+_MAGIC = b"AMCKP1\0\0"
+_HEADER = struct.Struct("<8sI16sQQ")
+_HASH = 32
+
+
+def write_checkpoint(
+    directory: Path, disk: Disk, database_id: bytes, position: int, image: bytes
+) -> None:
+    """Make a checkpoint durable, then delete older ones."""
+    path = directory / f"{position:020d}.checkpoint"
+    temporary = path.with_suffix(".tmp")
+    disk.remove(temporary)
+    head = _HEADER.pack(_MAGIC, _VERSION, database_id, position, len(image))
+    fd = disk.create(temporary)
+    try:
+        disk.write(fd, head, temporary)
+        disk.write(fd, blake3(head).update(image).digest(), temporary)
+        disk.write(fd, image, temporary)
+        disk.sync(fd, temporary)
+    finally:
+        disk.close(fd)
+    disk.publish(temporary, path)
+    for old in directory.glob("*.checkpoint"):
+        if old.name < path.name:
+            disk.remove(old)
+
+
+def read_checkpoint(directory: Path, disk: Disk, database_id: bytes) -> tuple[int, bytes] | None:
+    """The newest checkpoint: position and image; None when there is none. Raises: AM-4001."""
+    for leftover in directory.glob("*.tmp"):
+        disk.remove(leftover)
+    paths = sorted(directory.glob("*.checkpoint"))
+    if not paths:
+        return None
+    path = paths[-1]
+    data = disk.read_all(path)
+    if len(data) < _HEADER.size + _HASH:
+        fail("AM-4001", file=path.name, what="it is cut short")
+    magic, version, owner, position, size = _HEADER.unpack(data[: _HEADER.size])
+    image = memoryview(data)[_HEADER.size + _HASH :]
+    found = blake3(data[: _HEADER.size]).update(image).digest()
+    if found != data[_HEADER.size : _HEADER.size + _HASH] or size != len(image):
+        fail("AM-4001", file=path.name, what="checksum")
+    if magic != _MAGIC or owner != database_id or f"{position:020d}" != path.stem:
+        fail("AM-4001", file=path.name, what="it belongs to another database")
+    if version > _VERSION:
+        fail("AM-4006", file=path.name, found=version, known=_VERSION)
+    return int(position), bytes(image)

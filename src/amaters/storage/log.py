@@ -1,0 +1,237 @@
+"""The commit log: ordered, checksummed records; a record is durable before its effects exist.
+
+A record carries its position and its *witness*, the highest position that was durable when it was
+written. Damage at or below a witness, or at or below what the state already applied, is corruption
+(AM-4001); damage above is the torn tail of a write that nobody was told about, and is cut. So that
+the last record has a witness too, an empty *witness record* follows each sync, itself unsynced.
+
+    file    header: magic, version, database id, first position, BLAKE3-16
+    record  magic, length, position, witness, BLAKE3-16 over these and the payload, payload
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+from blake3 import blake3
+
+from amaters.base.errors import AmatersError, fail
+from amaters.storage.files import Disk
+
+RECORD_BYTES_MAX = 64 << 20
+_VERSION = 1
+_FILE = struct.Struct("<8sI16sQ")
+_FILE_MAGIC = b"AMLOG1\0\0"
+_RECORD = struct.Struct("<4sIQQ")
+_RECORD_MAGIC = b"AMLR"
+_WITNESS_MAGIC = b"AMLW"
+_HASH = 16
+
+
+class Log(Protocol):
+    """Where commands become durable."""
+
+    last: int
+    bytes_since_checkpoint: int
+
+    def append(self, payload: bytes) -> int:
+        """Make a record durable and return its position (consecutive, from 1).
+
+        Raises: AM-4003; after that only AM-4004, because the end of the log is unknown.
+        """
+
+    def replay(self, applied: int) -> Iterator[tuple[int, bytes]]:
+        """Records after ``applied``, once, before the first append."""
+
+    def cut(self, position: int) -> None:
+        """Forget records up to ``position``, which a durable checkpoint holds."""
+
+    def close(self) -> None: ...
+
+
+class MemoryLog:
+    """The log of a database that ends with its process: it only counts."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.bytes_since_checkpoint = 0
+
+    def append(self, payload: bytes) -> int:
+        self.last += 1
+        return self.last
+
+    def replay(self, applied: int) -> Iterator[tuple[int, bytes]]:
+        return iter(())
+
+    def cut(self, position: int) -> None:
+        """Nothing was kept."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    position: int
+    witness: int
+    payload: bytes | None
+    end: int
+
+
+class FileLog:
+    """Records in files named by their first position; one sync per record."""
+
+    def __init__(self, directory: Path, disk: Disk, database_id: bytes) -> None:
+        self._directory, self._disk, self._database_id = directory, disk, database_id
+        self.last = 0
+        self.bytes_since_checkpoint = 0
+        self._fd: int | None = None
+        self._path: Path | None = None
+        self._failed = False
+        disk.make_directory(directory)
+
+    def append(self, payload: bytes) -> int:
+        if self._failed:
+            fail("AM-4004", path=str(self._directory.parent))
+        if len(payload) > RECORD_BYTES_MAX:
+            fail("AM-3005", what=f"a command of {len(payload)} bytes")
+        record = encode_record(self.last + 1, self.last, payload)
+        try:
+            fd, path = self._open_file()
+            self._disk.write(fd, record, path)
+            self._disk.sync(fd, path)
+            self._disk.write(fd, encode_record(self.last + 1, self.last + 1, None), path)
+        except AmatersError:
+            self._failed = True
+            raise
+        self.last += 1
+        self.bytes_since_checkpoint += len(record)
+        return self.last
+
+    def _open_file(self) -> tuple[int, Path]:
+        if self._fd is not None and self._path is not None:
+            return self._fd, self._path
+        first = self.last + 1
+        path = self._directory / f"{first:020d}.log"
+        temporary = path.with_suffix(".tmp")
+        self._disk.remove(temporary)
+        fd = self._disk.create(temporary)
+        self._disk.write(fd, encode_header(self._database_id, first), temporary)
+        self._disk.sync(fd, temporary)
+        self._disk.publish(temporary, path)
+        self._fd, self._path = fd, path
+        return fd, path
+
+    def replay(self, applied: int) -> Iterator[tuple[int, bytes]]:
+        self.last = applied
+        paths = sorted(self._directory.glob("*.log"))
+        for index, path in enumerate(paths):
+            yield from self._replay_file(path, applied, newest=index == len(paths) - 1)
+
+    def _replay_file(
+        self, path: Path, applied: int, *, newest: bool
+    ) -> Iterator[tuple[int, bytes]]:
+        data = self._disk.read_all(path)
+        first = decode_header(data, path.name, self._database_id)
+        if f"{first:020d}.log" != path.name or first > self.last + 1:
+            _damaged(path, f"it starts at position {first}, expected {self.last + 1}")
+        expected, offset = first, _file_header_bytes()
+        while offset < len(data):
+            record = decode_record(data, offset)
+            if record is None:
+                self._cut_tail(path, data, offset, newest=newest and expected > applied)
+                break
+            if record.payload is None:
+                offset = record.end
+                continue
+            if record.position != expected:
+                _damaged(path, f"position {record.position} where {expected} belongs")
+            if record.position > applied:
+                self.last = record.position
+                self.bytes_since_checkpoint += record.end - offset
+                yield record.position, record.payload
+            expected, offset = expected + 1, record.end
+
+    def _cut_tail(self, path: Path, data: bytes, offset: int, *, newest: bool) -> None:
+        """Cut what a crash left half written; anything else that does not parse is damage."""
+        if not newest:
+            _damaged(path, f"record at byte {offset}")
+        stem = _RECORD_MAGIC[:3]
+        found = data.find(stem, offset + 1)
+        while found >= 0:
+            if decode_record(data, found) is not None:
+                _damaged(path, f"record at byte {offset}, before a whole one")
+            found = data.find(stem, found + 1)
+        self._disk.truncate(path, offset)
+
+    def cut(self, position: int) -> None:
+        """Start a new file with the next record; delete files that hold nothing after
+        ``position``.
+        """
+        self.close()
+        paths = sorted(self._directory.glob("*.log"))
+        for index, path in enumerate(paths):
+            end = int(paths[index + 1].stem) - 1 if index + 1 < len(paths) else self.last
+            if end <= position:
+                self._disk.remove(path)
+        self.bytes_since_checkpoint = 0
+
+    def close(self) -> None:
+        if self._fd is not None:
+            self._disk.close(self._fd)
+        self._fd = self._path = None
+
+
+def _file_header_bytes() -> int:
+    return _FILE.size + _HASH
+
+
+def encode_header(database_id: bytes, first: int) -> bytes:
+    """The first bytes of a log file."""
+    head = _FILE.pack(_FILE_MAGIC, _VERSION, database_id, first)
+    return head + blake3(head).digest(length=_HASH)
+
+
+def decode_header(data: bytes, name: str, database_id: bytes) -> int:
+    """The first position of a log file. Raises: AM-4001, AM-4006."""
+    head = data[: _FILE.size]
+    if blake3(head).digest(length=_HASH) != data[_FILE.size : _file_header_bytes()]:
+        fail("AM-4001", file=name, what="checksum of the header")
+    magic, version, owner, first = _FILE.unpack(head)
+    if magic != _FILE_MAGIC or owner != database_id:
+        fail("AM-4001", file=name, what="it is the log of another database")
+    if version > _VERSION:
+        fail("AM-4006", file=name, found=version, known=_VERSION)
+    return int(first)
+
+
+def encode_record(position: int, witness: int, payload: bytes | None) -> bytes:
+    """One record; without a payload a witness record."""
+    magic = _WITNESS_MAGIC if payload is None else _RECORD_MAGIC
+    body = payload or b""
+    head = _RECORD.pack(magic, len(body), position, witness)
+    return b"".join((head, blake3(head).update(body).digest(length=_HASH), body))
+
+
+def decode_record(data: bytes, offset: int) -> _Record | None:
+    """The record at ``offset``, or None when there is no whole one."""
+    start = offset + _RECORD.size + _HASH
+    if start > len(data):
+        return None
+    head = data[offset : offset + _RECORD.size]
+    magic, length, position, witness = _RECORD.unpack(head)
+    if magic not in (_RECORD_MAGIC, _WITNESS_MAGIC) or start + length > len(data):
+        return None
+    payload = data[start : start + length]
+    if blake3(head).update(payload).digest(length=_HASH) != data[start - _HASH : start]:
+        return None
+    body = payload if magic == _RECORD_MAGIC else None
+    return _Record(position, witness, body, start + length)
+
+
+def _damaged(path: Path, what: str) -> NoReturn:
+    fail("AM-4001", file=path.name, what=what)

@@ -1,0 +1,92 @@
+"""A batch with its primary keys decoded: what the state needs to know, whether live or replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from amaters.base.errors import fail
+from amaters.wire import blocks
+from amaters.wire import commands_pb2 as cb
+from amaters.wire import service_pb2 as pb
+
+Key = int | str
+ReadObject = Callable[[cb.ObjectRef], memoryview]
+TAIL = -1
+REMOVED = -2
+
+
+@dataclass(frozen=True, slots=True)
+class NewRows:
+    """Keys of one segment (``part`` >= 0, its index) or of the tail (``TAIL``), by slot."""
+
+    part: int
+    keys: list[Key]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRows:
+    """All keys of a commit."""
+
+    parts: tuple[NewRows, ...]
+    removed: list[tuple[Key, int]]
+    moved: list[tuple[Key, int]]
+    top_key: int
+
+
+def read_rows(batch: cb.Batch, key_column: int, read: ReadObject) -> BatchRows:
+    """The keys of a batch; segments' keys come from their public objects.
+
+    Raises: AM-3032 when a block lacks the key column or has another number of rows, AM-3033 when a
+    key appears twice.
+    """
+    request, refs = batch.request, {ref.object_id: ref for ref in batch.objects}
+    parts, top = [], -1
+    for part, segment in enumerate(request.segments):
+        data = read(refs[segment.public_object])
+        keys, highest = _keys(data, key_column, segment.rows)
+        parts.append(NewRows(part, keys))
+        top = max(top, highest)
+    if request.tail.rows:
+        keys, highest = _keys(request.tail.public_block, key_column, request.tail.rows)
+        parts.append(NewRows(TAIL, keys))
+        top = max(top, highest)
+    _check_distinct(parts)
+    removed = _versions(request.removed, key_column)
+    moved = _versions(request.moved, key_column)
+    return BatchRows(tuple(parts), removed, moved, top)
+
+
+def _keys(data: bytes | memoryview, key_column: int, rows: int) -> tuple[list[Key], int]:
+    """Keys as SQLite keeps them (uint64 as its two's complement) and the highest integer one."""
+    block = blocks.decode_block(data)
+    values, valid = block.columns.get(key_column, (np.empty(0), np.empty(0, dtype=np.bool_)))
+    if block.rows != rows or len(values) != rows or not bool(valid.all()):
+        fail("AM-3032", table="", what="a block without one primary key per row")
+    if values.dtype == object:
+        return values.tolist(), -1
+    highest = int(values.max()) if rows else -1
+    return values.view(np.int64).tolist(), highest
+
+
+def _versions(listed: pb.KeyVersions, key_column: int) -> list[tuple[Key, int]]:
+    if not listed.keys:
+        return []
+    versions = list(listed.versions)
+    keys, _ = _keys(listed.keys, key_column, len(versions))
+    _check_distinct([NewRows(REMOVED, keys)])
+    return list(zip(keys, versions, strict=True))
+
+
+def _check_distinct(parts: list[NewRows]) -> None:
+    total = sum(len(part.keys) for part in parts)
+    if len({key for part in parts for key in part.keys}) == total:
+        return
+    seen: dict[Key, int] = {}
+    every = (key for part in parts for key in part.keys)
+    for row, key in enumerate(every):
+        if key in seen:
+            fail("AM-3033", first=seen[key] + 1, second=row + 1)
+        seen[key] = row
