@@ -259,7 +259,7 @@ def _values(define: Callable[..., None]) -> None:
     define(
         "AM-2013",
         e.InvalidError,
-        "the dictionary of column {column} is full: {limit} different values",
+        "the dictionary of column {column} is full: it holds at most {limit}",
         "declare the column without eq (sealed), or store fewer different values",
     )
 
@@ -379,12 +379,6 @@ def _sealed(define: Callable[..., None]) -> None:
         e.DataError,
         "the canaries of a segment do not open: {what}",
         "the segment was damaged, moved or made with another keyset: restore it from a backup",
-    )
-    define(
-        "AM-2055",
-        e.DataError,
-        "a block of public columns is damaged: {what}",
-        "restore the database from a backup",
     )
 
 

@@ -1,11 +1,10 @@
-"""Arrow in and out: user's streams to storage values, and blocks of public columns for the engine.
+"""Arrow streams that users insert, to storage values.
 
 pyarrow is imported on first use, so that ``import amaters`` stays light.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,7 @@ from numpy.typing import NDArray
 
 from amaters.base.errors import fail
 from amaters.columns import convert
-from amaters.columns.batch import ColumnBatch
 from amaters.columns.convert import ColumnValues, place, storage_dtype
-from amaters.columns.schema import Column, PublicColumn
 from amaters.columns.types import SqlType, TypeKind
 
 
@@ -56,69 +53,6 @@ def to_values(type_: SqlType, array: Any, column: str) -> ColumnValues:
         if scaled is not None:
             return ColumnValues(_checked(type_, scaled, column), valid)
     return convert.from_python(type_, array.to_pylist(), column)
-
-
-def to_ipc(batch: ColumnBatch, columns: Sequence[Column] | Sequence[PublicColumn]) -> bytes:
-    """An Arrow IPC stream of storage values; fields are named by column id. Invert with
-    ``from_ipc``.
-    """
-    import pyarrow as pa
-
-    arrays = [_stored(column.type, batch.columns[column.id]) for column in columns]
-    names = [str(column.id) for column in columns]
-    block = pa.record_batch(arrays, names=names)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, block.schema) as writer:
-        writer.write_batch(block)
-    return bytes(sink.getvalue())
-
-
-def from_ipc(data: bytes, columns: Sequence[Column] | Sequence[PublicColumn]) -> ColumnBatch:
-    """The batch that ``to_ipc`` wrote. Raises: AM-2055 unless it has exactly these columns and
-    types.
-    """
-    import pyarrow as pa
-
-    try:
-        with pa.ipc.open_stream(data) as reader:
-            table = reader.read_all()
-            table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError, MemoryError):
-        fail("AM-2055", what="not an Arrow stream")
-    if table.column_names != [str(column.id) for column in columns]:
-        fail("AM-2055", what="other columns than the table's")
-    found: dict[int, ColumnValues] = {}
-    for index in range(len(columns)):
-        column = columns[index]
-        array = _one_chunk(table.column(index))
-        if array.type != _arrow_type(column.type):
-            fail("AM-2055", what=f"column {column.name} has another type")
-        found[column.id] = _loaded(column.type, array)
-    return ColumnBatch(found, int(table.num_rows))
-
-
-def _arrow_type(type_: SqlType) -> Any:
-    import pyarrow as pa
-
-    if type_.kind is TypeKind.TEXT:
-        return pa.large_string()
-    return pa.uint64() if storage_dtype(type_) == np.uint64 else pa.int64()
-
-
-def _stored(type_: SqlType, column: ColumnValues) -> Any:
-    import pyarrow as pa
-
-    mask = None if column.valid.all() else ~column.valid
-    return pa.array(column.values, type=_arrow_type(type_), mask=mask)
-
-
-def _loaded(type_: SqlType, array: Any) -> ColumnValues:
-    valid = np.asarray(array.is_valid())
-    if type_.kind is TypeKind.TEXT:
-        values = np.empty(len(array), dtype=object)
-        values[:] = array.fill_null("").to_pylist()
-        return ColumnValues(values, valid)
-    return ColumnValues(_numpy(array, storage_dtype(type_)), valid)
 
 
 def _one_chunk(column: Any) -> Any:

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +26,8 @@ from amaters.columns.types import (
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnValues:
-    """``values`` of ``storage_dtype``; where ``valid`` is false the row is NULL and its value 0 or
-    "".
-    """
+class ColumnValues(NamedTuple):
+    """``values`` of ``storage_dtype``; where ``valid`` is false: NULL, and the value 0 or ""."""
 
     values: NDArray[Any]
     valid: NDArray[np.bool_]

@@ -14,6 +14,7 @@ from amaters.base.errors import fail
 
 DICTIONARY_BITS = 16
 DICTIONARY_VALUES_MAX = 1 << DICTIONARY_BITS
+DICTIONARY_BYTES_MAX = 8 << 20  # sealed into the schema, which travels as one message
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,17 @@ class Dictionary:
     def extended(self, values: Iterable[str], *, column: str) -> Dictionary:
         """This dictionary with codes for all ``values``; itself when none is new.
 
-        Raises: AM-2013 when more than 65,536 different values would be stored.
+        Raises: AM-2013 when more than 65,536 values or 8 MiB of text would be stored.
         """
         new = [value for value in dict.fromkeys(values) if value not in self.codes]
         if not new:
             return self
         if len(self.values) + len(new) > DICTIONARY_VALUES_MAX:
-            fail("AM-2013", column=column, limit=DICTIONARY_VALUES_MAX)
+            fail("AM-2013", column=column, limit=f"{DICTIONARY_VALUES_MAX} different values")
+        if self._bytes + sum(len(value.encode()) for value in new) > DICTIONARY_BYTES_MAX:
+            fail("AM-2013", column=column, limit=f"{DICTIONARY_BYTES_MAX} bytes of text")
         return Dictionary(self.values + tuple(new))
+
+    @cached_property
+    def _bytes(self) -> int:
+        return sum(len(value.encode()) for value in self.values)
