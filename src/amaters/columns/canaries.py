@@ -1,0 +1,227 @@
+"""Fake rows among the real ones of a segment, by which a client notices a server that answers
+wrongly.
+
+Canaries are ordinary rows to the server: live, sealed and encrypted like all others, with the
+public columns of a real row. Only clients know where they are and what they hold. Before anything
+follows an encrypted predicate (a fetch, a change), the client compares their mask bits with what
+it computes itself; from every answer it takes them out. They detect, they do not prove: an answer
+that is wrong on a fraction f of them passes with probability (1 - f)^64, so half of their values
+are spread over the whole domain and half imitate real rows.
+
+Limit: a primary key without gaps, given by the user, leaves only keys outside its range for
+canaries, which a server can guess. The hidden ``rowid`` has no such trace.
+Source: FHE section 8.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amaters.base.errors import fail
+from amaters.base.rng import Rng
+from amaters.columns import rowcodec
+from amaters.columns.batch import ColumnBatch, concatenate, from_storage_list
+from amaters.columns.convert import ColumnValues
+from amaters.columns.draw import below, distinct_below, permutation
+from amaters.columns.fakekeys import fake_keys
+from amaters.columns.rowcodec import padme
+from amaters.columns.schema import Column, Table
+from amaters.columns.sealing import Keys, open_one, seal_one
+from amaters.columns.types import TypeKind
+
+CANARIES = 64
+FORMAT = 1
+_LABEL = b"amaters.canaries.v1"
+_HEAD = struct.Struct("<BI")
+_NULLS_ONE_IN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryBlock:
+    """Where the canaries of a segment are and what they hold: all columns, in order of position."""
+
+    positions: NDArray[np.int64]
+    rows: ColumnBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A segment's rows by slot, canaries included, and the canaries."""
+
+    rows: ColumnBatch
+    canaries: CanaryBlock
+
+
+def plant(
+    table: Table,
+    batch: ColumnBatch,
+    *,
+    rng: Rng,
+    first_key: int | None = None,
+    taken: Collection[object] = (),
+    count: int = CANARIES,
+) -> Planted:
+    """``batch``, in its order, with canaries at secret positions.
+
+    Without a primary key column in ``batch`` (hidden ``rowid``) slot i gets the key ``first_key``
+    + i; otherwise
+    canaries get keys that are neither in ``batch`` nor in ``taken`` (keys the server refused
+    before). If ``batch``
+    is in ascending order of its keys, it stays so where the gaps between them allow it. Fewer than
+    ``count`` canaries result only when the key's type has no more free values, none for no rows.
+    """
+    key = table.primary_key
+    wanted = count if batch.length else 0
+    given = batch.columns.get(key.id)
+    fakes: list[Any] = []
+    positions: NDArray[np.int64] | None = None
+    if given is not None:
+        fakes = fake_keys(key.type, given.values.tolist(), wanted, taken=taken, rng=rng)
+        wanted = len(fakes)
+        positions = _merged_positions(given.values.tolist(), fakes)
+    if positions is None:
+        positions = distinct_below(rng, batch.length + wanted, wanted)
+    rows = _values(table, batch, wanted, rng)
+    if given is not None:
+        rows = rows.with_column(key, from_storage_list(key.type, fakes))
+    whole = concatenate([batch, rows]).take(_slot_order(batch.length, positions))
+    if given is None:
+        if first_key is None:
+            fail("AM-1000", what="rows without keys and no first key for them")
+        numbers = np.arange(first_key, first_key + whole.length, dtype=np.int64)
+        valid = np.ones(whole.length, dtype=np.bool_)
+        whole = whole.with_column(key, ColumnValues(numbers, valid))
+    return Planted(whole, CanaryBlock(positions, whole.take(positions)))
+
+
+def seal_canaries(
+    keys: Keys, table: Table, segment_id: bytes, block: CanaryBlock, *, rng: Rng
+) -> bytes:
+    """The sealed block, bound to table and segment, padded like a row."""
+    rows = [bytes(row) for row in rowcodec.encode_rows(table.columns, block.rows)]
+    parts = [
+        _HEAD.pack(FORMAT, len(rows)),
+        block.positions.astype("<u4").tobytes(),
+        np.array([len(row) for row in rows], dtype="<u4").tobytes(),
+        *rows,
+    ]
+    plain = b"".join(parts)
+    padded = plain.ljust(padme(len(plain)), b"\0")
+    return seal_one(keys, _LABEL, padded, table.id + segment_id, rng=rng)
+
+
+def open_canaries(keys: Keys, table: Table, segment_id: bytes, sealed: bytes) -> CanaryBlock:
+    """The canaries of a segment.
+
+    Raises: AM-2054 when the block is damaged or belongs to another segment, table or keyset.
+    """
+    plain = open_one(keys, _LABEL, sealed, table.id + segment_id)
+    if plain is None:
+        fail("AM-2054", what="the authentication tag is wrong")
+    block = decode_block(table, plain)
+    if block is None:
+        fail("AM-2054", what="the content has an unknown layout")
+    return block
+
+
+def decode_block(table: Table, plain: bytes) -> CanaryBlock | None:
+    """The block in a sealed block's plaintext, or None when it is not one."""
+    if len(plain) < _HEAD.size:
+        return None
+    form, count = _HEAD.unpack_from(plain)
+    start = _HEAD.size + 8 * count
+    if form != FORMAT or len(plain) < start:
+        return None
+    numbers = np.frombuffer(plain, dtype="<u4", count=2 * count, offset=_HEAD.size)
+    positions = numbers[:count].astype(np.int64)
+    ends = start + np.cumsum(numbers[count:], dtype=np.int64)
+    if count and (int(ends[-1]) > len(plain) or bool((np.diff(positions) <= 0).any())):
+        return None
+    starts = [start, *ends.tolist()]
+    rows = [plain[a:b] for a, b in itertools.pairwise(starts)]
+    batch = rowcodec.decode_rows(table.columns, rows)
+    return None if batch is None else CanaryBlock(positions, batch)
+
+
+def _merged_positions(keys: list[Any], fakes: list[Any]) -> NDArray[np.int64] | None:
+    """Sorted positions at which the (sorted) fakes keep ascending keys ascending, or None if they
+    cannot.
+
+    None also when the fakes would all come before or after the real keys: uniform positions hide
+    more.
+    """
+    if not fakes or any(a >= b for a, b in itertools.pairwise(keys)):
+        return None
+    if fakes[0] < keys[0] or fakes[-1] > keys[-1]:
+        return None
+    if isinstance(keys[0], str):
+        order = sorted(range(len(keys) + len(fakes)), key=(keys + fakes).__getitem__)
+        slots = [slot for slot, index in enumerate(order) if index >= len(keys)]
+        return np.array(slots, dtype=np.int64)
+    dtype = np.uint64 if keys[0] >= 0 else np.int64
+    before = np.searchsorted(np.array(keys, dtype=dtype), np.array(fakes, dtype=dtype))
+    return before.astype(np.int64) + np.arange(len(fakes), dtype=np.int64)
+
+
+def _slot_order(rows: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each slot the row that goes there, canaries being numbered after the ``rows`` real
+    ones.
+    """
+    is_canary = np.zeros(rows + len(positions), dtype=np.bool_)
+    is_canary[positions] = True
+    order = np.empty(len(is_canary), dtype=np.int64)
+    order[is_canary] = rows + np.arange(len(positions))
+    order[~is_canary] = np.arange(rows)
+    return order
+
+
+def _values(table: Table, batch: ColumnBatch, count: int, rng: Rng) -> ColumnBatch:
+    """Canary rows without keys: public columns and texts of a real row, encrypted ones drawn."""
+    donors = np.array([below(rng, batch.length) for _ in range(count)], dtype=np.int64)
+    rows = batch.take(donors)
+    for column in table.encrypted_columns:
+        drawn = _encrypted_values(column, rows.columns[column.id], batch, rng)
+        rows = rows.with_column(column, drawn)
+    return rows
+
+
+def _encrypted_values(
+    column: Column, copied: ColumnValues, batch: ColumnBatch, rng: Rng
+) -> ColumnValues:
+    """Half spread evenly over the domain, half from random real rows, some NULL if the column
+    allows it.
+    """
+    count = len(copied.values)
+    if not count or (column.type.kind is TypeKind.TEXT and not column.categories):
+        return copied
+    spread = _spread(column, (count + 1) // 2, rng)
+    imitated = [below(rng, batch.length) for _ in range(count - len(spread))]
+    source = batch.columns[column.id]
+    real = [
+        value if ok else None
+        for value, ok in zip(
+            source.values[imitated].tolist(), source.valid[imitated].tolist(), strict=True
+        )
+    ]
+    values = [*spread, *real]
+    if column.nullable:
+        values = [None if below(rng, _NULLS_ONE_IN) == 0 else value for value in values]
+    return from_storage_list(column.type, [values[i] for i in permutation(rng, count)])
+
+
+def _spread(column: Column, count: int, rng: Rng) -> list[Any]:
+    """One random value of each of ``count`` equal parts of the domain."""
+    if column.categories:
+        shuffled = permutation(rng, len(column.categories))
+        return [column.categories[shuffled[i % len(shuffled)]] for i in range(count)]
+    low, high = column.bounds
+    span = high - low + 1
+    edges = [low + span * part // count for part in range(count + 1)]
+    return [start + below(rng, max(end - start, 1)) for start, end in itertools.pairwise(edges)]
