@@ -1,7 +1,10 @@
-"""Packed residues of format v1: each in ceil(bits / 8) bytes, little-endian, no padding.
+"""Packed residues of format v1, and the way between them and the kernels' form.
 
-Kernels work on eight residues at a time: eight residues of w bytes are exactly w 64-bit words, so
-no access is unaligned. One kernel is compiled per width, so that its shifts are constants.
+Packed: canonical residues in ceil(bits / 8) bytes, little-endian, no padding, SEAL's bit-reversed
+order. Kernels: centred float64 in kernel order, which swaps position 16 g + 4 r + l with 16 g + 4 l
++ r (``amaters.ring.transform``). Loops work on eight residues at a time: eight residues of w bytes
+are exactly w 64-bit words, so no access is unaligned. One kernel is compiled per width, so that its
+shifts are constants.
 """
 
 from __future__ import annotations
@@ -10,11 +13,13 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from amaters.ring.compile import kernel
 
 Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
+Row = NDArray[np.float64]
 
 assert sys.byteorder == "little", "format v1 is little-endian and its kernels copy words"
 
@@ -24,7 +29,7 @@ WIDTH_MAX = 6  # bytes: primes have at most 48 bits
 def _make_unpack(width: int) -> Callable[[Words, Words, np.uint64], None]:
     bits = 8 * width
 
-    @njit(cache=True, nogil=True, error_model="numpy")
+    @kernel
     def unpack_words(words: Words, out: Words, mask: np.uint64) -> None:  # pragma: no cover
         for group in range(out.size // 8):
             start = group * width
@@ -36,13 +41,13 @@ def _make_unpack(width: int) -> Callable[[Words, Words, np.uint64], None]:
                     value |= words[position + 1] << np.uint64(64 - shift)
                 out[8 * group + index] = value & mask
 
-    return unpack_words  # type: ignore[no-any-return]
+    return unpack_words
 
 
 def _make_pack(width: int) -> Callable[[Words, Words], None]:
     bits = 8 * width
 
-    @njit(cache=True, nogil=True, error_model="numpy")
+    @kernel
     def pack_words(values: Words, out: Words) -> None:  # pragma: no cover
         for group in range(values.size // 8):
             start = group * width
@@ -54,24 +59,50 @@ def _make_pack(width: int) -> Callable[[Words, Words], None]:
                         total |= values[8 * group + index] << np.uint64(bits * index - 64 * word)
                 out[start + word] = total
 
-    return pack_words  # type: ignore[no-any-return]
+    return pack_words
 
 
 _UNPACK = {width: _make_unpack(width) for width in range(1, WIDTH_MAX + 1)}
 _PACK = {width: _make_pack(width) for width in range(1, WIDTH_MAX + 1)}
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def keep_below(values: Words, prime: np.uint64) -> int:  # pragma: no cover
-    """Moves the values below ``prime`` to the front, in order; returns their number. Branch-
-    free.
-    """
+    """Moves the values below ``prime`` to the front, in order; returns how many. Branch-free."""
     kept = 0
     for index in range(values.size):
         value = values[index]
         values[kept] = value
-        kept += np.int64(value < prime)
+        kept += int(value < prime)
     return kept
+
+
+@kernel
+def to_kernel(words: Words, prime: float, out: Row) -> float:  # pragma: no cover
+    """Canonical residues in SEAL's order to a kernel row; returns the largest residue, unchecked.
+
+    Shape: uint64 (N,) to float64 (N,), 16 | N; residues below 2^53.
+    """
+    half = 0.5 * prime
+    largest = 0.0
+    for group in range(0, words.size, 16):
+        for r in range(4):
+            for lane in range(4):
+                value = float(np.int64(words[group + 4 * lane + r]))
+                largest = max(largest, value)
+                out[group + 4 * r + lane] = value - (prime if value > half else 0.0)
+    return largest
+
+
+@kernel
+def from_kernel(row: Row, prime: float, out: Words) -> None:  # pragma: no cover
+    """Inverse of ``to_kernel`` for integers of absolute value below ``prime``."""
+    for group in range(0, row.size, 16):
+        for r in range(4):
+            for lane in range(4):
+                value = row[group + 4 * r + lane]
+                value += prime if value < 0.0 else 0.0
+                out[group + 4 * lane + r] = np.uint64(np.int64(value))
 
 
 def unpack_into(block: Bytes, width: int, out: Words, *, bits: int | None = None) -> None:

@@ -1,0 +1,60 @@
+"""The secret key in evaluation form, with the tables that the client's kernels need."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amaters.fhe.parameters import Parameters
+from amaters.fhe.secret import kernels
+from amaters.fhe.secret.key import SecretKey
+from amaters.ring.tables import Tables, get_tables
+from amaters.ring.transform import forward
+
+
+class TransformedKey:
+    """``secret``, ``quotients``: float64 (data limbs, N), kernel order, centred; quotients are / q.
+
+    Cost: tables and transforms take about 0.2 s at N = 16384; make one per key and keep it.
+    """
+
+    def __init__(self, key: SecretKey) -> None:
+        self.parameters: Parameters = key.parameters
+        N = key.parameters.ring_degree
+        self.tables: Tables = get_tables(N, key.parameters.data_primes)
+        self.slot_tables: Tables = get_tables(N, (key.parameters.plaintext_modulus,))
+        self.secret = transform_small(key.coefficients.astype(np.float64), self.tables)
+        self.quotients = self.secret / self.tables.primes[:, np.newaxis]
+
+    def message_of(self, slots: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Coefficients in [0, t) of the polynomial with these slots in [0, t)."""
+        out = np.empty(slots.size, dtype=np.int64)
+        tables = self.slot_tables
+        kernels.slots_to_message(
+            slots,
+            tables.inverse[0],
+            tables.inverse_quotients[0],
+            tables.inverse_degree[0],
+            out,
+        )
+        return out
+
+    def slots_of(self, message: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Slots in [0, t) of a polynomial with centred coefficients (overwritten)."""
+        out = np.empty(message.size, dtype=np.uint64)
+        tables = self.slot_tables
+        kernels.message_to_slots(message, tables.forward[0], tables.forward_quotients[0], out)
+        return out.astype(np.int64)
+
+
+def transform_small(coefficients: NDArray[np.float64], tables: Tables) -> NDArray[np.float64]:
+    """Reduced evaluations, one row per prime, of a polynomial with coefficients below every q
+    / 2.
+    """
+    rows = np.repeat(coefficients[np.newaxis], len(tables.moduli), axis=0)
+    for row, w, wq, prime in zip(
+        rows, tables.forward, tables.forward_quotients, tables.primes, strict=True
+    ):
+        forward(row, w, wq, prime)
+        kernels.reduce_row(row, prime)
+    return rows
