@@ -56,15 +56,25 @@ def parse(text: str) -> tuple[Parsed, ...]:
 
     Raises: AM-2201 not SQL, AM-2202 too long or too deep, AM-2205 a statement of no known kind.
     """
+    return tuple(_statement(AmateRS(), part, text) for part in _split(_tokens(text)))
+
+
+def split(text: str) -> list[str]:
+    """The texts of the statements in ``text``, comments between them dropped.
+
+    Raises: AM-2201, AM-2202.
+    """
+    statements = _split(_tokens(text))
+    return [text[part[0].start : part[-1].end + 1] for part in statements]
+
+
+def _tokens(text: str) -> list[Token]:
     if len(text) > TEXT_LENGTH_MAX:
         fail("AM-2202", what="long", limit=f"{TEXT_LENGTH_MAX} characters")
-    dialect = AmateRS()
     try:
-        tokens = dialect.tokenize(text)
+        return AmateRS().tokenize(text)
     except TokenError as error:
         _unreadable(error)
-    statements = _split(tokens)
-    return tuple(_statement(dialect, part, text) for part in statements)
 
 
 def _split(tokens: Sequence[Token]) -> list[list[Token]]:
@@ -110,7 +120,12 @@ def _statement(dialect: AmateRS, tokens: list[Token], text: str) -> Parsed:
 
 def _parameters(tree: exp.Expr) -> tuple[int, tuple[str, ...]]:
     """Number the ``?`` of a tree (meta ``parameter``) by position in the text; collect names."""
-    nodes = sorted(tree.find_all(exp.Placeholder), key=lambda node: int(node.meta["start"]))
+    found = list(tree.find_all(exp.Placeholder, exp.Parameter))
+    for node in found:
+        if "start" not in node.meta:
+            what = "this form of parameter"
+            fail("AM-2205", what=what, where="position unknown", fix="use ? or :name")
+    nodes = sorted(found, key=lambda node: int(node.meta["start"]))
     positional = [node for node in nodes if not node.this]
     for index, node in enumerate(positional):
         node.meta["parameter"] = index
