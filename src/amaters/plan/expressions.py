@@ -136,7 +136,10 @@ class OrderItem:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """One bound SELECT over one table. ``group_by`` holds column ids; empty with aggregates: one row."""
+    """One bound SELECT over one table. ``group_by`` holds column ids; empty with aggregates: one row.
+
+    The last ``hidden`` items only serve ORDER BY and are not part of the result.
+    """
 
     table: Table
     where: Predicate | None
@@ -146,6 +149,7 @@ class Select:
     limit: int | None = None
     offset: int = 0
     distinct: bool = False
+    hidden: int = 0
 
     @property
     def is_aggregate(self) -> bool:
