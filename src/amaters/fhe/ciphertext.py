@@ -37,6 +37,10 @@ class Ciphertext:
     data: NDArray[Any]
 
     @property
+    def scheme(self) -> str:
+        return "noop" if self.data.dtype == np.int64 else "bgv"
+
+    @property
     def level(self) -> int:
         return self.meta.level
 
@@ -57,8 +61,12 @@ class SeededCiphertext:
     parameters: Parameters
     key_id: bytes
     meta: Meta
-    c0: NDArray[np.uint64]
+    c0: NDArray[Any]
     seed: bytes
+
+    @property
+    def scheme(self) -> str:
+        return "noop" if self.c0.dtype == np.int64 else "bgv"
 
     @property
     def origin(self) -> int:

@@ -25,6 +25,7 @@ from amaters.fhe.parameters import Parameters
 
 DEGREE_MAX = 3
 _NONE: frozenset[int] = frozenset()
+ANY_ORIGIN = -1  # in ``others``: depends on encryptions that nobody recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,13 @@ class Rules:
         if origin is None:
             return Meta(level, 1, self._fresh, lo, hi)
         return Meta(level, 1, self._fresh, lo, hi, rest=0.0, factors=frozenset((origin,)))
+
+    def received(self, meta: Meta, coefficient_bound: float) -> Meta:
+        """A computed ciphertext from elsewhere: its bounds hold, what it depends on is unknown."""
+        rest = None
+        if coefficient_bound < meta.noise:
+            rest = coefficient_bound - self._coefficient
+        return replace(meta, rest=rest, factors=_NONE, others=frozenset((ANY_ORIGIN,)))
 
     def public_key_fresh(self, level: int, lo: int, hi: int, *, origin: int | None = None) -> Meta:
         """A public-key encryption: more noise, never an independent factor."""
@@ -290,7 +298,7 @@ class Rules:
     def _rest_of(factor: Meta, other: Meta) -> float | None:
         if factor.rest is None or not factor.factors:
             return None
-        if not factor.factors.isdisjoint(other.factors):
+        if not factor.factors.isdisjoint(other.factors) or ANY_ORIGIN in other.others:
             return None
         if not factor.factors.isdisjoint(other.others):
             return None
@@ -309,6 +317,8 @@ class Rules:
             return replace(total, others=a.others | b.others)
         independent = (
             bool(a.factors and b.factors)
+            and ANY_ORIGIN not in a.others
+            and ANY_ORIGIN not in b.others
             and a.factors.isdisjoint(b.others)
             and b.factors.isdisjoint(a.others)
         )

@@ -156,7 +156,7 @@ class NoopEvaluator:
 
     def expand_seeded(self, a: SeededCiphertext, level: int | None = None) -> Ciphertext:
         meta = a.meta if level is None else self.rules.truncate(a.meta, level)
-        return Ciphertext(a.parameters, a.key_id, meta, a.c0.astype(np.int64))
+        return Ciphertext(a.parameters, a.key_id, meta, a.c0)
 
     def load(
         self,
@@ -198,7 +198,7 @@ class NoopClientScheme:
         for row, (lo, hi) in zip(slots, bounds, strict=True):
             seed = self._rng.bytes(SEED_BYTES)
             meta = self.rules.fresh(level, lo, hi, origin=origin_of(seed))
-            data = (row % self.parameters.plaintext_modulus).astype(np.uint64)[np.newaxis]
+            data = (row % self.parameters.plaintext_modulus)[np.newaxis]
             made.append(SeededCiphertext(self.parameters, self.key_id, meta, data, seed))
         return made
 
