@@ -58,6 +58,18 @@ def load(_typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def load_from(_typing: Any, address: Any, index: Any) -> Any:
+    """Four consecutive doubles at position ``index`` of the array whose data starts at ``address``."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        data = builder.inttoptr(args[0], ir.DoubleType().as_pointer())
+        vector = builder.bitcast(builder.gep(data, [args[1]]), _VECTOR.as_pointer())
+        return builder.load(vector, align=8)
+
+    return VECTOR(types.int64, types.intp), generate
+
+
+@intrinsic
 def store(_typing: Any, array: Any, index: Any, value: Any) -> Any:
     """Writes four doubles at flat position ``index`` of a C-contiguous array; unchecked."""
 

@@ -54,10 +54,10 @@ def _forward_pass(x, base, s, w, wq, k, p, m):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _forward_tail(x, base, count, w, wq, k, kl, p, m):  # type: ignore[no-untyped-def]
-    """Strides 4 and 1 of ``count`` groups of 16 values from ``base``."""
+def _forward_fours(x, base, count, w, wq, k, p, m):  # type: ignore[no-untyped-def]
+    """Stride 4: ``count`` groups of 16 values from ``base``, one register each row."""
     for j in range(base, base + 16 * count, 16):
-        t0, t1, t2, t3 = _forward4(
+        x0, x1, x2, x3 = _forward4(
             load(x, j),
             load(x, j + 4),
             load(x, j + 8),
@@ -71,18 +71,30 @@ def _forward_tail(x, base, count, w, wq, k, kl, p, m):  # type: ignore[no-untype
             p,
             m,
         )
+        store(x, j, x0)
+        store(x, j + 4, x1)
+        store(x, j + 8, x2)
+        store(x, j + 12, x3)
+        k += 3
+
+
+@kernel
+def _forward_ones(x, base, count, w, wq, k, p, m):  # type: ignore[no-untyped-def]
+    """Stride 1: each group transposed first, so that every lane is one butterfly; kernel order out."""
+    for j in range(base, base + 16 * count, 16):
+        t0, t1, t2, t3 = load(x, j), load(x, j + 4), load(x, j + 8), load(x, j + 12)
         e0, o0, e1, o1 = even(t0, t1), odd(t0, t1), even(t2, t3), odd(t2, t3)
         x0, x1, x2, x3 = _forward4(
             low(e0, e1),
             low(o0, o1),
             high(e0, e1),
             high(o0, o1),
-            load(w, kl),
-            load(w, kl + 4),
-            load(w, kl + 8),
-            load(wq, kl),
-            load(wq, kl + 4),
-            load(wq, kl + 8),
+            load(w, k),
+            load(w, k + 4),
+            load(w, k + 8),
+            load(wq, k),
+            load(wq, k + 4),
+            load(wq, k + 8),
             p,
             m,
         )
@@ -90,8 +102,7 @@ def _forward_tail(x, base, count, w, wq, k, kl, p, m):  # type: ignore[no-untype
         store(x, j + 4, x1)
         store(x, j + 8, x2)
         store(x, j + 12, x3)
-        k += 3
-        kl += 12
+        k += 12
 
 
 @kernel
@@ -123,8 +134,9 @@ def forward(x, w, wq, prime):  # type: ignore[no-untyped-def]
                 _forward_pass(x, base + 4 * stride * i, stride, w, wq, k + 3 * i, p, m)
             inner, stride = 4 * inner, stride // 4
         k = blocks * inner - 1 + 3 * b * inner
-        kl = 4 * blocks * inner - 1 + 12 * b * inner
-        _forward_tail(x, base, inner, w, wq, k, kl, p, m)
+        _forward_fours(x, base, inner, w, wq, k, p, m)
+        k = 4 * blocks * inner - 1 + 12 * b * inner
+        _forward_ones(x, base, inner, w, wq, k, p, m)
 
 
 @kernel
@@ -162,30 +174,41 @@ def _inverse_pass(x, base, s, w, wq, k, p, pinv, m):  # type: ignore[no-untyped-
 
 
 @kernel
-def _inverse_head(x, base, count, w, wq, k, kl, p, pinv, m):  # type: ignore[no-untyped-def]
-    """Strides 1 and 4 of ``count`` groups of 16 values from ``base``."""
+def _inverse_ones(x, base, count, w, wq, k, p, pinv, m):  # type: ignore[no-untyped-def]
+    """Stride 1 of ``count`` groups of 16 values in kernel order, transposed back on the way out."""
     for j in range(base, base + 16 * count, 16):
         t0, t1, t2, t3 = _inverse4(
             load(x, j),
             load(x, j + 4),
             load(x, j + 8),
             load(x, j + 12),
-            load(w, kl),
-            load(w, kl + 4),
-            load(w, kl + 8),
-            load(wq, kl),
-            load(wq, kl + 4),
-            load(wq, kl + 8),
+            load(w, k),
+            load(w, k + 4),
+            load(w, k + 8),
+            load(wq, k),
+            load(wq, k + 4),
+            load(wq, k + 8),
             p,
             m,
         )
         t0 = reduce(t0, p, pinv, m)
         e0, o0, e1, o1 = even(t0, t1), odd(t0, t1), even(t2, t3), odd(t2, t3)
+        store(x, j, low(e0, e1))
+        store(x, j + 4, low(o0, o1))
+        store(x, j + 8, high(e0, e1))
+        store(x, j + 12, high(o0, o1))
+        k += 12
+
+
+@kernel
+def _inverse_fours(x, base, count, w, wq, k, p, pinv, m):  # type: ignore[no-untyped-def]
+    """Stride 4 of ``count`` groups of 16 values."""
+    for j in range(base, base + 16 * count, 16):
         x0, x1, x2, x3 = _inverse4(
-            low(e0, e1),
-            low(o0, o1),
-            high(e0, e1),
-            high(o0, o1),
+            load(x, j),
+            load(x, j + 4),
+            load(x, j + 8),
+            load(x, j + 12),
             splat(w[k]),
             splat(w[k + 1]),
             splat(w[k + 2]),
@@ -200,7 +223,6 @@ def _inverse_head(x, base, count, w, wq, k, kl, p, pinv, m):  # type: ignore[no-
         store(x, j + 8, x2)
         store(x, j + 12, x3)
         k += 3
-        kl += 12
 
 
 @kernel
@@ -253,7 +275,8 @@ def inverse(x, w, wq, prime, scale):  # type: ignore[no-untyped-def]
         base, inner, stride = 4 * s * b, s // 4, 4
         k = blocks * inner - 1 + 3 * b * inner
         kl = 4 * blocks * inner - 1 + 12 * b * inner
-        _inverse_head(x, base, inner, w, wq, k, kl, p, pi, m)
+        _inverse_ones(x, base, inner, w, wq, kl, p, pi, m)
+        _inverse_fours(x, base, inner, w, wq, k, p, pi, m)
         while stride < s:
             inner, stride = inner // 4, 4 * stride
             k = blocks * inner - 1 + 3 * b * inner

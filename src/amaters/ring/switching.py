@@ -1,0 +1,176 @@
+"""Hybrid key switching, merged with dropping the top limb, and dropping alone.
+
+One call does, for ciphertext polynomials c0, c1 and the component c2 to be switched:
+1. inverse transforms of c2, scaled so that row i is y_i = [c2 (Q_j/q_i)^-1] mod q_i for its digit j;
+2. for every prime p of the chain Q P: each digit converted to p (sum of y_i (Q_j/q_i mod p), within digit-size
+   multiples of Q_j of the digit), transformed, multiplied with the key halves and added to P c0, P c1;
+3. division by T = P (times the top prime when merged): with x~ = sum of y'_i (T/q_i) over the primes of T and
+   delta = x~ - T [x~]_t, (x - delta)/T = x/T - sum of y'_i/q_i + [sum of y'_i]_t, because all primes are 1 mod t.
+
+Targets are handled one prime at a time, so accumulators and tables stay in the level-2 cache and keys stream.
+Sources: Gentry, Halevi, Smart 2012, section 3.1 (special modulus); Han, Ki 2020 (hybrid digits); Kim, Polyakov, Zucca
+2021, section 4 (level-aware, BGV correction mod t); Halevi, Polyakov, Shoup 2019 (fast base conversion).
+"""
+
+from __future__ import annotations
+
+from amaters.ring.compile import kernel
+from amaters.ring.modular import PRIME_BITS_MAX, ROUNDER, growth, mulmod, mulmod2, reduce
+from amaters.ring.simd import add, load, mul, splat, store, sub
+from amaters.ring.transform import forward, inverse
+
+ROWS_MAX = 6  # primes per digit or in T
+PRODUCTS_MAX = 32  # key products added without a reduction
+
+# A converted row starts at ROWS_MAX/2 p, grows in the transform, and its product with a key stays below p.
+_CONVERTED = growth(15, start=0.51 * ROWS_MAX + 0.01)
+assert 2.0 * _CONVERTED * 2.0**PRIME_BITS_MAX < 2.0**53
+assert (0.5 + _CONVERTED * 2.0 ** (PRIME_BITS_MAX - 52)) * (PRODUCTS_MAX + 1) < 2.0 ** (
+    53 - PRIME_BITS_MAX
+) * 2
+
+
+@kernel
+def _convert(y, first, stop, factors, prime, out):  # type: ignore[no-untyped-def]
+    """out = sum of y_i factors[i - first] mod p for rows first .. stop - 1; |out| <= (stop - first) 0.51 p."""
+    p, m = splat(prime), splat(ROUNDER)
+    n = out.shape[0]
+    for j in range(0, n, 4):
+        total = splat(0.0)
+        for i in range(first, stop):
+            f = factors[i - first]
+            total = add(total, mulmod(load(y, i * n + j), splat(f), splat(f / prime), p, m))
+        store(out, j, total)
+
+
+@kernel
+def _key_product(d, k0, k1, acc0, acc1, prime):  # type: ignore[no-untyped-def]
+    p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
+    for j in range(0, d.shape[0], 4):
+        x = load(d, j)
+        store(acc0, j, add(load(acc0, j), mulmod2(x, load(k0, j), p, pinv, m)))
+        store(acc1, j, add(load(acc1, j), mulmod2(x, load(k1, j), p, pinv, m)))
+
+
+@kernel
+def _scaled(x, factor, prime, out):  # type: ignore[no-untyped-def]
+    p, m, f, fq = splat(prime), splat(ROUNDER), splat(factor), splat(factor / prime)
+    for j in range(0, x.shape[0], 4):
+        store(out, j, mulmod(load(x, j), f, fq, p, m))
+
+
+@kernel
+def _reduce_row(x, prime):  # type: ignore[no-untyped-def]
+    p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
+    for j in range(0, x.shape[0], 4):
+        store(x, j, reduce(load(x, j), p, pinv, m))
+
+
+@kernel
+def _correction(y, rows, t, out):  # type: ignore[no-untyped-def]
+    """out = [sum of the first ``rows`` rows of y] mod t, centred. Exact: the sum is below 2^52."""
+    n = out.shape[0]
+    tt, tinv, m = splat(t), splat(1.0 / t), splat(ROUNDER)
+    for j in range(0, n, 4):
+        total = splat(0.0)
+        for i in range(rows):
+            total = add(total, load(y, i * n + j))
+        store(out, j, reduce(total, tt, tinv, m))
+
+
+@kernel
+def _divide(acc, factor, d, prime, out):  # type: ignore[no-untyped-def]
+    """out = acc factor - d mod p, reduced."""
+    p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
+    f, fq = splat(factor), splat(factor / prime)
+    for j in range(0, acc.shape[0], 4):
+        value = sub(mulmod(load(acc, j), f, fq, p, m), load(d, j))
+        store(out, j, reduce(value, p, pinv, m))
+
+
+@kernel
+def _subtract(d, other):  # type: ignore[no-untyped-def]
+    for j in range(0, d.shape[0], 4):
+        store(d, j, sub(load(d, j), load(other, j)))
+
+
+@kernel
+def _accumulate(  # type: ignore[no-untyped-def]
+    data, y, chain, digits, factors, keys, key_row, p_factor, acc, buffer, primes, fw, fq
+):
+    """acc (2, N) = P (c0, c1) + sum over digits of digit times key, for one prime of the chain; reduced."""
+    prime = primes[chain]
+    if chain < data.shape[1]:
+        _scaled(data[0, chain], p_factor, prime, acc[0])
+        _scaled(data[1, chain], p_factor, prime, acc[1])
+    else:
+        acc[:] = 0.0
+    for digit in range(digits.shape[0] - 1):
+        first, stop = digits[digit], digits[digit + 1]
+        k0, k1 = keys[digit, 0, key_row], keys[digit, 1, key_row]
+        if first <= chain < stop:
+            _key_product(data[2, chain], k0, k1, acc[0], acc[1], prime)
+        else:
+            _convert(y, first, stop, factors[digit], prime, buffer)
+            forward(buffer, fw, fq, prime)
+            _key_product(buffer, k0, k1, acc[0], acc[1], prime)
+    _reduce_row(acc[0], prime)
+    _reduce_row(acc[1], prime)
+
+
+@kernel
+def key_switch(data, keys, key_rows, plan, tables, scratch, out):  # type: ignore[no-untyped-def]
+    """out = (c0, c1) plus c2 switched to the secret, divided by T.
+
+    Shape: data (3, L, N) reduced residues; keys (digits, 2, rows, N), the row of each chain prime in ``key_rows``;
+    out (2, L', N), L' = L, or L - 1 when merged. ``plan``, ``tables``, ``scratch`` as ``fhe.keyswitch`` builds
+    them. Cost: about (digits + 2)(L + alpha) transforms.
+    """
+    digits, targets, input_scale, digit_factors, p_factor, t_scale, t_factors, t_inverse = plan
+    primes, fw, fq, iw, iq, t = tables
+    y, special, acc, buffer, fix = scratch
+    for i in range(data.shape[1]):
+        y[i, :] = data[2, i]
+        inverse(y[i], iw[i], iq[i], primes[i], input_scale[i])
+    for k in range(targets.shape[0]):
+        c = targets[k]
+        _accumulate(
+            data, y, c, digits, digit_factors[c], keys, key_rows[c], p_factor[c], acc, buffer,
+            primes, fw[c], fq[c],
+        )  # fmt: skip
+        for part in range(2):
+            special[part, k, :] = acc[part]
+            inverse(special[part, k], iw[c], iq[c], primes[c], t_scale[k])
+    for part in range(2):
+        _correction(special[part], targets.shape[0], t, fix[part])
+    for c in range(out.shape[1]):
+        _accumulate(
+            data, y, c, digits, digit_factors[c], keys, key_rows[c], p_factor[c], acc, buffer,
+            primes, fw[c], fq[c],
+        )  # fmt: skip
+        for part in range(2):
+            _convert(special[part], 0, targets.shape[0], t_factors[c], primes[c], buffer)
+            _subtract(buffer, fix[part])
+            forward(buffer, fw[c], fq[c], primes[c])
+            _divide(acc[part], t_inverse[c], buffer, primes[c], out[part, c])
+
+
+@kernel
+def drop(data, plan, tables, scratch, out):  # type: ignore[no-untyped-def]
+    """out = data divided by its top prime with the same plaintext. Shape: data (D, L, N), out (D, L - 1, N).
+
+    Cost: D L transforms. Here T is one prime, so the base conversion is exact.
+    """
+    scale, factors = plan
+    primes, fw, fq, iw, iq, t = tables
+    y, buffer, fix = scratch
+    top = data.shape[1] - 1
+    for part in range(data.shape[0]):
+        y[0, :] = data[part, top]
+        inverse(y[0], iw[top], iq[top], primes[top], scale)
+        _correction(y, 1, t, fix)
+        for c in range(top):
+            _convert(y, 0, 1, factors[c : c + 1], primes[c], buffer)
+            _subtract(buffer, fix)
+            forward(buffer, fw[c], fq[c], primes[c])
+            _divide(data[part, c], factors[c], buffer, primes[c], out[part, c])
