@@ -106,7 +106,8 @@ def _number(column: AnyColumn, op: str, value: object) -> Fraction:
     if number and abs(number.adjusted()) > _EXPONENT_MAX:
         extreme = Decimal(10) ** (_EXPONENT_MAX if number.adjusted() > 0 else -_EXPONENT_MAX)
         number = extreme.copy_sign(number)
-    return Fraction(number) * unit
+    exact: Fraction = Fraction(number) * unit
+    return exact
 
 
 def _incomparable(column: AnyColumn, op: str, value: object) -> NoReturn:

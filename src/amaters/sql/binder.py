@@ -1,0 +1,41 @@
+"""One statement's text and parameters to what it means: the only door from SQL to the rest."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from amaters.plan.expressions import Explain, Statement
+from amaters.sql.literals import Arguments, Parameters
+from amaters.sql.parser import Parsed
+from amaters.sql.scope import Catalogue, refuse
+from amaters.sql.selects import bind_select
+from amaters.sql.tables import NewTables, bind_copy, bind_create, bind_drop, bind_insert
+
+__all__ = ["NewTables", "bind"]
+
+
+def bind(
+    parsed: Parsed, catalogue: Catalogue, parameters: Parameters = None, *, new: NewTables
+) -> Statement:
+    """The bound statement: names resolved, constants folded, every clause understood or refused.
+
+    ``catalogue`` holds tables by name, ``new`` says what tables created here are made with.
+    Raises: AM-22xx for text and names, AM-20xx for values and declarations.
+    """
+    arguments = Arguments(parsed, parameters)
+    tree = parsed.tree
+    match tree:
+        case exp.Select():
+            select = bind_select(tree, catalogue, arguments)
+            if parsed.explain is None:
+                return select
+            return Explain(select, parsed.explain.analyze, parsed.explain.format)
+        case exp.Insert():
+            return bind_insert(tree, catalogue, arguments)
+        case exp.Create():
+            return bind_create(tree, new, arguments)
+        case exp.Drop():
+            return bind_drop(tree)
+        case exp.Copy():
+            return bind_copy(tree, catalogue, arguments)
+    refuse(tree, f"{tree.key.upper()} statements", "see the list of statements")

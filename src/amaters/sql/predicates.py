@@ -1,0 +1,247 @@
+"""WHERE: sqlglot's conditions to bound predicates over one column and constants each."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from sqlglot import exp
+
+from amaters.columns.schema import Column
+from amaters.columns.types import TypeKind
+from amaters.plan.expressions import (
+    And,
+    Between,
+    Compare,
+    In,
+    IsNull,
+    Literal,
+    Not,
+    Or,
+    Predicate,
+    Truth,
+    Value,
+)
+from amaters.sql.literals import Arguments, as_number, is_constant, literal, parse_date
+from amaters.sql.scope import Scope, bare, only, refuse, wrong
+
+_OPERATORS: dict[type[exp.Expr], str] = {
+    exp.EQ: "=",
+    exp.NEQ: "<>",
+    exp.LT: "<",
+    exp.LTE: "<=",
+    exp.GT: ">",
+    exp.GTE: ">=",
+}
+_MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_FORMS = "compare a column with constants: = <> < <= > >= BETWEEN IN IS NULL, AND OR NOT"
+IN_LIST_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Binds the conditions of one statement. Raises: AM-2204 to AM-2208."""
+
+    scope: Scope
+    arguments: Arguments
+
+    def bind(self, node: exp.Expr) -> Predicate:
+        """The predicate that ``node`` is."""
+        node = bare(node)
+        match node:
+            case exp.And() | exp.Or():
+                children = tuple(self.bind(part) for part in _operands(node))
+                return And(children) if isinstance(node, exp.And) else Or(children)
+            case exp.Not():
+                return Not(self.bind(node.this))
+            case exp.In() | exp.Between() | exp.Is():
+                return self._postfix(node)
+            case exp.NullSafeEQ() | exp.NullSafeNEQ():
+                return self._null_safe(node)
+        operator = _OPERATORS.get(type(node))
+        if operator is not None:
+            return self._comparison(node, operator, node.this, node.expression)
+        return self._alone(node)
+
+    def _postfix(self, node: exp.Expr) -> Predicate:
+        match node:
+            case exp.In():
+                return self._membership(node)
+            case exp.Between():
+                return self._between(node)
+        return self._is(node)
+
+    def _alone(self, node: exp.Expr) -> Predicate:
+        """A BOOLEAN column or constant used as a condition."""
+        if isinstance(node, exp.Column):
+            column = self.scope.column(node)
+            if column.type.kind is not TypeKind.BOOLEAN:
+                what = f"column {column.name} of type {column.type.sql_name} used as a condition"
+                wrong(node, what, "compare it with a constant")
+            return Compare("=", column.id, Literal(True))
+        if not is_constant(node):
+            refuse(node, f"{node.key.upper()} as a condition", _FORMS)
+        value = literal(node, self.arguments).value
+        if value is not None and not isinstance(value, bool):
+            wrong(node, "a constant that is no BOOLEAN used as a condition", "write TRUE or FALSE")
+        return Truth(value)
+
+    def _column(self, node: exp.Expr) -> Column:
+        node = bare(node)
+        if isinstance(node, exp.Column):
+            return self.scope.column(node)
+        what = f"{node.key.upper()} over a column in a condition"
+        refuse(node, what, f"move the arithmetic to the constant's side; {_FORMS}")
+
+    def _constant(self, node: exp.Expr, column: Column) -> Literal:
+        found = literal(node, self.arguments)
+        return replace(found, value=_fitted(node, column, found.value))
+
+    def _comparison(
+        self, node: exp.Expr, operator: str, left: exp.Expr, right: exp.Expr
+    ) -> Predicate:
+        if is_constant(left):
+            if is_constant(right):
+                return Truth(self._folded(node, operator, left, right))
+            left, right, operator = right, left, _MIRRORED[operator]
+        column = self._column(left)
+        if not is_constant(right):
+            refuse(right, "a comparison of two columns", _FORMS)
+        return Compare(operator, column.id, self._constant(right, column))
+
+    def _folded(
+        self, node: exp.Expr, operator: str, left: exp.Expr, right: exp.Expr
+    ) -> bool | None:
+        a, b = literal(left, self.arguments).value, literal(right, self.arguments).value
+        if a is None or b is None:
+            return None
+        if _family(a) != _family(b):
+            wrong(node, "a comparison of constants of different types", "compare like with like")
+        equal, less = a == b, a < b  # type: ignore[operator]
+        answers = {"=": equal, "<>": not equal, "<": less, "<=": less or equal}
+        answers |= {">": not (less or equal), ">=": not less}
+        return answers[operator]
+
+    def _between(self, node: exp.Between) -> Predicate:
+        only(node, ("this", "low", "high"), "write BETWEEN low AND high")
+        low, high = node.args["low"], node.args["high"]
+        if is_constant(node.this) or not (is_constant(low) and is_constant(high)):
+            bounds = [
+                self._comparison(node, ">=", node.this, low),
+                self._comparison(node, "<=", node.this, high),
+            ]
+            return And(tuple(bounds))
+        column = self._column(node.this)
+        return Between(column.id, self._constant(low, column), self._constant(high, column))
+
+    def _membership(self, node: exp.In) -> Predicate:
+        only(node, ("this", "expressions"), "list constants: column IN (1, 2, 3)")
+        values = node.expressions
+        if len(values) > IN_LIST_MAX:
+            wrong(node, f"an IN list of more than {IN_LIST_MAX} constants", "split the statement")
+        if not values:
+            return Truth(False)
+        if is_constant(node.this):
+            return Or(tuple(self._comparison(v, "=", node.this, v) for v in values))
+        column = self._column(node.this)
+        if not all(is_constant(value) for value in values):
+            refuse(node, "a column inside an IN list", "list constants: column IN (1, 2, 3)")
+        return In(column.id, tuple(self._constant(value, column) for value in values))
+
+    def _is(self, node: exp.Expr) -> Predicate:
+        """``IS NULL``, ``IS TRUE`` and ``IS FALSE``; their NOT stands around them."""
+        target = bare(node.expression)
+        if isinstance(target, exp.Null):
+            if is_constant(node.this):
+                return Truth(literal(node.this, self.arguments).value is None)
+            return IsNull(self._column(node.this).id)
+        if isinstance(target, exp.Boolean):
+            return self._is_truth(node, bool(target.this))
+        refuse(node, "this form of IS", "use IS [NOT] NULL, TRUE or FALSE")
+
+    def _is_truth(self, node: exp.Expr, wanted: bool) -> Predicate:
+        if is_constant(node.this):
+            return Truth(literal(node.this, self.arguments).value is wanted)
+        column = self._column(node.this)
+        if column.type.kind is not TypeKind.BOOLEAN:
+            what = f"IS TRUE of column {column.name} of type {column.type.sql_name}"
+            wrong(node, what, "compare it with a constant")
+        return And((IsNull(column.id, negated=True), Compare("=", column.id, Literal(wanted))))
+
+    def _null_safe(self, node: exp.Expr) -> Predicate:
+        """``IS [NOT] DISTINCT FROM``: never NULL itself."""
+        left, right = node.this, node.expression
+        if is_constant(left):
+            left, right = right, left
+        if is_constant(left) or not is_constant(right):
+            refuse(node, "IS DISTINCT FROM between these operands", _FORMS)
+        column = self._column(left)
+        constant = self._constant(right, column)
+        same: Predicate = IsNull(column.id)
+        if constant.value is not None:
+            not_null = IsNull(column.id, negated=True)
+            same = And((not_null, Compare("=", column.id, constant)))
+        return same if isinstance(node, exp.NullSafeEQ) else Not(same)
+
+
+def _operands(node: exp.Expr) -> Iterator[exp.Expr]:
+    """The operands of a chain of one connector, left to right, without recursion."""
+    kind, waiting = type(node), [node]
+    while waiting:
+        part = bare(waiting.pop())
+        if isinstance(part, kind) and isinstance(part, exp.Binary):
+            waiting += [part.expression, part.this]
+        else:
+            yield part
+
+
+def _family(value: Value) -> str:
+    if isinstance(value, bool | str | datetime.date):
+        return type(value).__name__
+    return "number"
+
+
+def _fitted(node: exp.Expr, column: Column, value: Value) -> Value:
+    """``value`` as a value that compares with ``column``; texts as the column's type reads them.
+
+    Raises: AM-2208, naming column and type but no value.
+    """
+    if value is None:
+        return None
+    kind = column.type.kind
+    if isinstance(value, str) and kind is not TypeKind.TEXT:
+        value = _from_text(node, column, value)
+    fits = {
+        TypeKind.TEXT: str,
+        TypeKind.DATE: datetime.date,
+        TypeKind.BOOLEAN: bool,
+    }.get(kind)
+    if fits is not None and isinstance(value, fits):
+        return value
+    if fits is None and not isinstance(value, bool | str | datetime.date):
+        return value
+    if kind is TypeKind.BOOLEAN and value in (0, 1):
+        return bool(value)
+    _incomparable(node, column)
+
+
+def _from_text(node: exp.Expr, column: Column, value: str) -> Value:
+    kind = column.type.kind
+    if kind is TypeKind.DATE:
+        return parse_date(value, node)
+    if kind is TypeKind.BOOLEAN and value.lower() in ("true", "false", "t", "f"):
+        return value.lower().startswith("t")
+    number = as_number(value)
+    if kind is TypeKind.BOOLEAN or number is None:
+        _incomparable(node, column)
+    if number * 10**column.type.scale % 1:
+        what = f"a text that {column.name} of type {column.type.sql_name} would round"
+        wrong(node, what, "write the constant as a number")
+    return number
+
+
+def _incomparable(node: exp.Expr, column: Column) -> NoReturn:
+    what = f"column {column.name} of type {column.type.sql_name} compared with another type"
+    wrong(node, what, f"compare it with a constant of type {column.type.sql_name}")
