@@ -1,10 +1,11 @@
 """Evaluation keys: what the server holds to relinearise and to apply automorphisms. Public data.
 
-A ``SwitchingKey`` moves a polynomial from a secret s' (s^2, or s(X^g)) to s. For digit j it is the pair
-(b_j, a_j) with b_j = P g_j s' + t e_j - a_j s modulo every prime of its rows, g_j = 1 on the limbs of digit j
-and 0 on the others, P the product of the last alpha primes of the chain. g_j does not depend on the level, so one key
-serves all of them. The a_j are expanded from a seed (``seeds``), so only the b_j are stored.
-Sources: Gentry, Halevi, Smart 2012; Han, Ki 2020, section 3; Kim, Polyakov, Zucca 2021, section 4.3.
+A ``SwitchingKey`` moves a polynomial from a secret s' (s^2, or s(X^g)) to s. For digit j it is the
+pair (b_j, a_j) with b_j = P g_j s' + t e_j - a_j s modulo every prime of its rows, g_j = 1 on the
+limbs of digit j and 0 on the others, P the product of the last alpha primes of the chain. g_j does
+not depend on the level, so one key serves all of them. The a_j are expanded from a seed
+(``seeds``), so only the b_j are stored. Sources: Gentry, Halevi, Smart 2012; Han, Ki 2020, section
+3; Kim, Polyakov, Zucca 2021, section 4.3.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from amaters.base.errors import fail
 from amaters.fhe.ciphertext import KEY_ID_BYTES, SEED_BYTES
 from amaters.fhe.parameters import Parameters
 
-RELINEARIZE = 2  # the kind of the key for s^2; automorphism keys have their (odd, > 2) exponent as kind
+RELINEARIZE = (
+    2  # the kind of the key for s^2; automorphism keys have their (odd, > 2) exponent as kind
+)
 
 _MAGIC = b"AMEK\x01\x00"
 _HEADER = struct.Struct("<6s48s16sI")
@@ -109,8 +112,9 @@ class SwitchingKey:
             for row, (index, packed) in enumerate(zip(chain, rows, strict=True)):
                 prime = primes[index]
                 b = unpack(packed, residue_bytes(prime), N)
-                if to_kernel(b, float(prime), out[digit, 0, row]) >= prime:
+                if int(b.max()) >= prime:
                     fail("AM-1210", kind="evaluation key", what="a residue exceeds its prime")
+                to_kernel(b, float(prime), out[digit, 0, row])
                 a = uniform_residues(self.seed, prime, limb=index, polynomial=digit, count=N)
                 to_kernel(a, float(prime), out[digit, 1, row])
         return out
@@ -132,7 +136,9 @@ class EvaluationKeys:
         self._keys = keys
 
     def get(self, kind: int, alpha: int, level: int) -> SwitchingKey:
-        """The key for s^2 (kind 2) or an automorphism (its exponent). Raises: AM-1204 if there is none."""
+        """The key for s^2 (kind 2) or an automorphism (its exponent). Raises: AM-1204 if
+        there is none.
+        """
         found = self._keys.get((kind, alpha))
         if found is None or found.shape.level < level:
             what = "relinearisation" if kind == RELINEARIZE else f"automorphism {kind}"
@@ -179,15 +185,13 @@ class EvaluationKeys:
         return cls(parameters, key_id, keys)
 
 
-def _parse_entry(
-    parameters: Parameters, body: memoryview, offset: int
-) -> tuple[SwitchingKey, int]:
+def _parse_entry(parameters: Parameters, body: memoryview, offset: int) -> tuple[SwitchingKey, int]:
     if offset + _ENTRY.size > len(body):
         fail("AM-1210", kind="evaluation key", what="an entry is cut off")
     kind, alpha, level, seed = _ENTRY.unpack_from(body, offset)
     offset += _ENTRY.size
     known = kind == RELINEARIZE or (kind % 2 == 1 and 1 < kind < 2 * parameters.ring_degree)
-    if not (known and 1 <= alpha and 1 <= level <= parameters.max_level + 1 - alpha):
+    if not (known and alpha >= 1 and 1 <= level <= parameters.max_level + 1 - alpha):
         fail("AM-1210", kind="evaluation key", what="an entry has an impossible shape")
     shape = KeyShape(kind, alpha, level)
     primes = chain_of(parameters)

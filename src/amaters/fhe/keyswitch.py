@@ -1,7 +1,8 @@
 """Constants of key switches and drops for each level, and thread-local scratch for their kernels.
 
 All constants are exact integers reduced and centred here, once per (parameters, level, alpha). See
-``amaters.ring.switching`` for the algorithm and its sources, ``fhe.noise`` for what each operation adds.
+``amaters.ring.switching`` for the algorithm and its sources, ``fhe.noise`` for what each operation
+adds.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ class Switcher:
         self._local = threading.local()
 
     def key_switch(self, data: Array, key: SwitchingKey, *, merged: bool) -> Array:
-        """(c0, c1, c2) to two polynomials. Shape: (3, L, N) to (2, L, N), or (2, L - 1, N) merged."""
+        """(c0, c1, c2) to two polynomials. Shape: (3, L, N) to (2, L, N), or (2, L - 1, N)
+        merged.
+        """
         level, N = data.shape[1], self._parameters.ring_degree
         plan = switch_plan(self._parameters, level, merged=merged)
         out = np.empty((2, level - merged, N))
@@ -111,8 +114,21 @@ class Switcher:
         switching.drop(np.ascontiguousarray(data), plan, self._tables, scratch, out)
         return out
 
+    def shrink(self, data: Array) -> Array:
+        """Shape: (2, 1, N) evaluations to (2, 1, N) coefficients mod the download modulus."""
+        out = np.empty((2, 1, data.shape[2]))
+        primes, _, _, inverse, quotients, t = self._tables
+        scale = _inverse(self._parameters.ring_degree, self._parameters.data_primes[0])
+        tables = (inverse[0], quotients[0], scale)
+        modulus = float(self._parameters.download_modulus)
+        for part in range(2):
+            switching.shrink(data[part, 0], primes[0], modulus, t, tables, out[part, 0])
+        return out
+
     def _scratch(self) -> Plan:
-        """y (levels, N), special (2, rows, N), acc (2, N), buffer (N,), fix (2, N): 3 MB at N = 16384."""
+        """y (levels, N), special (2, rows, N), acc (2, N), buffer (N,), fix (2, N): 3 MB at N
+        = 16384.
+        """
         found: Plan | None = getattr(self._local, "scratch", None)
         if found is None:
             N, rows = self._parameters.ring_degree, self._parameters.max_level

@@ -164,3 +164,11 @@ def permute(x, order, out):  # type: ignore[no-untyped-def]
     for row in range(x.shape[0]):
         for k in range(x.shape[1]):
             out[row, k] = x[row, order[k]]
+
+
+@kernel
+def reduce_row(x, prime):  # type: ignore[no-untyped-def]
+    """x mod p in place, centred, for |x| < 2^52."""
+    p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
+    for j in range(0, x.shape[0], 4):
+        store(x, j, reduce(load(x, j), p, pinv, m))

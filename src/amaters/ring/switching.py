@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from amaters.ring.compile import kernel
 from amaters.ring.modular import PRIME_BITS_MAX, ROUNDER, growth, mulmod, mulmod2, reduce
-from amaters.ring.simd import add, load, mul, splat, store, sub
+from amaters.ring.products import reduce_row
+from amaters.ring.simd import add, fma, fms, fnma, load, mul, splat, store, sub
 from amaters.ring.transform import forward, inverse
 
 ROWS_MAX = 6  # primes per digit or in T
@@ -57,13 +58,6 @@ def _scaled(x, factor, prime, out):  # type: ignore[no-untyped-def]
     p, m, f, fq = splat(prime), splat(ROUNDER), splat(factor), splat(factor / prime)
     for j in range(0, x.shape[0], 4):
         store(out, j, mulmod(load(x, j), f, fq, p, m))
-
-
-@kernel
-def _reduce_row(x, prime):  # type: ignore[no-untyped-def]
-    p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
-    for j in range(0, x.shape[0], 4):
-        store(x, j, reduce(load(x, j), p, pinv, m))
 
 
 @kernel
@@ -114,8 +108,8 @@ def _accumulate(  # type: ignore[no-untyped-def]
             _convert(y, first, stop, factors[digit], prime, buffer)
             forward(buffer, fw, fq, prime)
             _key_product(buffer, k0, k1, acc[0], acc[1], prime)
-    _reduce_row(acc[0], prime)
-    _reduce_row(acc[1], prime)
+    reduce_row(acc[0], prime)
+    reduce_row(acc[1], prime)
 
 
 @kernel
@@ -174,3 +168,23 @@ def drop(data, plan, tables, scratch, out):  # type: ignore[no-untyped-def]
             _subtract(buffer, fix)
             forward(buffer, fw[c], fq[c], primes[c])
             _divide(data[part, c], factors[c], buffer, primes[c], out[part, c])
+
+
+@kernel
+def shrink(x, prime, modulus, t, tables, out):  # type: ignore[no-untyped-def]
+    """out = round(modulus / prime x) with out = x mod t, centred, in the coefficient domain.
+
+    ``prime`` = ``modulus`` = 1 mod t. With k = round(modulus x / prime) and d = modulus x - k prime, the integer
+    k + [d]_t equals x mod t and differs from modulus x / prime by at most (t + 1)/2. Shape: x (N,) one limb.
+    """
+    iw, iq, scale = tables
+    out[:] = x
+    inverse(out, iw, iq, prime, scale)
+    p, m, f, fq = splat(prime), splat(ROUNDER), splat(modulus), splat(modulus / prime)
+    tt, tinv, mm, minv = splat(t), splat(1.0 / t), splat(modulus), splat(1.0 / modulus)
+    for j in range(0, x.shape[0], 4):
+        c = load(out, j)
+        k = sub(fma(c, fq, m), m)
+        h = mul(c, f)
+        d = add(fnma(k, p, h), fms(c, f, h))
+        store(out, j, reduce(add(k, reduce(d, tt, tinv, m)), mm, minv, m))

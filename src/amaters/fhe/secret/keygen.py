@@ -55,7 +55,9 @@ class KeyGenerator:
         self._secret = transform_small(key.coefficients.astype(np.float64), self._tables)
 
     def evaluation_keys(self) -> EvaluationKeys:
-        """Relinearisation for every level and alpha in use. Cost: about 0.1 s at N = 16384 per alpha."""
+        """Relinearisation for every level and alpha in use. Cost: about 0.1 s at N = 16384
+        per alpha.
+        """
         shapes = relinearization_shapes(self._parameters)
         keys = {(shape.kind, shape.alpha): self.switching_key(shape) for shape in shapes}
         return EvaluationKeys(self._parameters, self._key.key_id, keys)

@@ -1,0 +1,261 @@
+"""The real evaluator: BGV over RNS in float64 kernels. Server side; knows no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amaters.base.errors import fail
+from amaters.fhe import encoder
+from amaters.fhe.ciphertext import (
+    Ciphertext,
+    PublicVector,
+    SeededCiphertext,
+    require_same,
+)
+from amaters.fhe.keys import RELINEARIZE, EvaluationKeys
+from amaters.fhe.keyswitch import Switcher, tables_of
+from amaters.fhe.meta import Meta, Rules
+from amaters.fhe.parameters import Parameters
+from amaters.fhe.residues import to_kernel
+from amaters.fhe.seeds import uniform_residues
+from amaters.ring import products
+from amaters.ring.order import automorphism
+from amaters.ring.transform import forward
+
+if TYPE_CHECKING:
+    from amaters.fhe.bundle import BundleReader
+
+Array = NDArray[np.float64]
+Addresses = NDArray[np.int64]
+
+
+class BgvEvaluator:
+    """``Evaluator`` of the real scheme. Immutable; thread-safe; kernels release the GIL."""
+
+    def __init__(self, parameters: Parameters, keys: EvaluationKeys) -> None:
+        self.parameters = parameters
+        self.rules = Rules(parameters)
+        self._keys = keys
+        self._switcher = Switcher(parameters)
+        self._tables = tables_of(parameters)
+        self._primes = self._tables.primes
+
+    @classmethod
+    def from_bytes(cls, parameters: Parameters, keys: bytes) -> BgvEvaluator:
+        """An evaluator from serialised evaluation keys. Raises: AM-1210, AM-1212."""
+        return cls(parameters, EvaluationKeys.from_bytes(parameters, keys))
+
+    # linear
+
+    def add(self, a: Ciphertext, b: Ciphertext) -> Ciphertext:
+        return self._linear([(1, a), (1, b)], 0, self.rules.add(a.meta, b.meta))
+
+    def sub(self, a: Ciphertext, b: Ciphertext) -> Ciphertext:
+        return self._linear([(1, a), (-1, b)], 0, self.rules.sub(a.meta, b.meta))
+
+    def negate(self, a: Ciphertext) -> Ciphertext:
+        return self._linear([(-1, a)], 0, self.rules.negate(a.meta))
+
+    def scale(self, a: Ciphertext, k: int) -> Ciphertext:
+        """k times every slot; k is taken mod t, centred."""
+        return self._linear([(k, a)], 0, self.rules.scale(a.meta, k))
+
+    def offset(self, a: Ciphertext, k: int) -> Ciphertext:
+        """k added to every slot; k is taken mod t, centred."""
+        return self._linear([(1, a)], k, self.rules.offset(a.meta, k))
+
+    def linear(self, terms: Sequence[tuple[int, Ciphertext]], offset: int = 0) -> Ciphertext:
+        """sum of k_i a_i + offset in one pass over memory."""
+        meta = self.rules.linear([(k, ct.meta) for k, ct in terms], offset)
+        return self._linear(terms, offset, meta)
+
+    def _linear(
+        self, terms: Sequence[tuple[int, Ciphertext]], offset: int, meta: Meta
+    ) -> Ciphertext:
+        first = terms[0][1]
+        for _, ct in terms:
+            require_same(first, ct)
+        addresses = np.zeros((len(terms), meta.degree + 1), dtype=np.int64)
+        for k, (_, ct) in enumerate(terms):
+            addresses[k, : ct.degree + 1] = _addresses(ct.data)
+        scalars = np.array([float(self._centred(k)) for k, _ in terms])
+        out = self._empty(meta)
+        primes = self._primes[: meta.level]
+        products.linear(addresses, scalars, float(self._centred(offset)), out, primes)
+        return self._made(first, meta, out)
+
+    def _centred(self, k: int) -> int:
+        t = self.parameters.plaintext_modulus
+        return (k + t // 2) % t - t // 2
+
+    # products
+
+    def multiply(self, a: Ciphertext, b: Ciphertext) -> Ciphertext:
+        """Degrees add (at most 3); not relinearised."""
+        require_same(a, b)
+        meta = self.rules.multiply(a.meta, b.meta)
+        out = self._empty(meta)
+        self._multiply(a, b, out, accumulate=False)
+        return self._made(a, meta, out)
+
+    def dot(self, xs: Sequence[Ciphertext], ys: Sequence[Ciphertext]) -> Ciphertext:
+        """Sum of degree-1 products in one pass. Cost: reads every operand once; memory-bound."""
+        if not xs or len(xs) != len(ys):
+            fail("AM-1204", what=f"a dot product of {len(xs)} and {len(ys)} operands")
+        meta = self.rules.dot((x.meta, y.meta) for x, y in zip(xs, ys, strict=True))
+        if any(ct.degree != 1 for ct in (*xs, *ys)):
+            fail("AM-1204", what="a dot product of operands that are not of degree 1")
+        for ct in (*xs, *ys):
+            require_same(xs[0], ct)
+        out = self._empty(meta)
+        a = np.array([_addresses(x.data) for x in xs], dtype=np.int64)
+        b = np.array([_addresses(y.data) for y in ys], dtype=np.int64)
+        acc = np.empty(6 * products.BLOCK)
+        products.dot(a, b, out, self._primes[: meta.level], acc)
+        return self._made(xs[0], meta, out)
+
+    def multiply_accumulate(
+        self, acc: Ciphertext | None, a: Ciphertext, b: Ciphertext
+    ) -> Ciphertext:
+        """``acc + a b``, written into ``acc`` when given."""
+        if acc is None:
+            return self.multiply(a, b)
+        require_same(a, b)
+        require_same(acc, a)
+        product = self.rules.multiply(a.meta, b.meta)
+        meta = self.rules.accumulate(acc.meta, product)
+        if acc.degree != product.degree:
+            fail("AM-1204", what=f"adding degree {product.degree} to degree {acc.degree}")
+        self._multiply(a, b, acc.data, accumulate=True)
+        acc.meta = meta
+        return acc
+
+    def _multiply(self, a: Ciphertext, b: Ciphertext, out: Array, *, accumulate: bool) -> None:
+        x, y = _addresses(a.data), _addresses(b.data)
+        products.multiply(x, y, out, self._primes[: a.level], accumulate)
+
+    # public operands
+
+    def encode_public(self, slots: NDArray[np.int64]) -> PublicVector:
+        """Public slots (signed or mod t) for every level, with their exact canonical norm."""
+        if slots.shape != (self.parameters.slots,):
+            fail("AM-1204", what=f"a vector of shape {slots.shape}")
+        values = np.asarray(slots, dtype=np.int64)
+        norm = encoder.public_norm(self.parameters, values)
+        self.rules.require_public_norm(norm)
+        message = encoder.centred(encoder.to_coefficients(self.parameters, values))
+        rows = np.repeat(message.astype(np.float64)[np.newaxis], self.parameters.max_level, axis=0)
+        tables = self._tables
+        for limb, row in enumerate(rows):
+            forward(row, tables.forward[limb], tables.forward_quotients[limb], self._primes[limb])
+            products.reduce_row(row, self._primes[limb])
+        return PublicVector(self.parameters, norm, int(values.min()), int(values.max()), rows)
+
+    def add_public(self, a: Ciphertext, v: PublicVector) -> Ciphertext:
+        meta = self.rules.public_add(a.meta, v.norm, v.lo, v.hi)
+        out = self._empty(meta)
+        addresses = np.zeros((2, a.degree + 1), dtype=np.int64)
+        addresses[0] = _addresses(a.data)
+        addresses[1, 0] = _address(v.data)
+        products.linear(addresses, np.ones(2), 0.0, out, self._primes[: a.level])
+        return self._made(a, meta, out)
+
+    def multiply_public(self, a: Ciphertext, v: PublicVector) -> Ciphertext:
+        meta = self.rules.public_product(a.meta, v.norm, v.lo, v.hi)
+        out = self._empty(meta)
+        factor = np.array([_address(v.data)], dtype=np.int64)
+        products.multiply(_addresses(a.data), factor, out, self._primes[: a.level], False)
+        return self._made(a, meta, out)
+
+    # key switches and levels
+
+    def relinearize(self, a: Ciphertext) -> Ciphertext:
+        """Degree 2 to 1 at the same level. Cost: one unmerged key switch."""
+        meta = self.rules.relinearize(a.meta)
+        if a.degree == 1:
+            return a
+        return self._made(a, meta, self._switched(a.data, RELINEARIZE, merged=False))
+
+    def switch(self, a: Ciphertext) -> Ciphertext:
+        """Relinearise if degree 2, merged with dropping the top limb."""
+        meta = self.rules.switch(a.meta)
+        if a.degree == 1:
+            return self._made(a, meta, self._switcher.drop(a.data))
+        return self._made(a, meta, self._switched(a.data, RELINEARIZE, merged=True))
+
+    def drop(self, a: Ciphertext) -> Ciphertext:
+        return self._made(a, self.rules.drop(a.meta), self._switcher.drop(a.data))
+
+    def truncate(self, a: Ciphertext, level: int) -> Ciphertext:
+        """Forget limbs: a view, no copy."""
+        return self._made(a, self.rules.truncate(a.meta, level), a.data[:, :level])
+
+    def apply_automorphism(self, a: Ciphertext, exponent: int) -> Ciphertext:
+        """X -> X^exponent, then a key switch back to the secret."""
+        meta = self.rules.automorphism(a.meta)
+        N = self.parameters.ring_degree
+        order = automorphism(N, exponent % (2 * N))
+        moved = np.zeros((3, a.level, N))
+        products.permute(a.data[0], order, moved[0])
+        products.permute(a.data[1], order, moved[2])
+        return self._made(a, meta, self._switched(moved, exponent % (2 * N), merged=False))
+
+    def _switched(self, data: Array, kind: int, *, merged: bool) -> Array:
+        level = data.shape[1]
+        alpha = self.parameters.key_switch(level, merged=merged).alpha
+        key = self._keys.get(kind, alpha, level)
+        return self._switcher.key_switch(data, key, merged=merged)
+
+    def shrink(self, a: Ciphertext) -> Ciphertext:
+        """A degree-1, level-1 ciphertext rounded to the download modulus; coefficient domain."""
+        meta = self.rules.shrink(a.meta)
+        return self._made(a, meta, self._switcher.shrink(a.data))
+
+    # loading
+
+    def expand_seeded(self, a: SeededCiphertext, level: int | None = None) -> Ciphertext:
+        """The evaluator's form of a fresh ciphertext. Cost: one AES pass over c1."""
+        chosen = a.meta.level if level is None else level
+        meta = self.rules.truncate(a.meta, chosen)
+        N = self.parameters.ring_degree
+        data = np.empty((2, chosen, N))
+        for limb in range(chosen):
+            prime = self.parameters.data_primes[limb]
+            c1 = uniform_residues(a.seed, prime, limb=limb, polynomial=0, count=N)
+            to_kernel(a.c0[limb].copy(), float(prime), data[0, limb])
+            to_kernel(c1, float(prime), data[1, limb])
+        return Ciphertext(self.parameters, a.key_id, meta, data)
+
+    def load(
+        self,
+        reader: BundleReader,
+        buffer: bytes | memoryview,
+        level: int,
+        indices: Sequence[int] | None = None,
+    ) -> list[Ciphertext]:
+        """Ciphertexts of a bundle, expanded and truncated to ``level``."""
+        return reader.expand(buffer, level, indices)
+
+    # internals
+
+    def _empty(self, meta: Meta) -> Array:
+        return np.empty((meta.degree + 1, meta.level, self.parameters.ring_degree))
+
+    def _made(self, like: Ciphertext, meta: Meta, data: NDArray[Any]) -> Ciphertext:
+        return Ciphertext(self.parameters, like.key_id, meta, data)
+
+
+def _address(polynomial: Array) -> int:
+    """Where a C-contiguous (level, N) polynomial starts; the caller keeps the array alive."""
+    if polynomial.dtype != np.float64 or not polynomial.flags.c_contiguous:
+        fail("AM-1204", what="a polynomial that is not contiguous float64")
+    return int(polynomial.__array_interface__["data"][0])
+
+
+def _addresses(data: Array) -> Addresses:
+    """Addresses of the polynomials of one ciphertext, truncated views included."""
+    return np.array([_address(polynomial) for polynomial in data], dtype=np.int64)
