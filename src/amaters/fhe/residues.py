@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amaters.ring.compile import kernel
+from amaters.ring.modular import ROUNDER, reduce
+from amaters.ring.simd import even, high, load, low, odd, splat, store, sub
 
 Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
@@ -23,6 +25,8 @@ Row = NDArray[np.float64]
 
 assert sys.byteorder == "little", "format v1 is little-endian and its kernels copy words"
 
+_EXPONENT = np.uint64(0x4330000000000000)
+_BASE = 4503599627370496.0  # 2^52
 WIDTH_MAX = 6  # bytes: primes have at most 48 bits
 
 
@@ -78,20 +82,27 @@ def keep_below(values: Words, prime: np.uint64) -> int:  # pragma: no cover
 
 
 @kernel
-def to_kernel(words: Words, prime: float, out: Row) -> float:  # pragma: no cover
-    """Canonical residues in SEAL's order to a kernel row; returns the largest residue, unchecked.
+def to_kernel(words: Words, prime: float, out: Row) -> None:  # pragma: no cover
+    """Residues in SEAL's order to a centred kernel row. ``words`` is overwritten.
 
-    Shape: uint64 (N,) to float64 (N,), 16 | N; residues below 2^53.
+    Shape: uint64 (N,) below 2^51 to float64 (N,), 16 | N. An integer x below 2^52 under the
+    exponent of 2^52 is the double 2^52 + x, which saves the conversion that AVX2 does not have.
+    ``out`` may share the memory of ``words``: a group is read before it is written.
     """
-    half = 0.5 * prime
-    largest = 0.0
-    for group in range(0, words.size, 16):
-        for r in range(4):
-            for lane in range(4):
-                value = float(np.int64(words[group + 4 * lane + r]))
-                largest = max(largest, value)
-                out[group + 4 * r + lane] = value - (prime if value > half else 0.0)
-    return largest
+    for i in range(words.size):
+        words[i] |= _EXPONENT
+    doubles = words.view(np.float64)
+    p, pinv, m, base = splat(prime), splat(1.0 / prime), splat(ROUNDER), splat(_BASE)
+    for g in range(0, words.size, 16):
+        a = reduce(sub(load(doubles, g), base), p, pinv, m)
+        b = reduce(sub(load(doubles, g + 4), base), p, pinv, m)
+        c = reduce(sub(load(doubles, g + 8), base), p, pinv, m)
+        d = reduce(sub(load(doubles, g + 12), base), p, pinv, m)
+        e0, o0, e1, o1 = even(a, b), odd(a, b), even(c, d), odd(c, d)
+        store(out, g, low(e0, e1))
+        store(out, g + 4, low(o0, o1))
+        store(out, g + 8, high(e0, e1))
+        store(out, g + 12, high(o0, o1))
 
 
 @kernel

@@ -312,8 +312,9 @@ def _unpack_rows(body: memoryview, parameters: Parameters, meta: Meta) -> NDArra
         for row, prime, width in zip(polynomial, parameters.data_primes, widths, strict=False):
             unpack_into(raw[start : start + N * width], width, words)
             start += N * width
-            if to_kernel(words, float(prime), row) >= prime:
+            if int(words.max()) >= prime:
                 fail("AM-1210", kind=what, what="a residue is not below its prime")
+            to_kernel(words, float(prime), row)
     return out
 
 

@@ -20,7 +20,7 @@ from amaters.fhe.meta import Rules
 from amaters.fhe.secret import kernels, sampling
 from amaters.fhe.secret.key import SecretKey
 from amaters.fhe.secret.transformed import TransformedKey
-from amaters.fhe.seeds import uniform_residues
+from amaters.fhe.seeds import fill_uniform
 
 Words = NDArray[np.uint64]
 
@@ -99,7 +99,7 @@ class Encryptor:
         c1 = np.empty((level, N), dtype=np.uint64)
         for limb in range(level):
             prime = self._parameters.data_primes[limb]
-            c1[limb] = uniform_residues(seed, prime, limb=limb, polynomial=0, count=N)
+            fill_uniform(seed, prime, limb, 0, c1[limb])
         c0 = np.empty_like(c1)
         key = self._key
         tables = key.tables

@@ -65,7 +65,9 @@ def noisy_plaintext(
 def slots_to_message(
     slots: NDArray[np.uint64], w: Row, wq: Row, scale: float, out: NDArray[np.int64]
 ) -> None:  # pragma: no cover
-    """Coefficients in [0, t) of the polynomial with these slots (slot order, in [0, t))."""
+    """Coefficients in [0, t) of the polynomial with these slots (slot order, in [0, t);
+    overwritten).
+    """
     t = 65537.0
     x = np.empty(slots.size)
     to_kernel(slots, t, x)
