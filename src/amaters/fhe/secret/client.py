@@ -62,6 +62,7 @@ class BgvClientScheme:
         return KeyGenerator(self._secret, self._rng).evaluation_keys().to_bytes()
 
     def public_key(self) -> PublicKey:
-        from amaters.fhe.secret.keygen import KeyGenerator
+        from amaters.fhe.publickey import PublicKey
 
-        return KeyGenerator(self._secret, self._rng).public_key()
+        (zero,) = self._encryptor.encrypt_scalars([0], [(0, 0)])
+        return PublicKey.from_zero(zero)

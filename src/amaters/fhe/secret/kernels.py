@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from amaters.fhe.residues import from_kernel, to_kernel
 from amaters.ring.compile import kernel
-from amaters.ring.modular import ROUNDER, mulmod, reduce
+from amaters.ring.modular import ROUNDER, mulmod, mulmod2, reduce
 from amaters.ring.transform import forward, inverse
 
 Row = NDArray[np.float64]
@@ -175,6 +175,15 @@ def reduce_row(x: Row, prime: float) -> None:  # pragma: no cover
     pinv = 1.0 / prime
     for i in range(x.size):
         x[i] = reduce(x[i], prime, pinv, ROUNDER)
+
+
+@kernel
+def add_product(total: Row, a: Row, b: Row, prime: float) -> None:  # pragma: no cover
+    """total + a b mod p, in place; reduced operands."""
+    pinv = 1.0 / prime
+    for i in range(total.size):
+        product = mulmod2(a[i], b[i], prime, pinv, ROUNDER)
+        total[i] = reduce(total[i] + product, prime, pinv, ROUNDER)
 
 
 @kernel

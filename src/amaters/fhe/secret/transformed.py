@@ -12,22 +12,19 @@ from amaters.ring.tables import Tables, get_tables
 from amaters.ring.transform import forward
 
 
-class TransformedKey:
-    """``secret``, ``quotients``: float64 (data limbs, N), kernel order, centred; quotients are / q.
-
-    Cost: tables and transforms take about 0.2 s at N = 16384; make one per key and keep it.
+class SlotTransform:
+    """Slots to plaintext polynomials and back, as compiled kernels (``encoder`` is the
+    definition).
     """
 
-    def __init__(self, key: SecretKey) -> None:
-        self.parameters: Parameters = key.parameters
-        N = key.parameters.ring_degree
-        self.tables: Tables = get_tables(N, key.parameters.data_primes)
-        self.slot_tables: Tables = get_tables(N, (key.parameters.plaintext_modulus,))
-        self.secret = transform_small(key.coefficients.astype(np.float64), self.tables)
-        self.quotients = self.secret / self.tables.primes[:, np.newaxis]
+    def __init__(self, parameters: Parameters) -> None:
+        self.slot_tables: Tables = get_tables(
+            parameters.ring_degree, (parameters.plaintext_modulus,)
+        )
 
     def message_of(self, slots: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Coefficients in [0, t) of the polynomial with these slots in [0, t)."""
+        """Coefficients in [0, t) of the polynomial with these slots in [0, t), which are
+        overwritten."""
         out = np.empty(slots.size, dtype=np.int64)
         tables = self.slot_tables
         kernels.slots_to_message(
@@ -45,6 +42,20 @@ class TransformedKey:
         tables = self.slot_tables
         kernels.message_to_slots(message, tables.forward[0], tables.forward_quotients[0], out)
         return out.astype(np.int64)
+
+
+class TransformedKey(SlotTransform):
+    """``secret``, ``quotients``: float64 (data limbs, N), kernel order, centred; quotients are / q.
+
+    Cost: tables and transforms take about 0.2 s at N = 16384; make one per key and keep it.
+    """
+
+    def __init__(self, key: SecretKey) -> None:
+        super().__init__(key.parameters)
+        N = key.parameters.ring_degree
+        self.tables: Tables = get_tables(N, key.parameters.data_primes)
+        self.secret = transform_small(key.coefficients.astype(np.float64), self.tables)
+        self.quotients = self.secret / self.tables.primes[:, np.newaxis]
 
 
 def transform_small(coefficients: NDArray[np.float64], tables: Tables) -> NDArray[np.float64]:
