@@ -33,6 +33,11 @@ class ObjectReader(Protocol):
     def read(self, offset: int = 0, length: int | None = None) -> memoryview:
         """Checked bytes. Raises: AM-4001, AM-4007."""
 
+    def read_prefix(self, length: int, checked: int) -> memoryview:
+        """The first ``length`` bytes, of which at least ``checked`` are checked: for content that
+        has checksums of its own, bound to a checked header. Raises: AM-4001, AM-4007.
+        """
+
 
 class ObjectWriter(Protocol):
     """One object on its way; ``abort`` after a failure, also one of ``finish``."""
@@ -171,8 +176,14 @@ class _FileReader:
 
     def read(self, offset: int = 0, length: int | None = None) -> memoryview:
         length = self.size - offset if length is None else length
+        return self._read(offset, length, length)
+
+    def read_prefix(self, length: int, checked: int) -> memoryview:
+        return self._read(0, length, checked)
+
+    def _read(self, offset: int, length: int, checked: int) -> memoryview:
         if offset < 0 or length < 0 or offset + length > self.size:
-            fail("AM-4001", file=self._path.name, what="a read beyond its end was asked for")
+            fail("AM-4001", file=self._path.name, what="it is shorter than its content")
         if length == 0:
             return memoryview(b"")
         try:
@@ -180,20 +191,23 @@ class _FileReader:
         except OSError:
             fail("AM-4007", object_id=self._path.name)
         try:
-            return self._read(fd, offset, length)
+            if self._table is None:
+                self._table = self._read_table(fd)
+            return self._read_blocks(fd, offset, length, (self._table, checked))
         finally:
             os.close(fd)
 
-    def _read(self, fd: int, offset: int, length: int) -> memoryview:
-        table = self._table
-        if table is None:
-            table = self._table = self._read_table(fd)
+    def _read_blocks(
+        self, fd: int, offset: int, length: int, proof: tuple[bytes, int]
+    ) -> memoryview:
+        table, checked = proof
         first = offset // BLOCK_BYTES
         start = first * BLOCK_BYTES
         stop = min(self.size, -(-(offset + length) // BLOCK_BYTES) * BLOCK_BYTES)
         data = self._disk.read_at(fd, _HEADER.size + start, stop - start, self._path)
         view = memoryview(data)
-        for number, begin in enumerate(range(0, len(data), BLOCK_BYTES), start=first):
+        last = min(len(data), offset - start + checked)
+        for number, begin in enumerate(range(0, last, BLOCK_BYTES), start=first):
             found = blake3(view[begin : begin + BLOCK_BYTES]).digest(length=_HASH)
             if found != table[number * _HASH : (number + 1) * _HASH]:
                 fail("AM-4001", file=self._path.name, what=f"checksum of block {number}")
@@ -256,5 +270,8 @@ class _MemoryReader:
     def read(self, offset: int = 0, length: int | None = None) -> memoryview:
         length = self.size - offset if length is None else length
         if offset < 0 or length < 0 or offset + length > self.size:
-            fail("AM-4001", file="memory", what="a read beyond its end was asked for")
+            fail("AM-4001", file="memory", what="it is shorter than its content")
         return memoryview(self._data)[offset : offset + length].toreadonly()
+
+    def read_prefix(self, length: int, checked: int) -> memoryview:
+        return self.read(0, length)

@@ -82,8 +82,11 @@ class SegmentRow:
 
 @dataclass(frozen=True, slots=True)
 class TailBlock:
-    """Rows of one small batch that were not dead when this was read."""
+    """Rows of one small batch with the liveness they had when this was read; ``bid`` is never
+    reused.
+    """
 
+    bid: int
     rows: int
     live: int
     version: int
@@ -236,11 +239,11 @@ class State:
 
     def tail(self, tid: int) -> list[TailBlock]:
         rows = self._db.execute(
-            "SELECT rows, live, version, public, sealed, liveness FROM tails WHERE tid = ? "
+            "SELECT id, rows, live, version, public, sealed, liveness FROM tails WHERE tid = ? "
             "ORDER BY id",
             (tid,),
         ).fetchall()
-        return [TailBlock(r[0], r[1], _unsigned(r[2]), *r[3:]) for r in rows]
+        return [TailBlock(r[0], r[1], r[2], _unsigned(r[3]), *r[4:]) for r in rows]
 
     def tail_rows(self, tid: int) -> int:
         """Live rows of the tail."""

@@ -143,10 +143,10 @@ class UploadRequest(_message.Message):
     def __init__(self, object_id: _Optional[bytes] = ..., size: _Optional[int] = ...) -> None: ...
 
 class UploadReply(_message.Message):
-    __slots__ = ("blake3",)
-    BLAKE3_FIELD_NUMBER: _ClassVar[int]
-    blake3: bytes
-    def __init__(self, blake3: _Optional[bytes] = ...) -> None: ...
+    __slots__ = ("size",)
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    def __init__(self, size: _Optional[int] = ...) -> None: ...
 
 class EncodingObject(_message.Message):
     __slots__ = ("column_id", "encoding", "object_id")

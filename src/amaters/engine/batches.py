@@ -1,0 +1,127 @@
+"""Checks a commit against schema and objects before anything is logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from amaters.base.errors import fail
+from amaters.columns.batch import storage_dtype
+from amaters.engine.catalogue import ID_BYTES, TableEntry, invalid
+from amaters.engine.uploads import Uploads
+from amaters.storage.objects import ObjectReader
+from amaters.storage.rows import TAIL, BatchRows
+from amaters.wire import blocks
+from amaters.wire import commands_pb2 as cb
+from amaters.wire import service_pb2 as pb
+
+SEGMENTS_MAX = 256
+CANARY_BYTES_MAX = 1 << 20
+OpenObject = Callable[[cb.ObjectRef], ObjectReader]
+
+
+def check_batch(
+    request: pb.CommitRequest, entry: TableEntry, uploads: Uploads, open_object: OpenObject
+) -> cb.Batch:
+    """The command a request becomes, if its parts are all there and have the schema's shape.
+
+    Raises: AM-3005, AM-3030, AM-3032.
+    """
+    if len(request.request_id) != ID_BYTES or request.row_version == 0:
+        invalid("a batch without request id or row version")
+    if len(request.segments) > SEGMENTS_MAX:
+        invalid("too many segments in one batch")
+    refs: list[cb.ObjectRef] = []
+    seen: set[bytes] = set()
+    for segment in request.segments:
+        if segment.segment_id in seen or not uploads.is_reserved(segment.segment_id):
+            fail("AM-3030", object_id=segment.segment_id.hex())
+        seen.add(segment.segment_id)
+        refs.extend(_check_segment(segment, entry, uploads, open_object))
+    if len({ref.object_id for ref in refs}) != len(refs):
+        _misfit(entry, "one object has two roles")
+    _check_tail(request.tail, entry)
+    key_column = entry.table.primary_key.id
+    return cb.Batch(request=request, objects=refs, key_column=key_column)
+
+
+def _misfit(entry: TableEntry, what: str) -> NoReturn:
+    fail("AM-3032", table=entry.record.name, what=what)
+
+
+def _check_segment(
+    segment: pb.NewSegment, entry: TableEntry, uploads: Uploads, open_object: OpenObject
+) -> list[cb.ObjectRef]:
+    if not 0 < segment.rows <= entry.parameters.slots:
+        _misfit(entry, f"a segment of {segment.rows} rows")
+    if len(segment.canaries) > CANARY_BYTES_MAX:
+        _misfit(entry, "its canary block is too long")
+    columns = entry.table.encrypted_columns
+    needed = [(column.id, shape.kind) for column in columns for shape in column.encodings]
+    given = [(item.column_id, item.encoding) for item in segment.encodings]
+    if sorted(needed) != sorted(given):
+        _misfit(entry, "its encodings are not the schema's")
+    ids = [segment.public_object, *(item.object_id for item in segment.encodings)]
+    if columns:
+        ids.append(segment.sealed_object)
+    elif segment.sealed_object:
+        _misfit(entry, "sealed rows in a table without encrypted columns")
+    refs = uploads.waiting(ids)
+    _check_public(entry, open_object(refs[0]).read(), segment.rows)
+    if columns:
+        _check_pack(entry, open_object(refs[-1]), segment.rows)
+    return refs
+
+
+def _check_public(entry: TableEntry, data: memoryview | bytes, rows: int) -> None:
+    """The block must have exactly the public columns, typed and valid as the schema says."""
+    block = blocks.decode_block(data)
+    columns = entry.table.public_columns
+    if block.rows != rows or block.columns.keys() != {column.id for column in columns}:
+        _misfit(entry, "a block has other rows or columns than the schema")
+    for column in columns:
+        values, valid = block.columns[column.id]
+        if values.dtype != storage_dtype(column.type):
+            _misfit(entry, f"column {column.name} has another type")
+        if not column.nullable and not bool(valid.all()):
+            _misfit(entry, f"column {column.name} is NOT NULL")
+
+
+def _check_pack(entry: TableEntry, reader: ObjectReader, rows: int) -> None:
+    head = reader.read(0, min(reader.size, blocks.pack_table_bytes(rows)))
+    if len(blocks.pack_offsets(head, reader.size)) != rows + 1:
+        _misfit(entry, "its sealed rows are not one per slot")
+
+
+def _check_tail(tail: pb.TailRows, entry: TableEntry) -> None:
+    if not tail.rows:
+        return
+    if tail.rows > entry.parameters.slots:
+        _misfit(entry, f"{tail.rows} tail rows in one batch")
+    _check_public(entry, tail.public_block, tail.rows)
+    sealed = bool(entry.table.encrypted_columns)
+    if sealed != bool(tail.sealed_pack):
+        _misfit(entry, "sealed rows and schema disagree")
+    if sealed and len(blocks.decode_pack(tail.sealed_pack)) != tail.rows:
+        _misfit(entry, "its sealed rows are not one per row")
+
+
+def check_rows(rows: BatchRows, request: pb.CommitRequest, entry: TableEntry) -> None:
+    """Rules between the parts of a batch. Raises: AM-3032, AM-3036."""
+    in_segments = {key for part in rows.parts if part.part != TAIL for key in part.keys}
+    if any(key not in in_segments for key, _ in rows.moved):
+        _misfit(entry, "a moved row is in no segment")
+    going = {key for key, _ in rows.removed}
+    if any(key in going for key, _ in rows.moved):
+        _misfit(entry, "a row is both moved and removed")
+    replaced = max((version for _, version in (*rows.removed, *rows.moved)), default=0)
+    if replaced >= request.row_version:
+        fail("AM-3036", ours=request.row_version, theirs=replaced)
+
+
+def check_tail_room(live: int, request: pb.CommitRequest, entry: TableEntry) -> None:
+    """The tail holds at most one segment's worth of rows. Raises: AM-3034."""
+    limit = entry.parameters.slots
+    rows = live + request.tail.rows - len(request.moved.versions)
+    if request.tail.rows and rows > limit:
+        fail("AM-3034", table=entry.record.name, rows=rows, limit=limit)

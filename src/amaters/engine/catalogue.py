@@ -1,0 +1,107 @@
+"""The tables and keysets of a database, decoded once per change."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import NoReturn
+
+from amaters.base.errors import fail
+from amaters.columns.records import decode_public
+from amaters.columns.schema import PublicTable
+from amaters.fhe.parameters import Parameters, get_parameters
+from amaters.storage.state import State, TableRow
+from amaters.wire import service_pb2 as pb
+
+NAME_MAX = 128
+ID_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TableEntry:
+    """One table: its row in the state and what its public schema says."""
+
+    tid: int
+    record: pb.SchemaRecord
+    table: PublicTable
+    parameters: Parameters
+
+    @property
+    def key_name(self) -> pb.KeyName:
+        """The evaluation keys this table needs (without the keyset's id)."""
+        table = self.table
+        return pb.KeyName(
+            key_id=table.key_id, parameter_set=table.parameter_set, scheme=table.scheme
+        )
+
+
+class Catalogue:
+    """All tables; ``refresh`` after every command that changes one. Used by the writer thread and
+    read by others: entries are immutable and the mapping is exchanged whole.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._entries: dict[bytes, TableEntry] = {}
+        self.refresh(state)
+
+    def refresh(self, state: State) -> None:
+        """Read the tables again; schemas that did not change are not decoded again."""
+        self._entries = {row.schema.table_id: self._entry(row) for row in state.tables()}
+
+    def _entry(self, row: TableRow) -> TableEntry:
+        known = self._entries.get(row.schema.table_id)
+        if known is not None and known.record == row.schema:
+            return known
+        table = decode_public(row.schema.public_bytes)
+        return TableEntry(row.tid, row.schema, table, get_parameters(table.parameter_set))
+
+    def entries(self) -> list[TableEntry]:
+        return list(self._entries.values())
+
+    def find(self, table_id: bytes, schema_version: int | None = None) -> TableEntry:
+        """The table of this id, at the schema version the caller assumes.
+
+        Raises: AM-3021, AM-3022.
+        """
+        entry = self._entries.get(table_id)
+        if entry is None:
+            fail("AM-3021")
+        if schema_version is not None and entry.record.version != schema_version:
+            name, theirs = entry.record.name, entry.record.version
+            fail("AM-3022", table=name, theirs=theirs, ours=schema_version)
+        return entry
+
+    def check_new(self, record: pb.SchemaRecord) -> TableEntry:
+        """The entry a new table would get. Raises: AM-3005, AM-3020, AM-2052."""
+        table = check_record(record)
+        for entry in self._entries.values():
+            same_id = entry.record.table_id == record.table_id
+            if same_id or entry.record.name.lower() == record.name.lower():
+                fail("AM-3020", table=record.name)
+        return TableEntry(0, record, table, get_parameters(table.parameter_set))
+
+    def check_update(self, expected_version: int, record: pb.SchemaRecord) -> TableEntry:
+        """The entry that ``record`` replaces. Raises: AM-3005, AM-3021, AM-3022, AM-2052."""
+        entry = self.find(record.table_id, expected_version)
+        table = check_record(record)
+        if record.version <= expected_version:
+            invalid("a schema update that does not raise the version")
+        if dataclasses.replace(table, version=entry.table.version) != entry.table:
+            invalid("a schema update that changes the public part")
+        return entry
+
+
+def check_record(record: pb.SchemaRecord) -> PublicTable:
+    """The public part of a record, which must agree with the rest. Raises: AM-3005, AM-2052."""
+    table = decode_public(record.public_bytes)
+    said = (record.table_id, record.name, record.version)
+    if said != (table.id, table.name, table.version):
+        invalid("a schema record that contradicts its public part")
+    if len(record.table_id) != ID_BYTES or not 0 < len(record.name) <= NAME_MAX:
+        invalid("a schema record without id or name")
+    return table
+
+
+def invalid(what: str) -> NoReturn:
+    """Raise AM-3005."""
+    fail("AM-3005", what=what)

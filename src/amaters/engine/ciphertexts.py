@@ -1,0 +1,190 @@
+"""Ciphertexts in the evaluator's form: stored slices through a cache, constants, keys."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterable, Sequence
+from dataclasses import dataclass, field
+
+from amaters.base.errors import AmatersError, fail
+from amaters.engine.catalogue import ID_BYTES, TableEntry, invalid
+from amaters.engine.lru import Lru
+from amaters.fhe.bundle import BundleReader
+from amaters.fhe.ciphertext import Ciphertext
+from amaters.fhe.parameters import get_parameters
+from amaters.fhe.scheme import Evaluator, make_evaluator
+from amaters.fhe.serial import deserialize_seeded
+from amaters.storage.objects import ObjectStore
+from amaters.storage.state import SegmentRow
+from amaters.wire import commands_pb2 as cb
+from amaters.wire import service_pb2 as pb
+from amaters.wire.service import CHUNK_BYTES_MAX, Chunk
+
+CONSTANTS_MAX = 1 << 14
+CONSTANTS_BYTES_MAX = 2 << 30
+CONSTANTS_BUDGET = 512 << 20
+SliceKey = tuple[bytes, int]
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one job read; several threads add to it."""
+
+    bytes_read: int = 0
+    bytes_cached: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, *, read: int = 0, cached: int = 0) -> None:
+        with self._lock:
+            self.bytes_read += read
+            self.bytes_cached += cached
+
+
+class Evaluators:
+    """One evaluator per secret key, made when first needed."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+        self._lock = threading.Lock()
+        self._made: dict[tuple[bytes, str, str], Evaluator] = {}
+
+    def get(self, name: pb.KeyName, ref: cb.ObjectRef) -> Evaluator:
+        """The evaluator of these keys. Raises: AM-1210 for keys that are none."""
+        key = (name.key_id, name.parameter_set, name.scheme)
+        with self._lock:
+            found = self._made.get(key)
+            if found is None:
+                data = bytes(self._objects.open(ref).read())
+                parameters = get_parameters(name.parameter_set)
+                found = self._made[key] = make_evaluator(name.scheme, parameters, data)
+        return found
+
+
+class Slices:
+    """Stored slices, truncated to the level a plan needs and expanded; hot ones stay in memory."""
+
+    def __init__(self, objects: ObjectStore, cache_bytes: int) -> None:
+        self._objects = objects
+        self._cache: Lru[SliceKey, Ciphertext] = Lru(cache_bytes)
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of expanded ciphertexts held."""
+        return self._cache.held_bytes
+
+    def load(
+        self,
+        evaluator: Evaluator,
+        entry: TableEntry,
+        segment: SegmentRow,
+        wanted: tuple[int, str, Sequence[int], int],
+        usage: Usage,
+    ) -> list[Ciphertext]:
+        """Slices of one encoding: ``wanted`` is column id, encoding kind, slices, level.
+
+        A slice that is cached at a higher level is truncated. Raises: AM-3053, AM-4001, AM-4007.
+        """
+        column_id, kind, indices, level = wanted
+        object_id = _object_of(segment, column_id, kind)
+        found: dict[int, Ciphertext] = {}
+        for index in indices:
+            held = self._cache.get((object_id, index))
+            if held is not None and held.level >= level:
+                found[index] = held if held.level == level else evaluator.truncate(held, level)
+        usage.add(cached=sum(ct.data.nbytes for ct in found.values()))
+        missing = [index for index in indices if index not in found]
+        if missing:
+            ref = segment.object(object_id)
+            for index, ct in zip(
+                missing,
+                self._read(evaluator, entry, ref, (column_id, kind, missing, level), usage),
+                strict=True,
+            ):
+                self._cache.put((object_id, index), ct, ct.data.nbytes)
+                found[index] = ct
+        return [found[index] for index in indices]
+
+    def _read(
+        self,
+        evaluator: Evaluator,
+        entry: TableEntry,
+        ref: cb.ObjectRef,
+        wanted: tuple[int, str, Sequence[int], int],
+        usage: Usage,
+    ) -> list[Ciphertext]:
+        column_id, kind, indices, level = wanted
+        table = entry.table
+        column = table.column(column_id)
+        count = next(shape.slices for shape in column.encodings if shape.kind == kind)
+        reader = BundleReader(entry.parameters, table.key_id, table.scheme)
+        size = reader.prefix_bytes(level, count)
+        data = self._objects.open(ref).read_prefix(size, reader.header_bytes(count))
+        usage.add(read=size)
+        try:
+            return evaluator.load(reader, data, level, indices)
+        except AmatersError as error:
+            fail("AM-3053", column=column.name, what=error.message)
+
+    def forget(self, object_id: bytes, count: int) -> None:
+        """Drop the slices of a deleted object."""
+        for index in range(count):
+            self._cache.remove((object_id, index))
+
+
+def _object_of(segment: SegmentRow, column_id: int, kind: str) -> bytes:
+    for item in segment.manifest.segment.encodings:
+        if item.column_id == column_id and item.encoding == kind:
+            return item.object_id
+    fail("AM-3053", column=f"number {column_id}", what=f"the segment has no {kind} encoding")
+
+
+class Constants:
+    """Expanded constants of statements by the id their client gave them."""
+
+    def __init__(self) -> None:
+        self._held: Lru[bytes, list[Ciphertext]] = Lru(CONSTANTS_BUDGET, keep_last=True)
+
+    def find(self, constants_id: bytes) -> list[Ciphertext]:
+        """Constants that were put. Raises: AM-3050."""
+        if not constants_id:
+            return []
+        found = self._held.get(constants_id)
+        if found is None:
+            fail("AM-3050")
+        return found
+
+    def expand(
+        self, request: pb.PutConstantsRequest, data: bytearray, evaluator: Evaluator
+    ) -> None:
+        """Keep uploaded constants in the evaluator's form. Raises: AM-12xx for anything else."""
+        name, view, start = request.name, memoryview(data), 0
+        made = []
+        for size in request.sizes:
+            seeded = deserialize_seeded(
+                view[start : start + size],
+                evaluator.parameters,
+                scheme=name.scheme,
+                key_id=name.key_id,
+            )
+            made.append(evaluator.expand_seeded(seeded))
+            start += size
+        self._held.put(request.constants_id, made, sum(ct.data.nbytes for ct in made))
+
+
+async def receive_constants(
+    request: pb.PutConstantsRequest, chunks: AsyncIterable[Chunk]
+) -> bytearray:
+    """The uploaded bytes. Raises: AM-3005, AM-3031."""
+    total = sum(request.sizes)
+    if len(request.constants_id) != ID_BYTES or not 0 < len(request.sizes) <= CONSTANTS_MAX:
+        invalid("constants without id or sizes")
+    if total > CONSTANTS_BYTES_MAX:
+        invalid("constants beyond the size limit")
+    data = bytearray()
+    async for chunk in chunks:
+        data += chunk
+        if len(chunk) > CHUNK_BYTES_MAX or len(data) > total:
+            break
+    if len(data) != total:
+        fail("AM-3031", expected=total, received=len(data))
+    return data

@@ -1,0 +1,3 @@
+"""Jobs: a plan checked, its circuit looked up, and its execution turned into a stream of events."""
+
+from __future__ import annotations

@@ -1,0 +1,269 @@
+"""The engine: every request of ``wire.service`` as a method, without sockets.
+
+It holds no secret and could not use one. State is touched by one writer thread; files, expansion
+and circuits run in worker threads (the kernels release the GIL); the event loop only waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from amaters import __version__
+from amaters.base.clock import Clock, SystemClock
+from amaters.base.errors import fail
+from amaters.base.settings import cores
+from amaters.engine.catalogue import ID_BYTES, invalid
+from amaters.engine.jobs import Jobs
+from amaters.engine.rows import RowReader, Rows, listed_slots
+from amaters.engine.snapshots import Snapshot, Snapshots, tail_blocks
+from amaters.engine.uploads import Uploads
+from amaters.engine.writer import Writer
+from amaters.plan.spec import PlanSpec
+from amaters.storage.database import Database, open_directory, open_memory
+from amaters.storage.state import SegmentRow, live_slots
+from amaters.wire import service_pb2 as pb
+from amaters.wire.service import PROTOCOL, Chunk
+
+MEMORY = ":memory:"
+CACHE_BYTES = 1536 << 20
+
+T = TypeVar("T")
+
+
+class Engine:
+    """One open database. Made by ``open_engine``; implements ``wire.service.Service``."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        unsafe_scheme: bool = False,
+        cache_bytes: int = CACHE_BYTES,
+        threads: int | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        threads = threads or cores()
+        self._database = database
+        self._unsafe = unsafe_scheme
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="amaters-writer")
+        self._working = ThreadPoolExecutor(threads + 2, thread_name_prefix="amaters-worker")
+        self._uploads = Uploads(database.objects, self._working)
+        self._snapshots = Snapshots()
+        self._writer = Writer(database, self._uploads, self._snapshots)
+        self._rows = RowReader(database.objects)
+        self._jobs = Jobs(
+            database.objects,
+            self._rows,
+            cache_bytes=cache_bytes,
+            threads=threads,
+            clock=clock or SystemClock(),
+        )
+        self._closed = False
+
+    async def _write(self, work: Callable[..., T], *arguments: Any) -> T:
+        self._check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._writing, work, *arguments)
+
+    async def _work(self, work: Callable[..., T], *arguments: Any) -> T:
+        self._check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._working, work, *arguments)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            fail("AM-3004")
+
+    async def hello(self, request: pb.HelloRequest) -> pb.HelloReply:
+        if request.protocol != PROTOCOL:
+            fail("AM-3001", theirs=request.protocol, ours=PROTOCOL)
+        return pb.HelloReply(
+            protocol=PROTOCOL,
+            version=__version__,
+            unsafe_scheme=self._unsafe,
+            database_id=self._database.database_id,
+            keyset_id=await self._write(self._writer.keyset_id),
+        )
+
+    # ---- keys and schemas --------------------------------------------------------------------
+
+    async def has_keyset(self, request: pb.KeyName) -> pb.HasKeysetReply:
+        found = await self._write(self._writer.keyset, request)
+        return pb.HasKeysetReply(present=found is not None)
+
+    async def put_keyset(
+        self, request: pb.PutKeysetRequest, chunks: AsyncIterable[Chunk]
+    ) -> pb.Done:
+        name = request.name
+        if len(name.keyset_id) != ID_BYTES or len(name.key_id) != ID_BYTES:
+            invalid("a keyset without ids")
+        self._check_scheme(name.scheme)
+        if await self._write(self._writer.keyset, name) is not None:
+            return pb.Done()
+        object_id = self._uploads.reserve(1)[0]
+        ref = await self._uploads.receive(object_id, request.size, chunks)
+        await self._work(self._jobs.check_keys, name, ref)
+        return await self._write(self._writer.put_keyset, request, ref)
+
+    def _check_scheme(self, scheme: str) -> None:
+        if scheme == "noop" and not self._unsafe:
+            fail("AM-3011")
+
+    async def create_table(self, request: pb.CreateTableRequest) -> pb.Done:
+        return await self._write(self._writer.create_table, request)
+
+    async def drop_table(self, request: pb.DropTableRequest) -> pb.Done:
+        return await self._write(self._writer.drop_table, request)
+
+    async def update_schema(self, request: pb.UpdateSchemaRequest) -> pb.Done:
+        return await self._write(self._writer.update_schema, request)
+
+    async def list_tables(self, request: pb.ListTablesRequest) -> pb.ListTablesReply:
+        self._check_open()
+        entries = self._writer.catalogue.entries()
+        return pb.ListTablesReply(tables=[entry.record for entry in entries])
+
+    # ---- writing -----------------------------------------------------------------------------
+
+    async def reserve(self, request: pb.ReserveRequest) -> pb.ReserveReply:
+        self._check_open()
+        reply = pb.ReserveReply(ids=self._uploads.reserve(request.objects))
+        if request.keys:
+            arguments = (request.table_id, request.keys)
+            reply.first_key = await self._write(self._writer.reserve_keys, *arguments)
+        return reply
+
+    async def upload(
+        self, request: pb.UploadRequest, chunks: AsyncIterable[Chunk]
+    ) -> pb.UploadReply:
+        self._check_open()
+        ref = await self._uploads.receive(request.object_id, request.size, chunks)
+        self._uploads.keep(ref)
+        return pb.UploadReply(size=ref.size)
+
+    async def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
+        return await self._write(self._writer.commit, request)
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    async def snapshot(self, request: pb.SnapshotRequest) -> pb.SnapshotReply:
+        snapshot = await self._write(self._writer.snapshot, request)
+        return snapshot.manifest()
+
+    async def release(self, request: pb.HandleRequest) -> pb.Done:
+        self._snapshots.release(request.handle)
+        await self._write(self._writer.collect)
+        return pb.Done()
+
+    async def read_tail(self, request: pb.HandleRequest) -> AsyncIterator[pb.RowBlock]:
+        snapshot = self._snapshots.find(request.handle)
+        for block in await self._work(tail_blocks, snapshot):
+            yield block
+
+    async def read_canaries(self, request: pb.CanaryRequest) -> pb.CanaryReply:
+        snapshot = self._snapshots.find(request.handle)
+        wanted = [snapshot.segment(item) for item in request.segment_ids]
+        return pb.CanaryReply(
+            segments=[
+                pb.SegmentCanaries(
+                    segment_id=segment.segment_id,
+                    canaries=segment.manifest.segment.canaries,
+                    live=segment.live_bits,
+                )
+                for segment in wanted or snapshot.segments
+            ]
+        )
+
+    async def fetch_rows(self, request: pb.FetchRequest) -> AsyncIterator[pb.RowBlock]:
+        snapshot = self._snapshots.find(request.handle)
+        chosen = await self._work(self._chosen, snapshot, request)
+        found = self._rows.fetch(snapshot, request, chosen)
+        while (block := await self._work(_following, found)) is not None:
+            yield block
+
+    def _chosen(
+        self, snapshot: Snapshot, request: pb.FetchRequest
+    ) -> Iterable[tuple[SegmentRow, Rows]]:
+        if request.slots:
+            return listed_slots(snapshot, request)
+        if request.all_rows:
+            return [(s, live_slots(s.rows, s.live_bits).nonzero()[0]) for s in snapshot.segments]
+        spec = PlanSpec.from_bytes(request.plan)
+        table = snapshot.entry.table
+        if spec.table_id != table.id or spec.schema_version != table.version:
+            invalid("a plan for another table")
+        predicate = spec.public_filter
+        return (
+            (segment, self._rows.selected(segment, predicate, table).nonzero()[0])
+            for segment in snapshot.segments
+        )
+
+    async def table_stats(self, request: pb.TableStatsRequest) -> pb.TableStatsReply:
+        reply = await self._write(self._writer.table_stats, request)
+        reply.cache_bytes = self._jobs.cache_bytes
+        return reply
+
+    # ---- computing ---------------------------------------------------------------------------
+
+    async def put_constants(
+        self, request: pb.PutConstantsRequest, chunks: AsyncIterable[Chunk]
+    ) -> pb.Done:
+        self._check_open()
+        ref = await self._write(self._writer.keyset, request.name)
+        if ref is None:
+            fail("AM-3012", parameter_set=request.name.parameter_set)
+        data = await self._jobs.receive_constants(request, chunks)
+        await self._work(self._jobs.expand_constants, request, ref, data)
+        return pb.Done()
+
+    async def execute(self, request: pb.ExecuteRequest) -> AsyncIterator[pb.ExecuteEvent]:
+        self._check_open()
+        snapshot = self._snapshots.find(request.handle)
+        keys = await self._write(self._writer.keyset, snapshot.entry.key_name)
+        if keys is None:
+            fail("AM-3012", parameter_set=snapshot.entry.table.parameter_set)
+        events = self._jobs.run(request, snapshot, keys, self._working)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()
+
+    async def cancel(self, request: pb.CancelRequest) -> pb.Done:
+        self._jobs.cancel(request.job_id)
+        return pb.Done()
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.cancel_all()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._shut_down)
+
+    def _shut_down(self) -> None:
+        self._working.shutdown(wait=True, cancel_futures=True)
+        self._writing.submit(self._database.close).result()
+        self._writing.shutdown(wait=True)
+
+
+def _following(blocks: Iterator[pb.RowBlock]) -> pb.RowBlock | None:
+    return next(blocks, None)
+
+
+def open_engine(
+    location: str | Path,
+    *,
+    unsafe_scheme: bool = False,
+    cache_bytes: int = CACHE_BYTES,
+    threads: int | None = None,
+) -> Engine:
+    """The engine of a database directory (made if it is not there) or of ``:memory:``.
+
+    Raises: AM-4001, AM-4002, AM-4005, AM-4006.
+    """
+    in_memory = str(location) == MEMORY
+    database = open_memory() if in_memory else open_directory(Path(location))
+    return Engine(database, unsafe_scheme=unsafe_scheme, cache_bytes=cache_bytes, threads=threads)

@@ -1,0 +1,191 @@
+"""Read versions: what a query sees, held still while others write."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from amaters.base.errors import fail
+from amaters.base.ids import new_id
+from amaters.engine.catalogue import TableEntry
+from amaters.storage.state import SegmentRow, TailBlock, live_slots
+from amaters.wire import blocks
+from amaters.wire import service_pb2 as pb
+
+HANDLES_MAX = 1024
+BLOCK_ROWS = 4096
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One read version of one table; everything in it is immutable."""
+
+    handle: bytes
+    position: int
+    entry: TableEntry
+    segments: tuple[SegmentRow, ...]
+    tail: tuple[TailBlock, ...]
+    tail_cache: TailCache = field(repr=False)
+
+    def segment(self, segment_id: bytes) -> SegmentRow:
+        """A segment by id. Raises: AM-3041."""
+        for segment in self.segments:
+            if segment.segment_id == segment_id:
+                return segment
+        fail("AM-3041", segment=segment_id.hex(), slot=0)
+
+    def object_ids(self) -> set[bytes]:
+        """Objects this snapshot pins."""
+        return {ref.object_id for row in self.segments for ref in row.manifest.objects}
+
+    def manifest(self) -> pb.SnapshotReply:
+        """What the client is told."""
+        return pb.SnapshotReply(
+            handle=self.handle,
+            position=self.position,
+            schema_version=self.entry.record.version,
+            segments=[_segment_info(segment) for segment in self.segments],
+            tail_rows=sum(block.live for block in self.tail),
+            tail_bytes=sum(len(block.public) + len(block.sealed) for block in self.tail),
+        )
+
+
+def _segment_info(segment: SegmentRow) -> pb.SegmentInfo:
+    made = segment.manifest.segment
+    sizes = {ref.object_id: ref.size for ref in segment.manifest.objects}
+    return pb.SegmentInfo(
+        segment_id=segment.segment_id,
+        rows=segment.rows,
+        live=segment.live,
+        row_version=segment.version,
+        sealed_bytes=sizes.get(made.sealed_object, 0),
+        public_bytes=sizes.get(made.public_object, 0),
+        encodings=[
+            pb.EncodingInfo(column_id=e.column_id, encoding=e.encoding, bytes=sizes[e.object_id])
+            for e in made.encodings
+        ],
+    )
+
+
+class TailCache:
+    """Decoded tail blocks of one table, so that a tail of many small inserts is read quickly."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._decoded: dict[int, tuple[blocks.Block, list[memoryview]]] = {}
+
+    def decode(self, tail: tuple[TailBlock, ...]) -> list[tuple[blocks.Block, list[memoryview]]]:
+        """Each block's columns and sealed rows, dead rows included."""
+        with self._lock:
+            known = self._decoded
+        fresh = {
+            block.bid: known.get(block.bid)
+            or (
+                blocks.decode_block(block.public),
+                blocks.decode_pack(block.sealed) if block.sealed else [],
+            )
+            for block in tail
+        }
+        with self._lock:
+            self._decoded = fresh
+        return list(fresh.values())
+
+
+def tail_blocks(snapshot: Snapshot) -> list[pb.RowBlock]:
+    """All live tail rows of a snapshot, in blocks of bounded size."""
+    parts, sealed, versions = [], [], []
+    decoded = snapshot.tail_cache.decode(snapshot.tail)
+    for whole, block in zip(decoded, snapshot.tail, strict=True):
+        columns, blobs = _living(whole, block)
+        parts.append(columns)
+        sealed.extend(blobs)
+        versions.extend([block.version] * columns.rows)
+    if not parts:
+        return []
+    merged = blocks.concat_blocks(parts)
+    return [
+        pb.RowBlock(
+            rows=len(rows),
+            public_block=blocks.select_block(merged, rows, list(merged.columns)),
+            sealed_pack=blocks.encode_pack([sealed[row] for row in rows]) if sealed else b"",
+            versions=versions[rows[0] : rows[-1] + 1],
+        )
+        for rows in split_rows(np.arange(merged.rows), [len(blob) for blob in sealed])
+    ]
+
+
+def _living(
+    whole: tuple[blocks.Block, list[memoryview]], block: TailBlock
+) -> tuple[blocks.Block, list[memoryview]]:
+    columns, blobs = whole
+    if not block.live_bits:
+        return whole
+    alive = np.flatnonzero(live_slots(block.rows, block.live_bits))
+    kept = {c: (v[alive], valid[alive]) for c, (v, valid) in columns.columns.items()}
+    return blocks.Block(len(alive), kept), [blobs[row] for row in alive] if blobs else []
+
+
+def split_rows(
+    rows: np.ndarray[tuple[int], np.dtype[np.int64]], sizes: list[int]
+) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    """``rows`` in runs of at most ``BLOCK_ROWS`` rows and about ``BLOCK_BYTES`` sealed bytes."""
+    if not len(rows):
+        return []
+    weight = np.zeros(len(rows), dtype=np.int64) if not sizes else np.cumsum(sizes)
+    run = np.maximum(weight // BLOCK_BYTES, np.arange(len(rows)) // BLOCK_ROWS)
+    starts = np.flatnonzero(np.diff(run, prepend=-1))
+    return np.split(rows, starts[1:])
+
+
+class Snapshots:
+    """All handles; the oldest go when there are too many."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: OrderedDict[bytes, Snapshot] = OrderedDict()
+        self._tails: dict[int, TailCache] = {}
+
+    def hold(
+        self,
+        position: int,
+        entry: TableEntry,
+        segments: list[SegmentRow],
+        tail: list[TailBlock],
+    ) -> Snapshot:
+        """A new handle."""
+        with self._lock:
+            cache = self._tails.setdefault(entry.tid, TailCache())
+            snapshot = Snapshot(new_id(), position, entry, tuple(segments), tuple(tail), cache)
+            self._held[snapshot.handle] = snapshot
+            while len(self._held) > HANDLES_MAX:
+                self._held.popitem(last=False)
+        return snapshot
+
+    def find(self, handle: bytes) -> Snapshot:
+        """The snapshot of a handle. Raises: AM-3040."""
+        with self._lock:
+            snapshot = self._held.get(handle)
+            if snapshot is None:
+                fail("AM-3040")
+            self._held.move_to_end(handle)
+        return snapshot
+
+    def release(self, handle: bytes) -> None:
+        """Let go; unknown handles are ignored."""
+        with self._lock:
+            self._held.pop(handle, None)
+
+    def forget_table(self, tid: int) -> None:
+        """Drop caches of a dropped table; its snapshots stay until released."""
+        with self._lock:
+            self._tails.pop(tid, None)
+
+    def pinned(self) -> set[bytes]:
+        """Objects that some snapshot needs."""
+        with self._lock:
+            held = list(self._held.values())
+        return {object_id for snapshot in held for object_id in snapshot.object_ids()}
