@@ -33,7 +33,7 @@ def test_round_trip() -> None:
     table = TABLE.with_dictionaries({7: Dictionary(("Paris", "", "Köln"))})
     assert table.version == 2
     record = seal_schema(table, KEYS, rng=RNG)
-    opened = open_schema(record, KEYS, minimum_version=2)
+    opened = open_schema(record, KEYS, seen={table.id: 2})
     assert opened == table
     assert opened.column("city").code("Köln") == 2
     assert records.decode_public(record.public_bytes) == table.public()
@@ -87,7 +87,7 @@ def test_forged_and_old_schemas_are_denied() -> None:
     with pytest.raises(DeniedError, match="AM-2050"):
         open_schema(RECORD, TestKeys(mac_key=b"n" * 32))
     with pytest.raises(DeniedError, match="AM-2051"):
-        open_schema(RECORD, KEYS, minimum_version=2)
+        open_schema(RECORD, KEYS, seen={TABLE.id: 2})
 
 
 def test_a_column_cannot_be_turned_public() -> None:

@@ -17,8 +17,8 @@ from amaters.client.keymaking import Choice, make_keyset, open_scheme
 from amaters.client.keyring import Keyring
 from amaters.client.keyset import Keyset
 from amaters.client.meter import Meter
+from amaters.columns.records import SchemaRecord, open_schema, seal_schema
 from amaters.columns.schema import Table
-from amaters.columns.sealing import SchemaRecord, open_schema, seal_schema
 from amaters.fhe.parameters import Parameters
 from amaters.fhe.scheme import ClientScheme
 from amaters.wire import service_pb2 as pb
@@ -117,7 +117,7 @@ class Session:
             await self.service.close()
 
     def _seal(self, table: Table) -> pb.SchemaRecord:
-        record = seal_schema(table, self.keyset)
+        record = seal_schema(table, self.keyset, rng=self.outside.rng)
         return pb.SchemaRecord(
             table_id=table.id,
             name=table.name,
@@ -128,9 +128,8 @@ class Session:
         )
 
     def _open(self, record: pb.SchemaRecord) -> Table:
-        parts = SchemaRecord(record.public_bytes, record.sealed_bytes, record.mac)
-        oldest = self._seen.get(record.table_id, 0)
-        table = open_schema(parts, self.keyset, oldest_version=oldest)
+        parts = SchemaRecord(record.version, record.public_bytes, record.sealed_bytes, record.mac)
+        table = open_schema(parts, self.keyset, seen=self._seen)
         self._seen[table.id] = table.version
         return table
 

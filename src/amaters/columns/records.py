@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import itertools
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NoReturn, cast
 
@@ -72,8 +72,12 @@ def seal_schema(table: Table, keys: Keys, *, rng: Rng) -> SchemaRecord:
     return SchemaRecord(table.version, public, sealed, _mac(keys, table.version, public, sealed))
 
 
-def open_schema(record: SchemaRecord, keys: Keys, *, minimum_version: int = 0) -> Table:
-    """The table of an authentic record. ``minimum_version`` is the newest version seen before.
+def open_schema(
+    record: SchemaRecord, keys: Keys, *, seen: Mapping[bytes, int] | None = None
+) -> Table:
+    """The table of an authentic record. ``seen`` has the newest version seen before, by table id.
+
+    The id that is looked up there is the authenticated one, so the server cannot dodge it.
 
     Raises: AM-2050 when this keyset did not make it, AM-2051 when it is older, AM-2052 when
     damaged.
@@ -84,8 +88,9 @@ def open_schema(record: SchemaRecord, keys: Keys, *, minimum_version: int = 0) -
     public = decode_public(record.public_bytes)
     if public.version != record.version:
         _damaged("its parts have different versions")
-    if record.version < minimum_version:
-        fail("AM-2051", table=public.name, got=record.version, expected=minimum_version)
+    newest = (seen or {}).get(public.id, 0)
+    if record.version < newest:
+        fail("AM-2051", table=public.name, got=record.version, expected=newest)
     binding = _binding(public.id, public.version)
     padded = open_one(keys, _LABEL, record.sealed_bytes, binding)
     if padded is None:
