@@ -113,7 +113,8 @@ class Term:
 class PlanSpec:
     """Everything the server needs besides ciphertexts. ``digest`` is empty until compiled.
 
-    ``output`` mask: one 0/1 mask per segment; aggregate: ``terms`` per group. ``masked``: liveness
+    ``output`` mask: one 0/1 mask per segment; aggregate: ``terms`` per group; fetch: nothing is
+    computed, rows are fetched by ``public_filter``. ``masked``: liveness
     or ``public_filter`` may exclude occupied slots; without it every occupied slot counts.
     """
 
@@ -121,7 +122,7 @@ class PlanSpec:
     schema_version: int
     parameter_set: str
     scheme: str
-    output: Literal["mask", "aggregate"]
+    output: Literal["mask", "aggregate", "fetch"]
     public_filter: Predicate | None = None
     filter: Node | None = None
     masked: bool = True
@@ -260,15 +261,17 @@ def _checked(message: Any) -> PlanSpec:
         _malformed("an identifier of wrong length")
     if len(message.parameter_set) > 80 or message.scheme not in ("bgv", "noop"):
         _malformed("an unknown parameter set or scheme")
-    if message.output not in ("mask", "aggregate"):
+    if message.output not in ("mask", "aggregate", "fetch"):
         _malformed("an unknown output")
     groups = (*message.public_groups, *message.encrypted_groups)
     if len(groups) > GROUPS_MAX or len(set(groups)) != len(groups):
         _malformed("its groups")
     if len(message.terms) > TERMS_MAX:
         _malformed("too many totals")
-    if message.output == "mask" and (groups or message.terms or not message.HasField("filter")):
-        _malformed("a mask with totals, or without a filter")
+    if message.output != "aggregate" and (groups or message.terms):
+        _malformed("totals that nobody asked for")
+    if message.output == "fetch" and message.HasField("filter"):
+        _malformed("a fetch with an encrypted filter")
     has_filter = message.HasField("public_filter")
     return PlanSpec(
         table_id=message.table_id,

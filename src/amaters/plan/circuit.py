@@ -1,0 +1,376 @@
+"""From a plan to the circuit that answers it: pure, the same on client and server.
+
+``compile_plan`` builds the graph, assigns levels, proves the noise bound and the slot values, and
+names the result by a digest. Candidates differ in where public masks apply, in the level of the final
+product and in switches that drop twice; the first that is provable with the fewest levels wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from blake3 import blake3
+
+from amaters.base.errors import AmatersError, fail
+from amaters.columns.schema import PublicTable
+from amaters.fhe import noise
+from amaters.fhe.meta import Meta, Rules
+from amaters.fhe.parameters import Parameters
+from amaters.plan.check import check_spec, constant_slots
+from amaters.plan.expressions import Predicate
+from amaters.plan.graph import Graph, GraphNode, Vector
+from amaters.plan.leaves import Truth
+from amaters.plan.levels import Prover, assign, culprit, summed
+from amaters.plan.logic import FilterCircuits, Literals, Place, implied_not_null, normalised
+from amaters.plan.outputs import Accumulator, OutputCircuits
+from amaters.plan.spec import AndNode, EqualLeaf, Node, PlanSpec, PublicNode, leaves
+
+MASKS_PER_CIPHERTEXT = 16
+SEGMENTS_MIN = 64  # that many segments must fit one accumulator, unless slot values forbid it
+_LEVEL_OF_MASK = 1  # masks are packed, switched down to one limb and shrunk
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node as it runs: its operands are truncated to ``level`` (+ ``drops``)."""
+
+    index: int
+    node: GraphNode
+    level: int
+    drops: int
+    meta: Meta
+    degree: int
+    constant: bool
+    grouped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MaskOutput:
+    """The node whose slots are ``factor`` where a row matches, else 0."""
+
+    node: int
+    factor: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPlan:
+    """A circuit and everything that is known about it before it runs."""
+
+    spec: PlanSpec
+    digest: bytes
+    steps: tuple[Step, ...]
+    vectors: tuple[Vector, ...]
+    predicates: tuple[Predicate, ...]
+    accumulators: tuple[Accumulator, ...]
+    mask: MaskOutput | None
+    output_level: int
+    constant_levels: tuple[int, ...]
+
+    @property
+    def spec_bytes(self) -> bytes:
+        """The plan as it is sent, naming this circuit."""
+        return self.spec.with_digest(self.digest).to_bytes()
+
+    @property
+    def inputs(self) -> dict[tuple[int, str], tuple[int, tuple[int, ...]]]:
+        """(column id, encoding kind) -> (level to read, slices)."""
+        found: dict[tuple[int, str], tuple[int, list[int]]] = {}
+        for step in self.steps:
+            if step.node.op != "input":
+                continue
+            column, kind, index = step.node.ref
+            level, slices = found.get((int(column), str(kind)), (0, []))
+            slices.append(int(index))
+            found[int(column), str(kind)] = max(level, step.level), slices
+        return {key: (level, tuple(sorted(s))) for key, (level, s) in sorted(found.items())}
+
+    @property
+    def level(self) -> int:
+        """Limbs of the deepest operand: what the stored ciphertexts must have."""
+        return max((step.level + step.drops for step in self.steps), default=0)
+
+    @property
+    def key_switches(self) -> int:
+        """Per segment; constant ones and those of public groups are not counted."""
+        return sum(
+            step.node.op == "switch" and not step.constant and not step.grouped
+            for step in self.steps
+        )
+
+    @property
+    def key_switches_per_group(self) -> int:
+        """Per segment and public group."""
+        return sum(step.node.op == "switch" and step.grouped for step in self.steps)
+
+
+def compile_plan(spec: PlanSpec, table: PublicTable, parameters: Parameters) -> CompiledPlan:
+    """The circuit for ``spec``; its own digest is not looked at.
+
+    Raises: AM-2102 when the plan does not fit the table, AM-2301 when no candidate is provable.
+    """
+    check_spec(spec, table, parameters)
+    spec = replace(spec, digest=b"")
+    programs: list[_Program] = []
+    for places in _places(spec):
+        fresh = [_Program(spec, table, parameters, place) for place in places]
+        for extra in range(parameters.max_level):
+            for bumps in range(extra + 1):
+                for program in fresh:
+                    made = program.attempt(program.least_level + extra - bumps, bumps)
+                    if made is not None:
+                        return made
+        programs += fresh
+    needed = max(min(program.deepest for program in programs), parameters.max_level + 1)
+    available = f"{parameters.max_level} in {parameters.name}"
+    fail("AM-2301", needed=f"{needed} levels", available=available)
+
+
+def _places(spec: PlanSpec) -> list[tuple[Place, ...]]:
+    """Candidates of equal rank together, the cheaper ones first; last resorts come later."""
+    if spec.filter is None:
+        return [("late",)]
+    found = leaves(spec.filter)
+    first: tuple[Place, ...] = ("late", "early") if spec.public_groups else ("early", "late")
+    masked = spec.masked or spec.public_filter is not None
+    if not masked and not any(isinstance(leaf, PublicNode) for leaf in found):
+        first = ("late",)
+    if len(first) > 1 and any(isinstance(leaf, EqualLeaf) for leaf in found):
+        return [first, ("products",)]
+    return [first]
+
+
+class _Program:
+    """One candidate graph, and the attempts to give it levels."""
+
+    def __init__(
+        self, spec: PlanSpec, table: PublicTable, parameters: Parameters, place: Place
+    ) -> None:
+        self.spec = spec
+        self.parameters = parameters
+        self.rules = Rules(parameters)
+        self.graph = Graph()
+        self.filter = FilterCircuits(self.graph, table, place)
+        self.mask: Truth | None = None
+        self.accumulators: list[Accumulator] = []
+        self._constants = constant_slots(spec, table)
+        self._build(table, place)
+        switched = any(node.op == "switch" for node in self.graph.nodes)
+        self.least_level = 2 if switched or self.mask or self._degree() > 1 else 1
+        self.deepest = 1 << 30
+        self._prover = Prover(self.graph, self.rules, self._roots())
+        self._floor = noise.rounding(parameters, 1)
+
+    def _build(self, table: PublicTable, place: Place) -> None:
+        spec = self.spec
+        truth, literals = self._filter(place)
+        if spec.output == "mask":
+            assert truth is not None
+            if literals is not None:
+                vector = Vector(literals)
+                node = self.graph.mask(self.graph.switch(truth.node), vector)
+                truth = Truth(node, truth.factor)
+            self.mask = truth
+            return
+        known = implied_not_null(normalised(spec.filter)) if spec.filter else frozenset()
+        outputs = OutputCircuits(self.graph, table, spec)
+        self.accumulators = outputs.accumulators(truth, literals, known)
+
+    def _filter(self, place: Place) -> tuple[Truth | None, Literals | None]:
+        """The filter's truth, and the literals that outputs must still multiply it by (or None)."""
+        spec = self.spec
+        if spec.filter is None:
+            return None, None
+        needs_mask = spec.masked or spec.public_filter is not None
+        node, literals = _top_literals(normalised(spec.filter), self.filter)
+        if literals or needs_mask:
+            if place != "late":
+                return self.filter.masked(node, literals), None
+            return self.filter.build(node), literals
+        return self.filter.build(node), None
+
+    def _degree(self) -> int:
+        """Highest degree of an output."""
+        degrees = self.graph.degrees
+        return max(
+            (
+                degrees[a.left] + (degrees[a.right] if a.right is not None else 0)
+                for a in self.accumulators
+            ),
+            default=1,
+        )
+
+    # ---- levels ------------------------------------------------------------------------------
+
+    def attempt(self, final: int, bumps: int) -> CompiledPlan | None:
+        """This candidate with its last product at level ``final``, if that is provable."""
+        if final > self.parameters.max_level:
+            return None
+        roots = dict.fromkeys(self._roots(), final)
+        drops: dict[int, int] = {}
+        while True:
+            levels = assign(self.graph, roots, drops)
+            deepest = max(
+                (level + drops.get(i, 1) * (self.graph.nodes[i].op == "switch"))
+                for i, level in enumerate(levels)
+            )
+            self.deepest = min(self.deepest, deepest)
+            if deepest > self.parameters.max_level:
+                return None
+            metas, proven = self._prover.prove(levels, drops)
+            if len(drops) == bumps:
+                return self._finished(levels, metas, drops, final) if proven else None
+            worst = culprit(self.graph, levels, metas, drops, self._floor)
+            if worst is None:
+                return None
+            drops[worst] = 2
+
+    def _roots(self) -> list[int]:
+        if self.mask is not None:
+            return [self.mask.node]
+        found = []
+        for accumulator in self.accumulators:
+            found.append(accumulator.left)
+            if accumulator.right is not None:
+                found.append(accumulator.right)
+        return found
+
+    def _finished(
+        self, levels: list[int], metas: list[Meta | None], drops: dict[int, int], final: int
+    ) -> CompiledPlan | None:
+        constants = frozenset(
+            index for index, node in enumerate(self.graph.nodes) if node.op == "constant"
+        )
+        if self.mask is not None and not self._mask_is_exact(metas[self.mask.node]):
+            return None
+        accumulators = []
+        for accumulator in self.accumulators:
+            bounded = self._bounded(accumulator, metas, final, constants)
+            if bounded is None:
+                return None
+            accumulators.append(bounded)
+        return self._compiled(levels, metas, drops, final, accumulators)
+
+    def _mask_is_exact(self, meta: Meta | None) -> bool:
+        """Whether 16 masks survive packing, the switches to one limb, and the download modulus."""
+        assert meta is not None
+        bits = MASKS_PER_CIPHERTEXT
+        packed = replace(
+            meta, noise=meta.noise + bits, rest=None, factors=frozenset(), lo=0, hi=(1 << bits) - 1
+        )
+        try:
+            self.rules.check(packed)
+            while packed.level > _LEVEL_OF_MASK:
+                packed = self.rules.check(self.rules.switch(packed))
+            self.rules.check(self.rules.shrink(self.rules.relinearize(packed)))
+        except AmatersError as error:
+            if error.code != "AM-2301":
+                raise
+            return False
+        return True
+
+    def _bounded(
+        self,
+        accumulator: Accumulator,
+        metas: list[Meta | None],
+        final: int,
+        constants: frozenset[int],
+    ) -> Accumulator | None:
+        left = metas[accumulator.left]
+        assert left is not None
+        meta = self.rules.truncate(left, final)
+        if accumulator.right is not None:
+            right = metas[accumulator.right]
+            assert right is not None
+            meta = self.rules.multiply(meta, self.rules.truncate(right, final))
+        t = self.parameters.plaintext_modulus
+        segments = min((t - 1) // max(accumulator.hi - accumulator.lo, 1), t - 1)
+        wanted = min(segments, SEGMENTS_MIN)
+        if self.rules.headroom(summed(self.rules, meta, wanted, constants)) <= 0:
+            return None
+        while self.rules.headroom(summed(self.rules, meta, segments, constants)) <= 0:
+            segments = max(segments // 2, wanted)
+        return replace(accumulator, segments_max=segments)
+
+    def _compiled(
+        self,
+        levels: list[int],
+        metas: list[Meta | None],
+        drops: dict[int, int],
+        final: int,
+        accumulators: list[Accumulator],
+    ) -> CompiledPlan:
+        graph = self.graph
+        steps = tuple(
+            Step(
+                index=index,
+                node=node,
+                level=levels[index],
+                drops=drops.get(index, 1) if node.op == "switch" else 0,
+                meta=meta,
+                degree=graph.degrees[index],
+                constant=graph.constant[index],
+                grouped=graph.grouped[index],
+            )
+            for index, (node, meta) in enumerate(zip(graph.nodes, metas, strict=True))
+            if meta is not None
+        )
+        mask = None
+        if self.mask is not None:
+            mask = MaskOutput(self.mask.node, self.mask.factor, final)
+        constant_levels = [1] * self._constants
+        for step in steps:
+            if step.node.op == "constant":
+                constant_levels[int(step.node.ref[0])] = step.level
+        made = CompiledPlan(
+            spec=self.spec,
+            digest=b"",
+            steps=steps,
+            vectors=tuple(graph.vectors),
+            predicates=tuple(self.filter.predicates),
+            accumulators=tuple(accumulators),
+            mask=mask,
+            output_level=final,
+            constant_levels=tuple(constant_levels),
+        )
+        return replace(made, digest=_digest(made, self.parameters))
+
+
+def _top_literals(node: Node, filters: FilterCircuits) -> tuple[Node, Literals]:
+    """A public child of a top-level AND is part of the mask; the rest is the encrypted filter."""
+    if not isinstance(node, AndNode):
+        return node, ()
+    public = [child for child in node.children if isinstance(child, PublicNode)]
+    rest = tuple(child for child in node.children if not isinstance(child, PublicNode))
+    literals = tuple(filters.literal(child.predicate, True) for child in public)
+    return (rest[0] if len(rest) == 1 else AndNode(rest)), literals
+
+
+def _digest(plan: CompiledPlan, parameters: Parameters) -> bytes:
+    """BLAKE3 over everything that runs: plan bytes, parameters, operations with levels, outputs."""
+    hasher = blake3(b"amaters circuit 1")
+    parts: list[object] = [plan.spec.to_bytes(), parameters.name, parameters.data_primes]
+    parts += [
+        (
+            s.index,
+            s.node.op,
+            s.node.operands,
+            s.node.factors,
+            s.node.offset,
+            s.node.ref,
+            s.level,
+            s.drops,
+        )
+        for s in plan.steps
+    ]
+    parts += [(v.literals, v.occupied, v.grouped, v.scale, v.values) for v in plan.vectors]
+    parts += [
+        (a.term, a.weight, a.categories, a.factor, a.lo, a.hi, a.left, a.right, a.segments_max)
+        for a in plan.accumulators
+    ]
+    if plan.mask is not None:
+        parts.append((plan.mask.node, plan.mask.factor, plan.mask.level))
+    for part in parts:
+        hasher.update(repr(part).encode())
+        hasher.update(b"\n")
+    return hasher.digest()

@@ -1,0 +1,379 @@
+"""Circuits of the filter's leaves over one-hot base-4 digits and one-hot categories.
+
+Every leaf is 0 where the column is NULL or the slot empty, because all slices are 0 there; of the
+lower digits only products with the top digit survive. The fourth indicator of a lower digit is
+implied: sum_v d_v k_v over v = 0..3 with d_3 = 1 - d_0 - d_1 - d_2 equals
+sum_{v<3} d_v (k_v - k_3) + k_3, three products and no operation on the data.
+Source: FHE section 6; brute-forced over all 6-bit values in tests/plan/test_leaves.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from amaters.base.errors import fail
+from amaters.columns.encodings import EncodingShape
+from amaters.columns.schema import PublicColumn
+from amaters.plan.graph import Graph, Vector
+from amaters.plan.polynomials import equality_polynomial, size_for
+from amaters.plan.spec import EqualLeaf, MemberLeaf, NullLeaf, RangeLeaf
+
+INDICATOR = (0, 1)
+DigitCircuit = Callable[[int, bool], tuple[int, int | None]]  # (index, equal wanted) -> lt, eq
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """A node whose slots are ``factor`` (mod t, public) where a condition is TRUE, else 0."""
+
+    node: int
+    factor: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """The indicators of one column or constant: ``lower`` three per digit, ``top`` four."""
+
+    lower: tuple[tuple[int, int, int], ...]
+    top: tuple[int, int, int, int]
+
+
+class LeafCircuits:
+    """Adds leaves to a graph; ``vector`` masks a leaf by multiplying its fresh operands only.
+
+    ``products``: a masked equality is a tree of products instead of a polynomial. Its squares would
+    double the mask's 25 bits of noise, which costs a level; products of one masked and one clean factor
+    do not, but there are five times as many.
+    """
+
+    def __init__(self, graph: Graph, *, products: bool = False) -> None:
+        self.graph = graph
+        self._products = products
+
+    # ---- operands ----------------------------------------------------------------------------
+
+    def data_digits(self, column: PublicColumn, vector: Vector | None) -> Digits:
+        """The stored digits; masking the top digit is enough, a leaf needs it everywhere."""
+        shape = shape_of(column, "digits")
+        nodes = [self.graph.input(column.id, "digits", i) for i in range(shape.slices)]
+        return _as_digits(nodes[:-4], [self.masked(node, vector) for node in nodes[-4:]])
+
+    def constant_digits(self, column: PublicColumn, slot: int) -> Digits:
+        """Encrypted constants from ``slot`` on, in the layout of the data."""
+        slices = shape_of(column, "digits").slices
+        nodes = [self.graph.constant_slot(slot + i) for i in range(slices)]
+        return _as_digits(nodes[:-4], nodes[-4:])
+
+    def masked(self, node: int, vector: Vector | None) -> int:
+        """``node``, times the vector if there is one."""
+        return node if vector is None else self.graph.mask(node, vector)
+
+    def not_null(self, column: PublicColumn, vector: Vector | None = None) -> int:
+        """1 where the row exists and the value is not NULL. No level."""
+        shape = min(
+            (shape for shape in column.encodings if shape.kind != "limbs"),
+            key=lambda shape: 4 if shape.kind == "digits" else shape.slices,
+            default=None,
+        )
+        if shape is None:
+            fail("AM-1000", what=f"column {column.id} has nothing that tells NULL")
+        first = shape.slices - 4 if shape.kind == "digits" else 0
+        nodes = [self.graph.input(column.id, shape.kind, i) for i in range(first, shape.slices)]
+        if shape.kind == "digits":
+            nodes = [self.masked(node, vector) for node in nodes]
+            return self.graph.linear([(1, node) for node in nodes], bound=INDICATOR)
+        return self.masked(
+            self.graph.linear([(1, node) for node in nodes], bound=INDICATOR), vector
+        )
+
+    # ---- leaves ------------------------------------------------------------------------------
+
+    def null(self, leaf: NullLeaf, column: PublicColumn, vector: Vector | None) -> Truth:
+        """IS NOT NULL: nn. IS NULL: occupied - nn. No level."""
+        if leaf.negated:
+            return Truth(self.not_null(column, vector))
+        negative = self.graph.linear([(-1, self.not_null(column))], bound=(-1, 0))
+        absent = self.graph.shift(negative, Vector(occupied=True))
+        return Truth(self.masked(absent, vector))
+
+    def member(self, leaf: MemberLeaf, column: PublicColumn, vector: Vector | None) -> Truth:
+        """One dot product with the chosen categories (negated: with the others). No level."""
+        slices = shape_of(column, "onehot").slices
+        data = [
+            self.masked(self.graph.input(column.id, "onehot", i), vector) for i in range(slices)
+        ]
+        if leaf.codes is not None:
+            wanted = [bool(code) != leaf.negated for code in leaf.codes]
+            terms = [(int(want), node) for want, node in zip(wanted, data, strict=True)]
+            return Truth(self.graph.linear(terms, bound=INDICATOR))
+        chosen = [self.graph.constant_slot(leaf.slot + i) for i in range(slices)]
+        if leaf.negated:
+            chosen = [self.graph.linear([(-1, node)], 1, INDICATOR) for node in chosen]
+        return Truth(self.graph.dot(list(zip(data, chosen, strict=True)), INDICATOR))
+
+    def range(self, leaf: RangeLeaf, column: PublicColumn, vector: Vector | None) -> Truth:
+        """LE(c), and by subtraction nn - LE(c), LE(b) - LE(a), nn - LE(b) + LE(a)."""
+        shape = shape_of(column, "digits")
+        data = self.data_digits(column, vector)
+        bounds = []
+        for index in range(1 if leaf.form in ("le", "gt") else 2):
+            if leaf.codes is not None:
+                bounds.append(self._le_public(data, shape, leaf.codes[index]))
+            else:
+                constant = self.constant_digits(column, leaf.slot + index * shape.slices)
+                bounds.append(self._le_encrypted(data, constant))
+        signs = (1, -1) if leaf.form in ("le", "between") else (-1, 1)
+        terms = list(zip(signs, bounds, strict=False))
+        if leaf.form in ("gt", "outside"):
+            terms.append((1, self.not_null(column, vector)))
+        return Truth(self.graph.linear(terms, bound=INDICATOR))
+
+    def equal(self, leaf: EqualLeaf, column: PublicColumn, vector: Vector | None) -> Truth:
+        """Sum of equalities (their constants are distinct), or nn minus it."""
+        shape = shape_of(column, "digits")
+        data = self.data_digits(column, vector)
+        parts = []
+        if self._products and vector is not None:
+            return self._equal_by_products(leaf, column, data, vector)
+        for index in range(leaf.count):
+            if leaf.codes is not None:
+                count = self._count_public(data, shape, leaf.codes[index])
+            else:
+                constant = self.constant_digits(column, leaf.slot + index * shape.slices)
+                count = self._count_encrypted(data, constant)
+            parts.append(self._equality(count, shape.digits))
+        factor = parts[0].factor
+        terms = [(-1 if leaf.negated else 1, part.node) for part in parts]
+        if leaf.negated:
+            terms.append((factor, self.not_null(column, vector)))
+        return Truth(self.graph.linear(terms, bound=INDICATOR), factor)
+
+    def _equal_by_products(
+        self, leaf: EqualLeaf, column: PublicColumn, data: Digits, vector: Vector
+    ) -> Truth:
+        shape = shape_of(column, "digits")
+        parts = []
+        for index in range(leaf.count):
+            if leaf.codes is not None:
+                parts.append(self._matching_public(data, leaf.codes[index]))
+                continue
+            constant = self.constant_digits(column, leaf.slot + index * shape.slices)
+            pairs = [*zip(data.lower, constant.lower, strict=True)]
+            same = [self._same(mine, theirs, top=False) for mine, theirs in pairs]
+            parts.append(self._all([*same, self._same(data.top, constant.top, top=True)]))
+        terms = [(-1 if leaf.negated else 1, part) for part in parts]
+        if leaf.negated:
+            terms.append((1, self.not_null(column, vector)))
+        return Truth(self.graph.linear(terms, bound=INDICATOR))
+
+    def _matching_public(self, data: Digits, code: int) -> int:
+        if code < 0:
+            return self.graph.linear([(0, data.top[0])], bound=(0, 0))
+        indicators = (*data.lower, data.top)
+        return self._all(
+            [self._indicator(mine, (code >> 2 * i) & 3) for i, mine in enumerate(indicators)]
+        )
+
+    def _all(self, nodes: list[int]) -> int:
+        """The product of 0/1 nodes, balanced, the last one raw."""
+        while len(nodes) > 1:
+            nodes = [self.graph.switch(node) for node in nodes]
+            pairs = list(zip(nodes[::2], nodes[1::2], strict=False))
+            rest = nodes[-1:] if len(nodes) % 2 else []
+            nodes = [*(self.graph.dot([pair], INDICATOR) for pair in pairs), *rest]
+        return nodes[0]
+
+    # ---- comparison --------------------------------------------------------------------------
+
+    def _le_encrypted(self, data: Digits, constant: Digits) -> int:
+        pairs = list(zip((*data.lower, data.top), (*constant.lower, constant.top), strict=True))
+        last = len(pairs) - 1
+
+        def digit(index: int, equal: bool) -> tuple[int, int | None]:
+            mine, theirs = pairs[index]
+            less = self._less(mine, theirs, top=index == last, least=index == 0)
+            both = self._same(mine, theirs, top=index == last) if equal else None
+            return less, both
+
+        return self._tree(digit, 0, len(pairs), False)[0]
+
+    def _less(self, data: Sequence[int], constant: Sequence[int], *, top: bool, least: bool) -> int:
+        """One digit: v < c, in the least digit v <= c. Shape: raw products; see the module."""
+        graph = self.graph
+        zero, one, two = constant[:3]
+        if least and top:
+            kept = [graph.linear([(1, k) for k in constant[v:]], bound=INDICATOR) for v in range(4)]
+            return graph.dot(list(zip(data, kept, strict=True)), INDICATOR)
+        if least:
+            three = graph.linear([(-1, zero), (-1, one), (-1, two)], 1, INDICATOR)
+            sums = ([zero, one, two], [one, two], [two])
+            kept = [graph.linear([(1, k) for k in part], bound=INDICATOR) for part in sums]
+            raw = graph.dot(list(zip(data, kept, strict=True)))
+            return graph.linear([(1, graph.switch(raw)), (1, three)], bound=INDICATOR)
+        if top:
+            above = [
+                graph.linear([(1, k) for k in constant[v:]], bound=INDICATOR) for v in (1, 2, 3)
+            ]
+        else:
+            above = [
+                graph.linear([(-1, k) for k in constant[: v + 1]], 1, INDICATOR) for v in range(3)
+            ]
+        return graph.switch(graph.dot(list(zip(data[:3], above, strict=True)), INDICATOR))
+
+    def _same(self, data: Sequence[int], constant: Sequence[int], *, top: bool) -> int:
+        """One digit: v = c, switched."""
+        graph = self.graph
+        if top:
+            return graph.switch(graph.dot(list(zip(data, constant, strict=True)), INDICATOR))
+        against, three = self._against_three(constant)
+        raw = graph.dot(list(zip(data, against, strict=True)))
+        return graph.linear([(1, graph.switch(raw)), (1, three)], bound=INDICATOR)
+
+    def _against_three(self, constant: Sequence[int]) -> tuple[list[int], int]:
+        """k_v - k_3 for v = 0..2, and k_3 = 1 - k_0 - k_1 - k_2, of one lower constant digit."""
+        graph = self.graph
+        against = [
+            graph.linear([(2 if k is mine else 1, k) for k in constant], -1, (-1, 1))
+            for mine in constant
+        ]
+        return against, graph.linear([(-1, k) for k in constant], 1, INDICATOR)
+
+    def _le_public(self, data: Digits, shape: EncodingShape, code: int) -> int:
+        """x <= code without any level for the constant; trailing digits of 3 cannot decide."""
+        graph = self.graph
+        if code < 0:
+            return graph.linear([(0, data.top[0])], bound=(0, 0))
+        if code >= (1 << shape.bits) - 1:
+            return graph.linear([(1, node) for node in data.top], bound=INDICATOR)
+        first = 0
+        while (code >> (2 * first)) & 3 == 3:
+            first += 1
+        indicators = (*data.lower, data.top)
+
+        def digit(index: int, equal: bool) -> tuple[int, int | None]:
+            mine, value = indicators[index], (code >> (2 * index)) & 3
+            kept = mine[: value + (index == first)]
+            less = graph.linear([(1, node) for node in kept] or [(0, mine[0])], bound=INDICATOR)
+            return less, self._indicator(mine, value) if equal else None
+
+        return self._tree(digit, first, len(indicators), False)[0]
+
+    def _indicator(self, indicators: Sequence[int], value: int) -> int:
+        if value < len(indicators):
+            return indicators[value]
+        return self.graph.linear([(-1, node) for node in indicators], 1, INDICATOR)
+
+    def _tree(
+        self, digit: DigitCircuit, first: int, stop: int, equal: bool
+    ) -> tuple[int, int | None]:
+        """(less, equal) over digits first .. stop - 1, balanced; ``equal`` only where needed.
+
+        (lt, eq) o (lt', eq') = (lt + eq lt', eq eq'), the left one being more significant.
+        """
+        if stop - first == 1:
+            less, same = digit(first, equal)
+            return less, same
+        middle = first + (stop - first) // 2
+        low_less, low_same = self._tree(digit, first, middle, equal)
+        high_less, high_same = self._tree(digit, middle, stop, True)
+        graph = self.graph
+        assert high_same is not None
+        high_same = graph.switch(high_same)
+        product = graph.dot([(high_same, graph.switch(low_less))], INDICATOR)
+        less = graph.linear([(1, product), (1, graph.switch(high_less))], bound=INDICATOR)
+        if not equal:
+            return less, None
+        assert low_same is not None
+        return graph.switch(less), graph.switch(
+            graph.dot([(high_same, graph.switch(low_same))], INDICATOR)
+        )
+
+    # ---- equality ----------------------------------------------------------------------------
+
+    def _count_encrypted(self, data: Digits, constant: Digits) -> int:
+        """Number of equal digits, shifted so that the full count is a supported size."""
+        graph = self.graph
+        pairs: list[tuple[int, int]] = []
+        rest: list[int] = []
+        for mine, theirs in zip(data.lower, constant.lower, strict=True):
+            against, three = self._against_three(theirs)
+            pairs.extend(zip(mine, against, strict=True))
+            rest.append(three)
+        pairs.extend(zip(data.top, constant.top, strict=True))
+        digits = len(data.lower) + 1
+        size, bound = _size_and_bound(digits)
+        raw = graph.dot(pairs, bound if digits == 1 else None)
+        if not rest:
+            return raw
+        threes = graph.linear([(1, node) for node in rest], size - digits, (size - digits, size))
+        return graph.linear([(1, graph.switch(raw)), (1, threes)], bound=bound)
+
+    def _count_public(self, data: Digits, shape: EncodingShape, code: int) -> int:
+        graph = self.graph
+        size, bound = _size_and_bound(shape.digits)
+        if code < 0:
+            return graph.linear([(0, data.top[0])], size - shape.digits, bound)
+        nodes = [
+            (1, self._indicator(mine, (code >> (2 * index)) & 3))
+            for index, mine in enumerate((*data.lower, data.top))
+        ]
+        return graph.linear(nodes, size - shape.digits, bound)
+
+    def _equality(self, count: int, digits: int) -> Truth:
+        """The polynomial of ``polynomials`` at ``count``, the last product left raw."""
+        graph = self.graph
+        if digits == 1:
+            return Truth(count)
+        size, _ = _size_and_bound(digits)
+        polynomial = equality_polynomial(size)
+        count = graph.switch(count)
+        lowered = graph.linear([(1, count)], 1 - size)
+        z = graph.linear([(1, graph.switch(graph.dot([(count, lowered)])))], polynomial.shift)
+        square = graph.dot([(z, z)])
+        if not polynomial.quartics:
+            return Truth(graph.linear([(1, square)], -1, INDICATOR), polynomial.factor)
+        z2 = graph.switch(square)
+        parts = []
+        for quartic in polynomial.quartics:
+            other = graph.linear([(1, z2), (quartic.cube, z)], quartic.square)
+            raw = graph.dot([(z2, other)])
+            bound = INDICATOR if len(polynomial.quartics) == 1 else None
+            terms = [(1, raw), (quartic.linear, z)]
+            parts.append(graph.linear(terms, quartic.constant, bound))
+        while len(parts) > 1:
+            switched = [graph.switch(part) for part in parts]
+            bound = INDICATOR if len(parts) == 2 else None
+            pairs = zip(switched[::2], switched[1::2], strict=True)
+            parts = [graph.dot([pair], bound) for pair in pairs]
+        return Truth(parts[0], polynomial.factor)
+
+
+def shape_of(column: PublicColumn, kind: str) -> EncodingShape:
+    """The column's encoding of this kind. Raises: AM-1000 if it has none (specs are checked)."""
+    for shape in column.encodings:
+        if shape.kind == kind:
+            return shape
+    fail("AM-1000", what=f"column {column.id} has no encoding {kind}")
+
+
+def constants_of(column: PublicColumn, leaf: RangeLeaf | EqualLeaf | MemberLeaf) -> int:
+    """Constant slots that a leaf needs."""
+    if leaf.codes is not None:
+        return 0
+    if isinstance(leaf, MemberLeaf):
+        return shape_of(column, "onehot").slices
+    slices = shape_of(column, "digits").slices
+    if isinstance(leaf, EqualLeaf):
+        return leaf.count * slices
+    return slices * (1 if leaf.form in ("le", "gt") else 2)
+
+
+def _as_digits(lower: Sequence[int], top: Sequence[int]) -> Digits:
+    threes = tuple((lower[i], lower[i + 1], lower[i + 2]) for i in range(0, len(lower), 3))
+    return Digits(threes, (top[0], top[1], top[2], top[3]))
+
+
+def _size_and_bound(digits: int) -> tuple[int, tuple[int, int]]:
+    size = digits if digits == 1 else size_for(digits)
+    return size, (size - digits, size)

@@ -1,0 +1,222 @@
+"""What a circuit delivers: masks of rows, or accumulators that are summed over segments.
+
+An accumulator is a sum over rows of truth x group indicators x values, made of at most three
+ciphertexts, so that the last product is never relinearised (degree 3 at two limbs). The values are
+limbs; the client adds the slots of each accumulator and weighs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+from amaters.columns.encodings import LimbsEncoding
+from amaters.columns.schema import PublicColumn, PublicTable
+from amaters.columns.types import TypeKind
+from amaters.plan.graph import Bound, Graph, Vector
+from amaters.plan.leaves import INDICATOR, LeafCircuits, Truth, shape_of
+from amaters.plan.logic import Literals
+from amaters.plan.polynomials import PLAINTEXT_MODULUS
+from amaters.plan.spec import PlanSpec, Term
+
+FACTORS_MAX = 3
+ACCUMULATORS_MAX = 4096
+NOT_NULL = -1  # in place of a limb of a public value: 1 where it is not NULL
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulator:
+    """One partial total, the sum over rows of one limb product of one term in one group.
+
+    ``categories``: index of the category of each encrypted group column, the number of categories
+    for NULL. Slots are ``factor`` times the value, mod t; the value of one segment lies in
+    [``lo``, ``hi``], so at most ``segments_max`` segments share one ciphertext. ``left``, ``right``:
+    nodes of the final product (``right`` None: no product).
+    """
+
+    term: int
+    weight: int
+    categories: tuple[int, ...]
+    factor: int
+    lo: int
+    hi: int
+    left: int
+    right: int | None
+    segments_max: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """One factor of a term: a ciphertext (``node``) or a limb of a public column (``public``)."""
+
+    weight: int
+    bound: Bound
+    node: int | None = None
+    public: tuple[int, int] | None = None
+
+
+def is_computed(spec: PlanSpec, term: Term, table: PublicTable) -> bool:
+    """Whether a term needs ciphertexts; otherwise the client totals public rows itself."""
+    if spec.encrypted_groups or has_encrypted_leaf(spec):
+        return True
+    return any(
+        table.column(column).encrypted and (term.kind == "sum" or table.column(column).nullable)
+        for column in term.columns
+    )
+
+
+def has_encrypted_leaf(spec: PlanSpec) -> bool:
+    """Whether the filter reads ciphertexts."""
+    return spec.filter is not None
+
+
+class OutputCircuits:
+    """Adds the accumulators of a plan to a graph that holds its filter already."""
+
+    def __init__(self, graph: Graph, table: PublicTable, spec: PlanSpec) -> None:
+        self.graph = graph
+        self.table = table
+        self.spec = spec
+        self.leaves = LeafCircuits(graph)
+        self._masked = spec.masked or spec.public_filter is not None
+
+    def accumulators(
+        self,
+        truth: Truth | None,
+        literals: Literals | None,
+        known: frozenset[int],
+    ) -> list[Accumulator]:
+        """All accumulators, in order of term, group, limbs.
+
+        ``literals``: embedded predicates still to be applied to ``truth``, None when its mask is in
+        it already. ``known``: columns that are not NULL wherever the filter is TRUE.
+        """
+        made: list[Accumulator] = []
+        groups = list(product(*(self._indicators(c) for c in self.spec.encrypted_groups)))
+        for index, term in enumerate(self.spec.terms):
+            if not is_computed(self.spec, term, self.table):
+                continue
+            choices = [self._values(term, column, known) for column in term.columns]
+            for group in groups:
+                categories = tuple(category for category, _ in group)
+                nodes = [node for _, node in group]
+                for values in product(*choices):
+                    part = self._product(truth, literals, nodes, [v for v in values if v])
+                    made.append(self._accumulator(index, categories, truth, values, part))
+        return made
+
+    def _accumulator(
+        self,
+        term: int,
+        categories: tuple[int, ...],
+        truth: Truth | None,
+        values: tuple[_Value | None, ...],
+        part: tuple[int, int | None],
+    ) -> Accumulator:
+        lo, hi, weight = 0, 1, 1
+        for value in values:
+            if value is None:
+                continue
+            corners = [a * b for a in (lo, hi) for b in value.bound]
+            lo, hi, weight = min(corners), max(corners), weight * value.weight
+        lo, hi = min(lo, 0), max(hi, 0)
+        factor = truth.factor if truth else 1
+        return Accumulator(term, weight, categories, factor, lo, hi, part[0], part[1])
+
+    # ---- factors -----------------------------------------------------------------------------
+
+    def _indicators(self, column_id: int) -> list[tuple[int, int]]:
+        """(category, indicator) of one encrypted group column, NULL last if it can occur."""
+        column = self.table.column(column_id)
+        slices = shape_of(column, "onehot").slices
+        nodes = [self.graph.input(column.id, "onehot", i) for i in range(slices)]
+        found = list(enumerate(nodes))
+        if column.nullable:
+            negative = self.graph.linear([(-1, node) for node in nodes], bound=(-1, 0))
+            found.append((slices, self.graph.shift(negative, Vector(occupied=True))))
+        return found
+
+    def _values(self, term: Term, column_id: int, known: frozenset[int]) -> list[_Value | None]:
+        """What one column contributes to a term: limbs, or one 0/1 value; None: always 1."""
+        column = self.table.column(column_id)
+        if term.kind == "count":
+            if not column.nullable or column_id in known:
+                return [None]
+            if not column.encrypted:
+                return [_Value(1, INDICATOR, public=(column_id, NOT_NULL))]
+            return [_Value(1, INDICATOR, node=self.leaves.not_null(column))]
+        if not column.encrypted:
+            bounds = public_limbs(column).shape.bounds
+            return [
+                _Value(256**limb, bound, public=(column_id, limb))
+                for limb, bound in enumerate(bounds)
+            ]
+        bounds = shape_of(column, "limbs").bounds
+        return [
+            _Value(256**limb, bound, node=self.graph.input(column_id, "limbs", limb, bound))
+            for limb, bound in enumerate(bounds)
+        ]
+
+    def _product(
+        self,
+        truth: Truth | None,
+        literals: Literals | None,
+        groups: list[int],
+        values: list[_Value],
+    ) -> tuple[int, int | None]:
+        """The final product's two nodes, masked where the truth is not."""
+        graph = self.graph
+        encrypted = [value.node for value in values if value.node is not None]
+        public = tuple(value.public for value in values if value.public is not None)
+        bound = _corners([value.bound for value in values if value.public is not None])
+        grouped = bool(self.spec.public_groups)
+        factors = [truth.node] if truth else []
+        factors += [*groups, *encrypted]
+        unmasked = truth is None and (self._masked or bool(literals))
+        if literals is not None or public or grouped or unmasked:
+            first = factors[0]
+            lead = graph.switch(first)
+            own = graph.nodes[first].bound or INDICATOR
+            vector = Vector(literals or (), grouped=grouped, values=public, bound=bound)
+            factors[0] = graph.mask(lead, vector, _corners([own, bound, INDICATOR]))
+        return self._folded(factors, len(groups))
+
+    def _folded(self, factors: list[int], groups: int) -> tuple[int, int | None]:
+        """At most three factors left: group indicators go into the truth at a level each."""
+        graph = self.graph
+        if len(factors) == 1:
+            return factors[0], None
+        factors = [graph.switch(node) for node in factors]
+        while len(factors) > FACTORS_MAX:
+            pair = (factors[0], factors[1])
+            factors = [graph.switch(graph.dot([pair], self._bound(pair))), *factors[2:]]
+        if len(factors) == 2:
+            return factors[0], factors[1]
+        pair = (factors[0], factors[1])
+        return graph.dot([pair], self._bound(pair)), factors[2]
+
+    def _bound(self, pair: tuple[int, int]) -> Bound:
+        bounds = [self.graph.nodes[node].bound or INDICATOR for node in pair]
+        return _corners(bounds)
+
+
+def public_limbs(column: PublicColumn) -> LimbsEncoding:
+    """How a public column's values become limbs when they are totalled under an encrypted filter."""
+    if column.type.kind is TypeKind.TEXT:
+        return LimbsEncoding(0, 0)
+    return LimbsEncoding(column.type.minimum, column.type.maximum)
+
+
+def normalise(total: int, factor: int, lo: int) -> int:
+    """A slot (or a sum of slots) mod t as the value it stands for, in [lo, lo + t)."""
+    value = total * pow(factor, -1, PLAINTEXT_MODULUS)
+    return (value - lo) % PLAINTEXT_MODULUS + lo
+
+
+def _corners(bounds: list[Bound]) -> Bound:
+    """The interval of a product, 0 included."""
+    lo, hi = 1, 1
+    for bound in bounds:
+        corners = [a * b for a in (lo, hi) for b in bound]
+        lo, hi = min(corners), max(corners)
+    return min(lo, 0), max(hi, 0)

@@ -1,0 +1,342 @@
+"""From a bound SELECT to what is sent and what is encrypted.
+
+The filter becomes negation normal form, where NULL may be treated as FALSE: only TRUE selects a row, and
+AND and OR are monotone. Subtrees over public columns stay predicates with values; constants of
+encrypted columns become scalars for the client to encrypt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from amaters.base.errors import fail
+from amaters.columns.constants import (
+    Operator,
+    digits_scalars,
+    normalize_between,
+    normalize_compare,
+    normalize_in,
+    onehot_scalars,
+)
+from amaters.columns.schema import Column, Table
+from amaters.fhe.parameters import Parameters, get_parameters
+from amaters.plan.circuit import CompiledPlan, compile_plan
+from amaters.plan.cost import Statistics
+from amaters.plan.expressions import (
+    Aggregate,
+    And,
+    Between,
+    Compare,
+    In,
+    IsNull,
+    Literal,
+    Not,
+    Or,
+    Predicate,
+    Select,
+    Truth,
+    predicate_columns,
+)
+from amaters.plan.logic import normalised, split_public
+from amaters.plan.outputs import is_computed
+from amaters.plan.spec import (
+    ENTRIES_MAX,
+    AndNode,
+    EqualLeaf,
+    MemberLeaf,
+    Node,
+    NullLeaf,
+    OrNode,
+    PlanSpec,
+    PublicNode,
+    RangeLeaf,
+    Term,
+)
+
+_INVERSE: dict[str, Operator] = {
+    "=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">",
+}  # fmt: skip
+_EQUALITY = ("=", "<>")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A statement ready to run.
+
+    ``kind`` public: no ciphertext is read, the client fetches what ``fetch`` selects and finishes alone;
+    rows: a mask names the matching slots, which are then fetched; aggregate: encrypted totals of
+    ``spec.terms``, and where ``needs_public_rows`` also the rows that ``fetch`` selects, for totals of
+    public columns. ``constants``: 0/1 scalars to encrypt, ``compiled.constant_levels`` their levels.
+    """
+
+    select: Select
+    kind: str
+    fetch: PlanSpec
+    spec: PlanSpec | None = None
+    compiled: CompiledPlan | None = None
+    constants: tuple[int, ...] = ()
+    needs_public_rows: bool = False
+
+    def terms_of(self, aggregate: Aggregate) -> tuple[int | None, int]:
+        """(index of its sum or None, index of its count) in ``terms``."""
+        counted = terms_for(aggregate)[-1]
+        total = None
+        if aggregate.function in ("sum", "avg"):
+            total = self.terms.index(terms_for(aggregate)[0])
+        return total, self.terms.index(counted)
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """All totals of the statement; those without ciphertexts are the client's to compute."""
+        return aggregate_terms(self.select)
+
+
+def prepare(
+    select: Select,
+    table: Table,
+    statistics: Statistics | None = None,
+    parameters: Parameters | None = None,
+) -> Prepared:
+    """The plan for ``select``. Pure.
+
+    Raises: AM-2107 (capability missing), AM-2108 (not supported), AM-2301 (too deep): nothing was sent.
+    """
+    parameters = parameters or get_parameters(table.parameter_set)
+    statistics = statistics or Statistics()
+    builder = _FilterBuilder(table)
+    public, node, constants = builder.build(select.where)
+    base = PlanSpec(
+        table_id=table.id,
+        schema_version=table.version,
+        parameter_set=table.parameter_set,
+        scheme=table.scheme,
+        output="fetch",
+        public_filter=public,
+    )
+    spec = replace(base, filter=node, masked=statistics.masked)
+    if not select.is_aggregate:
+        if node is None:
+            return Prepared(select, "public", base)
+        spec = replace(spec, output="mask")
+        return _compiled(Prepared(select, "rows", base, spec, None, constants), table, parameters)
+    spec = replace(
+        spec, output="aggregate", **_groups(select, table), terms=aggregate_terms(select)
+    )
+    _check_capabilities(spec, table)
+    computed = [is_computed(spec, term, table.public()) for term in spec.terms]
+    if not any(computed):
+        return Prepared(select, "public", base)
+    prepared = Prepared(select, "aggregate", base, spec, None, constants)
+    pending = [term for term, done in zip(spec.terms, computed, strict=True) if not done]
+    needs = any(term != Term("count") for term in pending)
+    return _compiled(replace(prepared, needs_public_rows=needs), table, parameters)
+
+
+def _compiled(prepared: Prepared, table: Table, parameters: Parameters) -> Prepared:
+    assert prepared.spec is not None
+    compiled = compile_plan(prepared.spec, table.public(), parameters)
+    spec = prepared.spec.with_digest(compiled.digest)
+    return replace(prepared, spec=spec, compiled=compiled)
+
+
+def terms_for(aggregate: Aggregate) -> tuple[Term, ...]:
+    """The totals one aggregate is made of; a sum comes with the count of its non-NULL rows."""
+    columns = tuple(sorted(aggregate.columns))
+    if aggregate.function in ("count_star", "count"):
+        return (Term("count", columns),)
+    return Term("sum", columns), Term("count", columns)
+
+
+def aggregate_terms(select: Select) -> tuple[Term, ...]:
+    """All totals of a statement, each once; a grouped one counts rows to know its groups."""
+    terms = [Term("count")] if select.group_by else []
+    for item in select.items:
+        if isinstance(item.expression, Aggregate):
+            terms.extend(terms_for(item.expression))
+    return tuple(dict.fromkeys(terms))
+
+
+def _groups(select: Select, table: Table) -> dict[str, tuple[int, ...]]:
+    columns = [table.column(column_id) for column_id in dict.fromkeys(select.group_by)]
+    for column in columns:
+        if column.encrypted and column.encoding("onehot") is None:
+            _missing(table, column, "grouped by", "group")
+    return {
+        "public_groups": tuple(column.id for column in columns if not column.encrypted),
+        "encrypted_groups": tuple(column.id for column in columns if column.encrypted),
+    }
+
+
+def _check_capabilities(spec: PlanSpec, table: Table) -> None:
+    for term in spec.terms:
+        for column_id in term.columns if term.kind == "sum" else ():
+            column = table.column(column_id)
+            if not column.type.is_numeric:
+                what = f"the sum of {column.name}, a {column.type.sql_name}"
+                fail("AM-2108", what=what, fix="sum columns of integers or decimals")
+            if column.encrypted and column.encoding("limbs") is None:
+                _missing(table, column, "summed", "sum")
+
+
+def _missing(table: Table, column: Column, what: str, needed: str) -> None:
+    queries = ", ".join(sorted(column.queries)) or "retrieval only"
+    fail(
+        "AM-2107",
+        table=table.name,
+        column=column.name,
+        what=what,
+        queries=queries,
+        needed=needed,
+    )
+
+
+class _FilterBuilder:
+    """Predicates to nodes; scalars are kept per leaf until constants are numbered."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._scalars: list[tuple[int, ...]] = []
+
+    def build(
+        self, where: Predicate | None
+    ) -> tuple[Predicate | None, Node | None, tuple[int, ...]]:
+        """(public filter, encrypted filter, constants)."""
+        made = True if where is None else self._convert(where, negated=False)
+        if made is True:
+            return None, None, ()
+        if made is False:
+            return Truth(False), None, ()
+        node = normalised(made)
+        public: Predicate | None = None
+        if isinstance(node, PublicNode):
+            return node.predicate, None, ()
+        if isinstance(node, AndNode):
+            public, rest = split_public(node)
+            node = rest[0] if len(rest) == 1 else AndNode(tuple(rest))
+        constants: list[int] = []
+        return public, self._numbered(node, constants), tuple(constants)
+
+    def _numbered(self, node: Node, constants: list[int]) -> Node:
+        if isinstance(node, (AndNode, OrNode)):
+            return type(node)(tuple(self._numbered(child, constants) for child in node.children))
+        if isinstance(node, (RangeLeaf, EqualLeaf, MemberLeaf)) and node.codes is None:
+            slot = len(constants)
+            constants.extend(self._scalars[node.slot])
+            return replace(node, slot=slot)
+        return node
+
+    def _convert(self, predicate: Predicate, *, negated: bool) -> Node | bool:
+        """The node that is TRUE exactly where ``predicate`` (or its negation) is."""
+        columns = predicate_columns(predicate)
+        if columns and not any(self.table.column(column).encrypted for column in columns):
+            return PublicNode(Not(predicate) if negated else predicate)
+        match predicate:
+            case Truth(value):
+                return value is not None and value != negated
+            case Not(child):
+                return self._convert(child, negated=not negated)
+            case And(children) | Or(children):
+                parts = [self._convert(child, negated=negated) for child in children]
+                return _joined(parts, conjunction=isinstance(predicate, And) != negated)
+            case IsNull(column_id):
+                wants_null = predicate.negated == negated
+                if not self.table.column(column_id).nullable:
+                    return not wants_null
+                return NullLeaf(column_id, not wants_null)
+            case Compare():
+                return self._compare(predicate, negated)
+            case Between():
+                return self._between(predicate, negated != predicate.negated)
+            case In():
+                return self._in(predicate, negated != predicate.negated)
+        raise TypeError(f"not a predicate: {type(predicate).__name__}")
+
+    def _compare(self, predicate: Compare, negated: bool) -> Node | bool:
+        if predicate.literal.value is None:
+            return False
+        column = self.table.column(predicate.column_id)
+        op: Operator = _INVERSE[predicate.op] if negated else predicate.op  # type: ignore[assignment]
+        if op in _EQUALITY and column.encoding("onehot") is not None:
+            return self._member(column, (predicate.literal,), op == "<>")
+        self._require(column, "compared" if op not in _EQUALITY else "tested for equality", op)
+        comparison = normalize_compare(column, op, predicate.literal.value)
+        codes, public = (comparison.code,), predicate.literal.public
+        if comparison.kind == "eq":
+            return self._equal(column, codes, comparison.negated, public)
+        return self._range(column, "gt" if comparison.negated else "le", codes, public)
+
+    def _between(self, predicate: Between, negated: bool) -> Node | bool:
+        column, low, high = predicate.column_id, predicate.low, predicate.high
+        if low.value is None or high.value is None:
+            both = And((Compare(">=", column, low), Compare("<=", column, high)))
+            return self._convert(both, negated=negated)
+        target = self.table.column(column)
+        self._require(target, "compared", "<=")
+        codes = normalize_between(target, low.value, high.value)
+        form = "outside" if negated else "between"
+        return self._range(target, form, codes, low.public and high.public)
+
+    def _in(self, predicate: In, negated: bool) -> Node | bool:
+        literals = predicate.literals
+        values = [literal.value for literal in literals]
+        if not literals or all(value is None for value in values):
+            return not literals and negated
+        if negated and None in values:
+            return False
+        column = self.table.column(predicate.column_id)
+        if column.encoding("onehot") is not None:
+            return self._member(column, literals, negated)
+        self._require(column, "tested for equality", "=")
+        if len(literals) > ENTRIES_MAX:
+            what = f"an IN list of {len(literals)} values over an encrypted column"
+            fail("AM-2108", what=what, fix=f"use at most {ENTRIES_MAX} values")
+        public = all(literal.public for literal in literals)
+        return self._equal(column, normalize_in(column, values), negated, public)
+
+    # ---- leaves ------------------------------------------------------------------------------
+
+    def _require(self, column: Column, what: str, op: str) -> None:
+        """Refuse (AM-2107) what the column was not declared for."""
+        needed = "eq" if op in _EQUALITY else "range"
+        if column.encoding("digits") is None or (
+            needed == "range" and "range" not in column.queries
+        ):
+            _missing(self.table, column, what, needed)
+
+    def _member(self, column: Column, literals: Sequence[Literal], negated: bool) -> Node:
+        scalars = onehot_scalars(column, [literal.value for literal in literals])
+        if all(literal.public for literal in literals):
+            return MemberLeaf(column.id, negated, codes=scalars)
+        return MemberLeaf(column.id, negated, slot=self._keep(scalars))
+
+    def _equal(self, column: Column, codes: tuple[int, ...], negated: bool, public: bool) -> Node:
+        if public:
+            return EqualLeaf(column.id, len(codes), negated, codes=codes)
+        slot = self._keep(self._digits(column, codes))
+        return EqualLeaf(column.id, len(codes), negated, slot=slot)
+
+    def _range(self, column: Column, form: str, codes: tuple[int, ...], public: bool) -> Node:
+        if public:
+            return RangeLeaf(column.id, form, codes=codes)  # type: ignore[arg-type]
+        slot = self._keep(self._digits(column, codes))
+        return RangeLeaf(column.id, form, slot=slot)  # type: ignore[arg-type]
+
+    def _digits(self, column: Column, codes: Sequence[int]) -> tuple[int, ...]:
+        return tuple(scalar for code in codes for scalar in digits_scalars(column.width, code))
+
+    def _keep(self, scalars: tuple[int, ...]) -> int:
+        self._scalars.append(scalars)
+        return len(self._scalars) - 1
+
+
+def _joined(parts: list[Node | bool], *, conjunction: bool) -> Node | bool:
+    """AND or OR of nodes and constants."""
+    if (not conjunction) in parts:
+        return not conjunction
+    nodes = tuple(part for part in parts if not isinstance(part, bool))
+    if not nodes:
+        return conjunction
+    if len(nodes) == 1:
+        return nodes[0]
+    return AndNode(nodes) if conjunction else OrNode(nodes)
