@@ -21,6 +21,7 @@ from amaters.columns.batch import ColumnBatch, ColumnValues, to_python
 from amaters.columns.schema import Column, Table
 from amaters.columns.types import SqlType, Storage, TypeKind, from_storage
 from amaters.plan.expressions import Aggregate, ColumnRef, Literal, OrderItem, OutputItem, Select
+from amaters.plan.prepare import aggregate_terms, terms_for
 from amaters.plan.spec import Term
 
 GroupKey = tuple[Storage | None, ...]
@@ -59,18 +60,6 @@ class Totals:
                 self.add(key, term, sign * amount)
 
 
-def terms_of(select: Select) -> tuple[Term, ...]:
-    """The totals that an aggregate SELECT needs: rows per group, counts and sums, each once."""
-    found: dict[Term, None] = {ROWS: None}
-    for item in select.items:
-        if isinstance(item.expression, Aggregate) and item.expression.function != "count_star":
-            columns = item.expression.columns
-            found[Term("count", columns)] = None
-            if item.expression.function != "count":
-                found[Term("sum", columns)] = None
-    return tuple(found)
-
-
 def category_value(column: Column, index: int) -> Storage | None:
     """The storage value of a category by its index; the index after the last one is NULL."""
     return column.categories[index] if index < len(column.categories) else None
@@ -82,7 +71,7 @@ def totals_of(select: Select, batch: ColumnBatch, terms: Sequence[Term] | None =
     if batch.length == 0:
         return totals
     keys, member = _groups(select, batch)
-    for term in terms if terms is not None else terms_of(select):
+    for term in aggregate_terms(select) if terms is None else terms:
         amounts = _totals(term, batch, member, len(keys))
         for key, amount in zip(keys, amounts, strict=True):
             totals.add(key, term, amount)
@@ -134,7 +123,8 @@ def _multiplied(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
     """Exact products; Python integers where 64 bits might not hold them."""
     narrow = left.dtype == right.dtype == np.int64 and len(left) > 0
     if narrow and _magnitude(left) * _magnitude(right) < _PRODUCT_LIMIT:
-        return left * right
+        small: NDArray[Any] = left * right
+        return small
     product: NDArray[Any] = left.astype(object) * right.astype(object)
     return product
 
@@ -207,14 +197,13 @@ def _output(
 
 
 def _aggregate(table: Table, aggregate: Aggregate, terms: Mapping[Term, int]) -> Value:
-    if aggregate.function == "count_star":
-        return terms.get(ROWS, 0)
-    count = terms.get(Term("count", aggregate.columns), 0)
-    if aggregate.function == "count":
+    *summed, counted = terms_for(aggregate)
+    count = terms.get(counted, 0)
+    if not summed:
         return count
     if count == 0:
         return None
-    total = terms.get(Term("sum", aggregate.columns), 0)
+    total = terms.get(summed[0], 0)
     scale = _scale(table, aggregate)
     if aggregate.function == "avg":
         return total / (count * 10**scale)

@@ -1,0 +1,327 @@
+"""Random statements over the tables of ``tables``, led to where coverage is thinnest.
+
+Each statement is one text for AmateRS and one for DuckDB that differ only in how averages and products
+are written, so that DuckDB gives them exactly: an average as its sum and count.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from .tables import INTEGERS, NUMBERS, TYPES, ColumnCase, TableCase, anything, bounds, quoted
+
+COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
+LEAVES = (*COMPARISONS, "BETWEEN", "IN", "IS NULL")
+CONNECTORS = ("AND", "OR", "NOT")
+AGGREGATES = ("COUNT", "SUM", "AVG")
+CLAUSES = ("GROUP BY", "ORDER BY", "LIMIT", "selection")
+OPERATORS = (*LEAVES, *CONNECTORS, *AGGREGATES, *CLAUSES)
+
+Cell = tuple[str, str, bool]
+
+
+@dataclass
+class Case:
+    """One statement in both dialects. ``averages``: outputs that DuckDB gives as {s, n, a}.
+
+    ``ordered``: ORDER BY fixes the order of all rows. ``encrypted``: it touches such a column.
+    """
+
+    sql: str
+    duck: str
+    parameters: list[Any]
+    table: TableCase
+    cells: Counter[Cell]
+    averages: set[int]
+    ordered: bool
+    encrypted: bool
+
+
+def applicable(operator: str, kind: str) -> bool:
+    """Whether an operator means something for a type at all."""
+    return operator not in ("SUM", "AVG") or kind in NUMBERS
+
+
+ALL_CELLS = tuple(
+    (operator, kind, nullable)
+    for operator in OPERATORS
+    for kind in TYPES
+    for nullable in (False, True)
+    if applicable(operator, kind)
+)
+
+
+@dataclass
+class Generator:
+    """Makes statements; ``seen`` counts operators by type and nullability of the column they touch."""
+
+    tables: list[TableCase]
+    rng: random.Random
+    leaves_max: int = 4
+    seen: Counter[Cell] = field(default_factory=Counter)
+
+    def case(self) -> Case:
+        """The next statement."""
+        return _Statement(self, self.rng.choice(self.tables)).build()
+
+    def thinnest(
+        self, choices: list[tuple[str, ColumnCase]], samples: int = 8
+    ) -> tuple[str, ColumnCase]:
+        """Of some random choices the one whose cell has been seen least."""
+        drawn = [self.rng.choice(choices) for _ in range(samples)]
+        return min(drawn, key=lambda pair: self.seen[(pair[0], *pair[1].cell)])
+
+
+class _Statement:
+    def __init__(self, generator: Generator, table: TableCase) -> None:
+        self.generator = generator
+        self.rng = generator.rng
+        self.table = table
+        self.cells: Counter[Cell] = Counter()
+        self.parameters: list[Any] = []
+        self.with_parameters = self.rng.random() < 0.3
+        self.encrypted = False
+
+    def build(self) -> Case:
+        kind = self.rng.choices(["rows", "totals", "groups"], [4, 3, 4])[0]
+        make: Callable[[], tuple[list[str], list[str], set[int], list[ColumnCase]]]
+        make = {"rows": self._rows, "totals": self._totals, "groups": self._groups}[kind]
+        ours, theirs, averages, groups = make()
+        where = self._where()
+        tail, ordered = self._tail(kind, groups, len(ours))
+        group = f" GROUP BY {', '.join(map(_name, groups))}" if groups else ""
+        source = f" FROM {self.table.name}{where}{group}{tail}"
+        for cell in self.cells:
+            self.generator.seen[cell] += self.cells[cell]
+        return Case(
+            sql=f"SELECT {', '.join(ours)}{source}",
+            duck=f"SELECT {', '.join(theirs)}{source}",
+            parameters=self.parameters,
+            table=self.table,
+            cells=self.cells,
+            averages=averages,
+            ordered=ordered,
+            encrypted=self.encrypted,
+        )
+
+    def touch(self, operator: str, *columns: ColumnCase) -> None:
+        """Count an operator for the columns it is applied to."""
+        for column in columns:
+            self.cells[(operator, *column.cell)] += 1
+            self.encrypted |= column.encrypted
+
+    # ---- select lists ----------------------------------------------------------------------
+
+    def _rows(self) -> tuple[list[str], list[str], set[int], list[ColumnCase]]:
+        if self.rng.random() < 0.2:
+            self.touch("selection", *self.table.columns)
+            return ["*"], ["*"], set(), []
+        columns = self.rng.sample(self.table.columns, self.rng.randint(1, 5))
+        wanted = [("selection", column) for column in self.table.columns]
+        columns[0] = self.generator.thinnest(wanted)[1]
+        if self.rng.random() < 0.7:
+            columns.append(self.table.unique)
+        self.touch("selection", *columns)
+        names = [_name(column) for column in columns]
+        if self.rng.random() < 0.1:
+            names.append("42 AS answer")
+        return names, names, set(), []
+
+    def _totals(self) -> tuple[list[str], list[str], set[int], list[ColumnCase]]:
+        ours, theirs, averages = self._aggregates(self.rng.randint(1, 4))
+        return ours, theirs, averages, []
+
+    def _groups(self) -> tuple[list[str], list[str], set[int], list[ColumnCase]]:
+        candidates = [
+            ("GROUP BY", c) for c in self.table.columns if c.categories and c.can("group")
+        ]
+        groups = [self.generator.thinnest(candidates)[1]]
+        if self.rng.random() < 0.3:
+            other = self.generator.thinnest(candidates)[1]
+            if other is not groups[0] and not (other.encrypted and groups[0].encrypted):
+                groups.append(other)
+        self.touch("GROUP BY", *groups)
+        ours, theirs, averages = self._aggregates(self.rng.randint(1, 2))
+        names = [_name(column) for column in groups]
+        shifted = {index + len(names) for index in averages}
+        return names + ours, names + theirs, shifted, groups
+
+    def _aggregates(self, count: int) -> tuple[list[str], list[str], set[int]]:
+        ours: list[str] = []
+        theirs: list[str] = []
+        averages: set[int] = set()
+        for index in range(count):
+            mine, duck = self._aggregate()
+            if mine.startswith("AVG"):
+                averages.add(index)
+            ours.append(mine)
+            theirs.append(duck)
+        return ours, theirs, averages
+
+    def _aggregate(self) -> tuple[str, str]:
+        if self.rng.random() < 0.15:
+            return "COUNT(*)", "COUNT(*)"
+        if self.rng.random() < 0.06:
+            return self._product()
+        choices = [
+            (function, column)
+            for column in self.table.columns
+            for function in AGGREGATES
+            if function == "COUNT" or (column.kind in NUMBERS and column.can("sum"))
+        ]
+        function, column = self.generator.thinnest(choices)
+        self.touch(function, column)
+        name = _name(column)
+        if function != "AVG":
+            return f"{function}({name})", f"{function}({name})"
+        duck = f"{{'s': SUM({name}), 'n': COUNT({name}), 'a': AVG({name})}}"
+        return f"AVG({name})", duck
+
+    def _product(self) -> tuple[str, str]:
+        """SUM(a * b) of narrow columns: few limbs, and DuckDB does not overflow."""
+        narrow = ("TINYINT", "UTINYINT", "SMALLINT", "USMALLINT")
+        found = [c for c in self.table.columns if c.kind in narrow and c.can("sum")]
+        if not found:
+            return "COUNT(*)", "COUNT(*)"
+        left, right = self.rng.choice(found), self.rng.choice(found)
+        self.touch("SUM", left, right)
+        a, b = _name(left), _name(right)
+        return f"SUM({a} * {b})", f"SUM(CAST({a} AS HUGEINT) * {b})"
+
+    # ---- WHERE -------------------------------------------------------------------------------
+
+    def _where(self) -> str:
+        leaves = self.rng.choices([0, 1, 2, 3, self.generator.leaves_max], [2, 5, 6, 4, 3])[0]
+        if leaves == 0:
+            return ""
+        text, _ = self._tree(leaves)
+        return f" WHERE {text}"
+
+    def _tree(self, leaves: int) -> tuple[str, list[ColumnCase]]:
+        if leaves == 1:
+            text, columns = self._leaf()
+        else:
+            left = self.rng.randint(1, leaves - 1)
+            parts = [self._tree(left), self._tree(leaves - left)]
+            columns = [column for _, found in parts for column in found]
+            connector = self.rng.choice(["AND", "OR"])
+            self.touch(connector, *columns)
+            text = f"({parts[0][0]} {connector} {parts[1][0]})"
+        if self.rng.random() < 0.25:
+            self.touch("NOT", *columns)
+            text = f"NOT ({text})" if self.rng.random() < 0.5 else f"(NOT {text})"
+        return text, columns
+
+    def _leaf(self) -> tuple[str, list[ColumnCase]]:
+        choices = [
+            (operator, column)
+            for column in self.table.columns
+            for operator in LEAVES
+            if column.can(_needed(operator))
+        ]
+        operator, column = self.generator.thinnest(choices)
+        self.touch(operator, column)
+        return self._condition(operator, column), [column]
+
+    def _condition(self, operator: str, column: ColumnCase) -> str:
+        name, rng = _name(column), self.rng
+        match operator:
+            case "IS NULL":
+                return f"{name} IS {rng.choice(['', 'NOT '])}NULL"
+            case "BETWEEN":
+                word = rng.choice(["BETWEEN", "BETWEEN", "NOT BETWEEN"])
+                return f"{name} {word} {self._constant(column)} AND {self._constant(column)}"
+            case "IN":
+                values = [self._constant(column) for _ in range(rng.randint(1, 4))]
+                return f"{name} {rng.choice(['IN', 'IN', 'NOT IN'])} ({', '.join(values)})"
+        if column.kind == "BOOLEAN" and operator == "=" and rng.random() < 0.3:
+            return rng.choice([name, f"{name} IS TRUE", f"{name} IS NOT FALSE"])
+        constant = self._constant(column)
+        if rng.random() < 0.2 and not constant.startswith("?"):
+            mirrored = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(operator, operator)
+            return f"{constant} {mirrored} {name}"
+        return f"{name} {operator} {constant}"
+
+    def _constant(self, column: ColumnCase) -> str:
+        value = _value(column, self.table, self.rng)
+        if value is None:
+            return "NULL"
+        if self.with_parameters and self.rng.random() < 0.7:
+            self.parameters.append(value)
+            return "?"
+        text = quoted(value)
+        if isinstance(value, datetime.date) and self.rng.random() < 0.3:
+            text = f"'{value.isoformat()}'"
+        if self.rng.random() < 0.1:
+            return f"PUBLIC({text})"
+        return text
+
+    # ---- ORDER BY and LIMIT ------------------------------------------------------------------
+
+    def _tail(self, kind: str, groups: list[ColumnCase], outputs: int) -> tuple[str, bool]:
+        if kind == "totals" or self.rng.random() < 0.4:
+            return "", False
+        unique = groups if kind == "groups" else [self.table.unique]
+        keys: list[str] = []
+        sorted_by: list[ColumnCase] = []
+        candidates = groups or self.table.columns
+        for _ in range(self.rng.randint(0, 2)):
+            wanted = [("ORDER BY", column) for column in candidates]
+            column = self.generator.thinnest(wanted)[1]
+            sorted_by.append(column)
+            keys.append(_name(column) + self._direction())
+        if kind == "groups" and self.rng.random() < 0.3:
+            keys.insert(0, "COUNT(*)" + self._direction())
+        for column in unique:
+            sorted_by.append(column)
+            keys.append(_name(column) + self._direction())
+        self.touch("ORDER BY", *sorted_by)
+        limit = ""
+        if self.rng.random() < 0.7:
+            limit = f" LIMIT {self.rng.choice([0, 1, 3, 10, 100])}"
+            if self.rng.random() < 0.4:
+                limit += f" OFFSET {self.rng.choice([0, 1, 5])}"
+            self.touch("LIMIT", *sorted_by)
+        return f" ORDER BY {', '.join(keys)}{limit}", True
+
+    def _direction(self) -> str:
+        return self.rng.choice(["", " ASC", " DESC", " DESC"]) + self.rng.choice(
+            ["", "", " NULLS FIRST", " NULLS LAST"]
+        )
+
+
+def _name(column: ColumnCase) -> str:
+    return f'"{column.name}"' if " " in column.name else column.name
+
+
+def _needed(operator: str) -> str:
+    """The capability that a condition needs; IS NULL needs none."""
+    if operator in ("=", "<>", "IN"):
+        return "eq"
+    return "any" if operator == "IS NULL" else "range"
+
+
+def _value(column: ColumnCase, table: TableCase, rng: random.Random) -> Any:
+    """A constant to compare with: stored, beside one, at the bounds, beyond them, or NULL."""
+    draw = rng.random()
+    if draw < 0.02:
+        return None
+    if draw < 0.55:
+        stored = rng.choice(table.data[column.name][:50])
+        return rng.choice(column.pool) if stored is None else stored
+    if column.kind == "TEXT":
+        return rng.choice(["a", "zz", "unknown", "é", ""])
+    if column.kind in ("BOOLEAN", "DATE") or draw < 0.65:
+        return anything(column, rng)
+    low, high = bounds(column)
+    if column.kind == "DECIMAL":
+        return rng.choice([low, high, rng.choice(column.pool) + Decimal("0.005"), Decimal("1.5")])
+    assert column.kind in INTEGERS
+    near = rng.choice(column.pool)
+    return rng.choice([low - 1, low, high, high + 1, near + 1, near - 1, 0, Decimal("0.5")])
