@@ -168,6 +168,13 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         {},
     ),
     (
+        "AM-3054",
+        e.InvalidError,
+        "the query has {groups} public groups, at most {limit} can be totalled at once",
+        "group by fewer columns, or add a filter",
+        {},
+    ),
+    (
         "AM-4001",
         e.DataError,
         "damaged file {file}: {what}",

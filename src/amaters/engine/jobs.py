@@ -1,3 +1,225 @@
 """Jobs: a plan checked, its circuit looked up, and its execution turned into a stream of events."""
 
 from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from amaters.base.clock import Clock
+from amaters.base.errors import fail
+from amaters.columns.batch import ColumnBatch
+from amaters.engine.catalogue import ID_BYTES, TableEntry, invalid
+from amaters.engine.ciphertexts import Constants, Evaluators, Slices, Usage, receive_constants
+from amaters.engine.groups import Groups, group_rows
+from amaters.engine.lru import Lru
+from amaters.engine.rows import RowReader
+from amaters.engine.snapshots import Snapshot
+from amaters.fhe.ciphertext import Ciphertext
+from amaters.fhe.scheme import Evaluator
+from amaters.plan.circuit import CompiledPlan, compile_plan
+from amaters.plan.spec import PlanSpec
+from amaters.storage.objects import ObjectStore
+from amaters.storage.state import SegmentRow
+from amaters.wire import commands_pb2 as cb
+from amaters.wire import service_pb2 as pb
+from amaters.wire.service import Chunk
+
+CIRCUITS_KEPT = 256
+JOBS_MAX = 64
+Emit = Callable[[pb.ExecuteEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSource:
+    """One segment as a circuit sees it.
+
+    ``selected``: live and passing the public filter, per occupied slot; ``members``: public group
+    of each occupied slot, -1 where not selected.
+    """
+
+    segment: SegmentRow
+    batch: ColumnBatch
+    selected: NDArray[np.bool_]
+    members: NDArray[np.int64]
+    load: Callable[[int, str, Sequence[int], int], list[Ciphertext]]
+
+    @property
+    def rows(self) -> int:
+        """Occupied slots."""
+        return self.segment.rows
+
+
+@dataclass(slots=True)
+class Job:
+    """One running plan."""
+
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class Jobs:
+    """Runs plans; its caches serve all of them."""
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        rows: RowReader,
+        *,
+        cache_bytes: int,
+        threads: int,
+        clock: Clock,
+    ) -> None:
+        self._rows = rows
+        self._threads = threads
+        self._clock = clock
+        self._evaluators = Evaluators(objects)
+        self._slices = Slices(objects, cache_bytes)
+        self._constants = Constants()
+        self._circuits: Lru[bytes, CompiledPlan] = Lru(CIRCUITS_KEPT)
+        self._running: dict[bytes, Job] = {}
+
+    @property
+    def cache_bytes(self) -> int:
+        """Expanded ciphertexts in memory."""
+        return self._slices.cached_bytes
+
+    def check_keys(self, name: pb.KeyName, ref: cb.ObjectRef) -> None:
+        """Whether uploaded evaluation keys are some, before they are named. Raises: AM-12xx."""
+        self._evaluators.get(name, ref)
+
+    async def receive_constants(
+        self, request: pb.PutConstantsRequest, chunks: AsyncIterable[Chunk]
+    ) -> bytearray:
+        """The uploaded bytes of constants."""
+        return await receive_constants(request, chunks)
+
+    def expand_constants(
+        self, request: pb.PutConstantsRequest, keys: cb.ObjectRef, data: bytearray
+    ) -> None:
+        """Keep constants, expanded. Cost: about 0.1 ms per constant and limb."""
+        self._constants.expand(request, data, self._evaluators.get(request.name, keys))
+
+    def cancel(self, job_id: bytes) -> None:
+        """Stop a job soon; unknown ids are ignored."""
+        job = self._running.get(job_id)
+        if job is not None:
+            job.cancelled.set()
+
+    def cancel_all(self) -> None:
+        """Stop everything."""
+        for job in list(self._running.values()):
+            job.cancelled.set()
+
+    async def run(
+        self, request: pb.ExecuteRequest, snapshot: Snapshot, keys: cb.ObjectRef, pool: Executor
+    ) -> AsyncIterator[pb.ExecuteEvent]:
+        """Events of one job, as they happen. Closing the iterator stops it."""
+        if len(request.job_id) != ID_BYTES or request.job_id in self._running:
+            invalid("a job without an id of its own")
+        if len(self._running) >= JOBS_MAX:
+            invalid("too many jobs at once")
+        job = self._running[request.job_id] = Job()
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[pb.ExecuteEvent | None] = asyncio.Queue()
+
+        def emit(event: pb.ExecuteEvent | None) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, event)
+
+        def work() -> None:
+            try:
+                self._run(request, snapshot, keys, job, emit)
+            finally:
+                emit(None)
+
+        running = loop.run_in_executor(pool, work)
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+            await running
+        finally:
+            job.cancelled.set()
+            await asyncio.wait([running])
+            del self._running[request.job_id]
+
+    def _run(
+        self,
+        request: pb.ExecuteRequest,
+        snapshot: Snapshot,
+        keys: cb.ObjectRef,
+        job: Job,
+        emit: Emit,
+    ) -> None:
+        cpu, wall = self._clock.cpu(), self._clock.monotonic()
+        entry, usage = snapshot.entry, Usage()
+        spec = PlanSpec.from_bytes(request.plan)
+        circuit = self.circuit(spec, request.plan, entry)
+        constants = self._constants.find(request.constants_id)
+        evaluator = self._evaluators.get(entry.key_name, keys)
+        sources, groups = self._sources(spec, snapshot, evaluator, usage)
+        if spec.output == "aggregate":
+            event = pb.GroupsEvent(groups=groups.count, block=groups.block, rows=groups.rows)
+            emit(pb.ExecuteEvent(groups=event))
+        switches = self._execute(circuit, sources, groups, constants, evaluator, job, emit)
+        stats = pb.StatsEvent(
+            cpu_seconds=self._clock.cpu() - cpu,
+            wall_seconds=self._clock.monotonic() - wall,
+            bytes_read=usage.bytes_read,
+            bytes_cached=usage.bytes_cached,
+            key_switches=switches,
+            segments=len(sources),
+        )
+        emit(pb.ExecuteEvent(stats=stats))
+
+    def circuit(self, spec: PlanSpec, plan: bytes, entry: TableEntry) -> CompiledPlan:
+        """The compiled plan, which must be what the client compiled. Raises: AM-3051, AM-3005."""
+        table = entry.table
+        if (spec.table_id, spec.schema_version) != (table.id, table.version):
+            invalid("a plan for another table or version")
+        key = blake3(entry.record.public_bytes).update(plan).digest()
+        found = self._circuits.get(key)
+        if found is None:
+            found = compile_plan(spec, table, entry.parameters)
+            if found.digest != spec.digest:
+                fail("AM-3051")
+            self._circuits.put(key, found, 1)
+        return found
+
+    def _sources(
+        self, spec: PlanSpec, snapshot: Snapshot, evaluator: Evaluator, usage: Usage
+    ) -> tuple[list[SegmentSource], Groups]:
+        """Segments with something selected, and the public groups of their rows."""
+        entry = snapshot.entry
+        table = entry.table
+        kept, batches, masks = [], [], []
+        for segment in snapshot.segments:
+            selected = self._rows.selected(segment, spec.public_filter, table)
+            if selected.any():
+                kept.append(segment)
+                masks.append(selected)
+                batches.append(self._rows.batch(segment))
+        groups = group_rows(spec.public_groups, batches, masks)
+
+        def loader(
+            segment: SegmentRow,
+        ) -> Callable[[int, str, Sequence[int], int], list[Ciphertext]]:
+            def load(
+                column_id: int, kind: str, indices: Sequence[int], level: int
+            ) -> list[Ciphertext]:
+                wanted = (column_id, kind, indices, level)
+                return self._slices.load(evaluator, entry, segment, wanted, usage)
+
+            return load
+
+        sources = [
+            SegmentSource(segment, batch, mask, members, loader(segment))
+            for segment, batch, mask, members in zip(
+                kept, batches, masks, groups.members, strict=True
+            )
+        ]
+        return sources, groups
