@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import inspect
+import signal
 import threading
 
 import pytest
@@ -66,7 +66,7 @@ def test_an_interrupt_cancels_the_work_and_waits_for_its_cleanup() -> None:
 
     def interrupt() -> None:
         inner.waiting.wait()
-        _thread.interrupt_main()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     helper = threading.Thread(target=interrupt)
     helper.start()

@@ -1,7 +1,7 @@
 """The ``amaters`` command: its subcommands, and how errors become exit codes.
 
-0 ok, 1 failed, 2 usage, 3 unavailable, 4 authentication or keys, 5 refused by policy (a question that
-the declared columns or the allowed schemes do not permit), 6 data corrupt, 130 interrupted.
+0 ok, 1 failed, 2 usage, 3 unavailable, 4 authentication or keys, 5 refused by policy (a question
+that the declared columns or the allowed schemes do not permit), 6 data corrupt, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from types import FrameType
 
 import click
 
-from amaters import __version__
 from amaters.base import errors
+from amaters.base.version import VERSION
 from amaters.cli.context import Context
 
 EXIT_FAILED, EXIT_USAGE, EXIT_POLICY, EXIT_INTERRUPTED = 1, 2, 5, 130
@@ -22,7 +22,7 @@ POLICY_CODES = ("AM-1105", "AM-1106", "AM-21")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="amaters")
+@click.version_option(VERSION, prog_name="amaters")
 @click.option("--keyring", metavar="DIR", help="Where keysets are kept (AMATERS_KEYRING).")
 @click.option(
     "--passphrase-file",

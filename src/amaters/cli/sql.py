@@ -15,9 +15,7 @@ from amaters.client.sync import Database
 @click.command()
 @click.argument("database", default=":memory:")
 @click.option("-c", "--command", "commands", multiple=True, help="Statement to run, then exit.")
-@click.option(
-    "-o", "--output", type=click.Choice(FORMATS), default="table", show_default=True
-)
+@click.option("-o", "--output", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--unsafe-scheme", type=click.Choice(["noop"]), help="No encryption; debugging only.")
 @click.pass_obj
 def sql(

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 A = TypeVar("A")
@@ -55,6 +55,11 @@ class Portal:
             task.cancel()
         gathered = asyncio.gather(*tasks, return_exceptions=True)
         gathered.add_done_callback(lambda _: finished.set())
+
+    @property
+    def running(self) -> bool:
+        """Whether calls are still possible."""
+        return self._thread.is_alive()
 
     def close(self) -> None:
         """Stop the loop; running work is not waited for beyond its next step."""
@@ -108,4 +113,13 @@ def chaining(
     return call
 
 
-__all__ = ["Blocking", "CancelledError", "Portal", "blocking", "blocking_as", "chaining"]
+def starting(
+    method: Callable[Concatenate[Any, P], Any], wrap: type[S]
+) -> Callable[Concatenate[Any, P], S]:
+    """A method that returns another asynchronous object without waiting: it returns its view."""
+
+    @functools.wraps(method)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> S:
+        return wrap(method(self._asynchronous, *args, **kwargs), self._portal)  # type: ignore[call-arg]
+
+    return call

@@ -1,7 +1,7 @@
-"""The expression language of the Python API: ``col("age") > 40``, ``sum("salary")``, ``&``, ``|``, ``~``.
+"""The expressions of the Python API: ``col("age") > 40``, ``sum("salary")``, ``&``, ``|``, ``~``.
 
-Nothing here knows a schema: names are resolved when a query runs. Use ``&``, ``|`` and ``~``, not the
-words ``and``, ``or`` and ``not``, which Python does not let a library redefine.
+Nothing here knows a schema: names are resolved when a query runs. Use ``&``, ``|`` and ``~``, not
+the words ``and``, ``or`` and ``not``, which Python does not let a library redefine.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class Condition:
     """What ``filter`` takes; combine with ``&``, ``|``, ``~``."""
 
     def __and__(self, other: Condition) -> Condition:
-        return Combined("and", (self, _condition(other)))
+        return Combined("and", (self, as_condition(other)))
 
     def __or__(self, other: Condition) -> Condition:
-        return Combined("or", (self, _condition(other)))
+        return Combined("or", (self, as_condition(other)))
 
     def __invert__(self) -> Condition:
         return Negated(self)
 
-    def __bool__(self) -> NoReturn:
+    def __bool__(self) -> NoReturn:  # noqa: PLE0304 - it always raises
         errors.fail(
             "AM-5007",
             what="a condition on a column has no truth value of its own",
@@ -49,14 +49,15 @@ class Condition:
         )
 
 
-def _condition(other: object) -> Condition:
+def as_condition(other: object) -> Condition:
+    """``other`` as a condition; a BOOLEAN column alone means that it is true."""
     if isinstance(other, Column):
         return Comparison("=", other.name, True)
     if not isinstance(other, Condition):
         errors.fail(
             "AM-5007",
             what=f"{type(other).__name__} is not a condition",
-            fix='write comparisons in parentheses: (am.col("age") > 40) & (am.col("dept") == "R&D")',
+            fix='put comparisons in parentheses: (am.col("age") > 40) & (am.col("dept") == "R&D")',
         )
     return other
 
@@ -152,13 +153,13 @@ class Column:
         return Comparison(">=", self.name, _value(value))
 
     def __and__(self, other: Condition) -> Condition:
-        return _condition(self) & other
+        return as_condition(self) & other
 
     def __or__(self, other: Condition) -> Condition:
-        return _condition(self) | other
+        return as_condition(self) | other
 
     def __invert__(self) -> Condition:
-        return ~_condition(self)
+        return ~as_condition(self)
 
     def __mul__(self, other: Column) -> Product:
         if not isinstance(other, Column):

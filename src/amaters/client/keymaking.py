@@ -55,9 +55,7 @@ def make_keyset(scheme: str, parameters: str, clock: Clock, rng: Rng) -> Keyset:
     chosen = get_parameters(parameters)
     secret = SecretKey.generate(chosen)
     key_id = make_client_scheme(scheme, chosen, secret).key_id
-    return new_keyset(
-        key_id, scheme, chosen.name, secret.to_bytes(), created=clock.now(), rng=rng
-    )
+    return new_keyset(key_id, scheme, chosen.name, secret.to_bytes(), created=clock.now(), rng=rng)
 
 
 def open_scheme(keyset: Keyset) -> ClientScheme:

@@ -64,12 +64,16 @@ class Keyring:
             errors.fail("AM-1102", path=path, what="it holds another keyset than its name says")
         return keyset
 
+    def header_of(self, path: Path) -> KeysetHeader:
+        """The public part of one file."""
+        return keysets.read_header(_read(path), str(path))
+
     def headers(self) -> list[tuple[Path, KeysetHeader]]:
         """Every keyset's public part, by file name."""
         if not self.directory.is_dir():
             return []
         paths = sorted(self.directory.glob("*" + SUFFIX))
-        return [(path, keysets.read_header(_read(path), str(path))) for path in paths]
+        return [(path, self.header_of(path)) for path in paths]
 
     def refuse_inside(self, database: Path) -> None:
         """Raises: DeniedError AM-1105 if the keyring would lie inside the database directory."""

@@ -19,7 +19,7 @@ class Meter:
 
 def metered(inner: Service, meter: Meter) -> Service:
     """``inner`` with every call counted on ``meter``."""
-    return _Metered(inner, meter)  # type: ignore[return-value]
+    return _Metered(inner, meter)
 
 
 class _Metered:

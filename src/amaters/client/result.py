@@ -41,8 +41,8 @@ class Stats:
 class Result:
     """An immutable result. ``types`` are SQL type names such as ``BIGINT`` or ``DECIMAL(38,2)``.
 
-    Statements without rows (CREATE TABLE, INSERT) have no columns and a ``message``. ``learned`` lists
-    what the engine learned from the statement.
+    Statements without rows (CREATE TABLE, INSERT) have no columns and a ``message``. ``learned``
+    lists what the engine learned from the statement.
     """
 
     names: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ class Result:
     def polars(self) -> polars.DataFrame:
         """The result as a Polars data frame."""
         pl = require("polars", "polars()")
-        return pl.DataFrame(self.arrow())  # type: ignore[no-any-return]
+        return pl.DataFrame(self.arrow())
 
     def pandas(self) -> pandas.DataFrame:
         """The result as a pandas data frame; decimals stay ``decimal.Decimal`` objects."""

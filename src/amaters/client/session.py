@@ -1,22 +1,23 @@
-"""A connection with its keyset: the handshake, the catalogue, and what reading and writing share."""
+"""A connection with its keyset: handshake, catalogue, and what reading and writing share."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from amaters import __version__
 from amaters.base import errors
 from amaters.base.clock import Clock
 from amaters.base.ids import new_id
 from amaters.base.progress import Progress, ProgressCallback
 from amaters.base.rng import Rng
+from amaters.base.version import VERSION
 from amaters.client.keymaking import Choice, make_keyset, open_scheme
 from amaters.client.keyring import Keyring
 from amaters.client.keyset import Keyset
-from amaters.client.meter import Meter
+from amaters.client.meter import Meter, metered
+from amaters.client.result import Stats
 from amaters.columns.records import SchemaRecord, open_schema, seal_schema
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters
@@ -24,7 +25,6 @@ from amaters.fhe.scheme import ClientScheme
 from amaters.wire import service_pb2 as pb
 from amaters.wire.service import PROTOCOL, Service, chunks_of
 
-T = TypeVar("T")
 NoticeCallback = Callable[[str], None]
 
 
@@ -40,6 +40,14 @@ class Outside:
 
 
 @dataclass(slots=True)
+class _Shared:
+    """What every measured view of a session has in common."""
+
+    seen: dict[bytes, int] = field(default_factory=dict)
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One open database. ``service`` is metered: all that passes it is counted on ``meter``."""
 
@@ -48,8 +56,23 @@ class Session:
     keyset: Keyset
     scheme: ClientScheme
     outside: Outside
-    _seen: dict[bytes, int] = field(default_factory=dict)
-    _closed: bool = False
+    began: float
+    _shared: _Shared = field(default_factory=_Shared)
+
+    def measured(self) -> Session:
+        """This session with a meter and a stopwatch of its own, for one statement."""
+        meter = Meter()
+        began = self.outside.clock.monotonic()
+        return replace(self, service=metered(self.service, meter), meter=meter, began=began)
+
+    def stats(self, **more: Any) -> Stats:
+        """What was measured since ``measured``; ``more`` is what only the caller knows."""
+        return Stats(
+            wall_seconds=self.outside.clock.monotonic() - self.began,
+            bytes_sent=self.meter.sent,
+            bytes_received=self.meter.received,
+            **more,
+        )
 
     @property
     def parameters(self) -> Parameters:
@@ -66,7 +89,7 @@ class Session:
 
     def require_open(self) -> None:
         """Raises: ClosedError AM-5002."""
-        if self._closed:
+        if self._shared.closed:
             errors.fail("AM-5002")
 
     async def tables(self) -> dict[str, Table]:
@@ -81,7 +104,7 @@ class Session:
         return {table.name: table for table in found}
 
     async def table(self, name: str) -> Table:
-        """One table by name. Raises: InvalidError AM-2201 (see ``find_table``)."""
+        """One table by name. Raises: InvalidError AM-5009."""
         return find_table(await self.tables(), name)
 
     async def create_table(self, table: Table) -> None:
@@ -89,7 +112,7 @@ class Session:
         self.require_open()
         request = pb.CreateTableRequest(request_id=self.new_id(), schema=self._seal(table))
         await self.service.create_table(request)
-        self._seen[table.id] = table.version
+        self._shared.seen[table.id] = table.version
 
     async def update_table(self, table: Table) -> None:
         """Replace the schema of version ``table.version - 1``. Raises: ConflictError AM-3022."""
@@ -99,7 +122,7 @@ class Session:
             schema=self._seal(table),
         )
         await self.service.update_schema(request)
-        self._seen[table.id] = table.version
+        self._shared.seen[table.id] = table.version
 
     async def drop_table(self, table: Table) -> None:
         """Drop a table and everything in it."""
@@ -112,8 +135,8 @@ class Session:
 
     async def close(self) -> None:
         """Close the connection; closing twice is harmless."""
-        if not self._closed:
-            self._closed = True
+        if not self._shared.closed:
+            self._shared.closed = True
             await self.service.close()
 
     def _seal(self, table: Table) -> pb.SchemaRecord:
@@ -129,8 +152,8 @@ class Session:
 
     def _open(self, record: pb.SchemaRecord) -> Table:
         parts = SchemaRecord(record.version, record.public_bytes, record.sealed_bytes, record.mac)
-        table = open_schema(parts, self.keyset, seen=self._seen)
-        self._seen[table.id] = table.version
+        table = open_schema(parts, self.keyset, seen=self._shared.seen)
+        self._shared.seen[table.id] = table.version
         return table
 
 
@@ -143,14 +166,14 @@ def find_table(tables: dict[str, Table], name: str) -> Table:
 
 
 async def open_session(
-    service: Service, meter: Meter, *, url: str, keys: Keys, choice: Choice, outside: Outside
+    service: Service, *, url: str, keys: Keys, choice: Choice, outside: Outside
 ) -> Session:
     """Shake hands and agree on the keyset; a new database gets one, saved before it is used.
 
     Raises: DeniedError AM-1101 for a foreign keyset, AM-1106 when the database is of another kind
     than the caller allowed.
     """
-    hello = pb.HelloRequest(protocol=PROTOCOL, version=__version__, unsafe_scheme=choice.unsafe)
+    hello = pb.HelloRequest(protocol=PROTOCOL, version=VERSION, unsafe_scheme=choice.unsafe)
     reply = await service.hello(hello)
     if choice.unsafe and not reply.unsafe_scheme:
         _refuse(url, choice.scheme, choice.parameters, "start the engine with the unsafe flag too")
@@ -172,7 +195,9 @@ async def open_session(
         )
         await service.put_keyset(request, chunks_of(evaluation))
         outside.progress(Progress("making evaluation keys", 1, 1, "keys"))
-    return Session(service, meter, keyset, scheme, outside)
+    meter = Meter()
+    began = outside.clock.monotonic()
+    return Session(metered(service, meter), meter, keyset, scheme, outside, began)
 
 
 @dataclass(slots=True)

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from amaters import __version__
 from amaters.base.clock import Clock, SystemClock
 from amaters.base.errors import fail
 from amaters.base.settings import cores
+from amaters.base.version import VERSION
 from amaters.engine.catalogue import ID_BYTES, invalid
 from amaters.engine.jobs import Jobs
 from amaters.engine.rows import RowReader, Rows, listed_slots
@@ -81,7 +81,7 @@ class Engine:
             fail("AM-3001", theirs=request.protocol, ours=PROTOCOL)
         return pb.HelloReply(
             protocol=PROTOCOL,
-            version=__version__,
+            version=VERSION,
             unsafe_scheme=self._unsafe,
             database_id=self._database.database_id,
             keyset_id=await self._write(self._writer.keyset_id),

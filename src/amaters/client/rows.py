@@ -1,0 +1,84 @@
+"""Rows on their way back: public columns and sealed rows joined into batches."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amaters.base import errors
+from amaters.client.session import Session
+from amaters.columns.batch import ColumnBatch, concatenate, empty
+from amaters.columns.convert import ColumnValues, storage_dtype
+from amaters.columns.schema import Table
+from amaters.columns.sealing import open_rows
+from amaters.wire import service_pb2 as pb
+from amaters.wire.blocks import decode_block, decode_pack
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRows:
+    """Rows in plaintext with their row versions; ``slots`` is empty for the tail."""
+
+    segment_id: bytes
+    slots: NDArray[np.int64]
+    rows: ColumnBatch
+    versions: NDArray[np.uint64]
+
+
+@asynccontextmanager
+async def snapshot(session: Session, table: Table) -> AsyncIterator[pb.SnapshotReply]:
+    """One pinned read version, released at the end whatever happens."""
+    request = pb.SnapshotRequest(table_id=table.id, schema_version=table.version)
+    reply = await session.service.snapshot(request)
+    try:
+        yield reply
+    finally:
+        await session.service.release(pb.HandleRequest(handle=reply.handle))
+
+
+async def read_tail(session: Session, table: Table, handle: bytes) -> list[OpenedRows]:
+    """All live tail rows."""
+    stream = session.service.read_tail(pb.HandleRequest(handle=handle))
+    return [open_block(session, table, block) async for block in stream]
+
+
+def open_block(session: Session, table: Table, block: pb.RowBlock) -> OpenedRows:
+    """One block in plaintext.
+
+    Raises: DataError AM-2053 for a sealed row that is not what its key and version say, AM-5012 for
+    a block of another shape than the table's.
+    """
+    decoded = decode_block(block.public_block)
+    columns = {}
+    for column in table.public_columns:
+        if column.id not in decoded.columns:
+            _misfit(table, f"column {column.name} is missing")
+        values, valid = decoded.columns[column.id]
+        if values.dtype != storage_dtype(column.type):
+            _misfit(table, f"column {column.name} has another type")
+        columns[column.id] = ColumnValues(values, valid)
+    if decoded.rows != block.rows or len(block.versions) not in (1, block.rows):
+        _misfit(table, "rows and versions differ in number")
+    versions = np.broadcast_to(np.array(block.versions, dtype=np.uint64), (block.rows,))
+    rows = ColumnBatch(columns, block.rows)
+    if table.encrypted_columns:
+        boxes = [bytes(box) for box in decode_pack(block.sealed_pack)]
+        key = columns[table.primary_key.id]
+        opened = open_rows(session.keyset, table, boxes, key, row_version=versions)
+        rows = ColumnBatch({**columns, **opened.columns}, block.rows)
+    return OpenedRows(block.segment_id, np.array(block.slots, dtype=np.int64), rows, versions)
+
+
+def joined(table: Table, blocks: list[OpenedRows]) -> ColumnBatch:
+    """All rows of ``blocks`` as one batch; no rows if there are none."""
+    if not blocks:
+        return empty(table.columns)
+    return concatenate([block.rows for block in blocks])
+
+
+def _misfit(table: Table, what: str) -> None:
+    errors.fail("AM-5012", what=f"rows of table {table.name}: {what}")

@@ -1,0 +1,107 @@
+"""One segment on its way in: canaries planted, columns encrypted, rows sealed, objects uploaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from amaters.client.session import Session
+from amaters.columns.batch import ColumnBatch
+from amaters.columns.canaries import Planted, plant, seal_canaries
+from amaters.columns.schema import Column, PublicColumn, Table
+from amaters.columns.sealing import seal_rows
+from amaters.fhe.bundle import pack_bundle
+from amaters.wire import service_pb2 as pb
+from amaters.wire.blocks import encode_block, encode_pack
+from amaters.wire.service import chunks_of
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A segment that is uploaded and waits for the commit that names it."""
+
+    planted: Planted
+    message: pb.NewSegment
+
+
+async def upload_segment(
+    session: Session,
+    table: Table,
+    rows: ColumnBatch,
+    *,
+    row_version: int,
+    first_key: int | None,
+    taken: Collection[object],
+) -> Prepared:
+    """Encrypt and upload one segment of at most N - 64 rows; nobody sees it before a commit.
+
+    Cost: per encrypted column about 10 us per row; memory of one column's ciphertexts at a time.
+    """
+    rng = session.outside.rng
+    planted = await asyncio.to_thread(plant, table, rows, rng=rng, first_key=first_key, taken=taken)
+    encodings = [(column, kind) for column in table.encrypted_columns for kind in _kinds(column)]
+    reply = await session.service.reserve(pb.ReserveRequest(objects=3 + len(encodings)))
+    segment_id, public_id, sealed_id, *encoding_ids = reply.ids
+    message = pb.NewSegment(segment_id=segment_id, rows=planted.rows.length)
+    message.public_object = public_id
+    await _upload(session, public_id, encode_public(table, planted.rows))
+    if table.encrypted_columns:
+        sealed = await asyncio.to_thread(
+            seal_pack, session, table, planted.rows, row_version=row_version
+        )
+        message.sealed_object = sealed_id
+        await _upload(session, sealed_id, sealed)
+    message.canaries = seal_canaries(session.keyset, table, segment_id, planted.canaries, rng=rng)
+    ids = iter(encoding_ids)
+    for column in table.encrypted_columns:
+        bundles = await asyncio.to_thread(_encrypt, session, column, planted.rows)
+        for kind, bundle in zip(_kinds(column), bundles, strict=True):
+            object_id = next(ids)
+            await _upload(session, object_id, bundle)
+            message.encodings.add(column_id=column.id, encoding=kind, object_id=object_id)
+    return Prepared(planted, message)
+
+
+def encode_public(table: Table, rows: ColumnBatch) -> bytes:
+    """The block of all public columns of ``rows``."""
+    return encode_columns(table.public_columns, rows)
+
+
+def encode_columns(columns: Collection[Column | PublicColumn], rows: ColumnBatch) -> bytes:
+    """The block of some columns of ``rows``."""
+    found = {column.id: rows.columns[column.id] for column in columns}
+    return encode_block({key: (column.values, column.valid) for key, column in found.items()})
+
+
+def seal_pack(session: Session, table: Table, rows: ColumnBatch, *, row_version: int) -> bytes:
+    """The pack of sealed rows."""
+    rng = session.outside.rng
+    return encode_pack(seal_rows(session.keyset, table, rows, row_version=row_version, rng=rng))
+
+
+def _kinds(column: Column) -> list[str]:
+    return [shape.kind for shape in column.encodings]
+
+
+def _encrypt(session: Session, column: Column, rows: ColumnBatch) -> list[bytes]:
+    """One bundle per encoding of a column."""
+    data = rows.columns[column.id]
+    positions = np.arange(rows.length, dtype=np.int64)
+    slots = column.encode(
+        data.values, data.valid, slots=session.parameters.slots, positions=positions
+    )
+    return list(_bundles(session, column, slots))
+
+
+def _bundles(session: Session, column: Column, slots: tuple[np.ndarray, ...]) -> Iterator[bytes]:
+    for shape, values in zip(column.encodings, slots, strict=True):
+        fresh = session.scheme.encrypt(values, shape.bounds, threads=session.outside.threads)
+        yield pack_bundle(fresh, shape.kind)
+
+
+async def _upload(session: Session, object_id: bytes, data: bytes) -> None:
+    request = pb.UploadRequest(object_id=object_id, size=len(data))
+    await session.service.upload(request, chunks_of(data))

@@ -1,0 +1,66 @@
+"""The blocking API: every method is derived from its asynchronous twin in ``client.database``."""
+
+from __future__ import annotations
+
+from amaters.client.blocking import Blocking, blocking, blocking_as, chaining, starting
+from amaters.client.database import AsyncDatabase, AsyncQuery, AsyncTable
+
+
+class Query(Blocking[AsyncQuery]):
+    """A question being built; nothing is sent before ``collect`` or one of its siblings."""
+
+    filter = chaining(AsyncQuery.filter)
+    select = chaining(AsyncQuery.select)
+    group_by = chaining(AsyncQuery.group_by)
+    agg = chaining(AsyncQuery.agg)
+    order_by = chaining(AsyncQuery.order_by)
+    limit = chaining(AsyncQuery.limit)
+    distinct = chaining(AsyncQuery.distinct)
+    collect = blocking(AsyncQuery.collect)
+    rows = blocking(AsyncQuery.rows)
+    dicts = blocking(AsyncQuery.dicts)
+    scalar = blocking(AsyncQuery.scalar)
+    arrow = blocking(AsyncQuery.arrow)
+    polars = blocking(AsyncQuery.polars)
+    pandas = blocking(AsyncQuery.pandas)
+    explain = blocking(AsyncQuery.explain)
+
+
+class Table(Blocking[AsyncTable]):
+    """A table by name; also the start of every query on it."""
+
+    insert = blocking(AsyncTable.insert)
+    schema = blocking(AsyncTable.schema)
+    query = starting(AsyncTable.query, Query)
+    filter = starting(AsyncTable.filter, Query)
+    select = starting(AsyncTable.select, Query)
+    group_by = starting(AsyncTable.group_by, Query)
+    agg = starting(AsyncTable.agg, Query)
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self._asynchronous.name
+
+
+class Database(Blocking[AsyncDatabase]):
+    """An open database; made by ``connect``. Safe to use from several threads."""
+
+    sql = blocking(AsyncDatabase.sql)
+    explain = blocking(AsyncDatabase.explain)
+    create_table = blocking_as(AsyncDatabase.create_table, Table)
+    table = blocking_as(AsyncDatabase.table, Table)
+    tables = blocking(AsyncDatabase.tables)
+    drop_table = blocking(AsyncDatabase.drop_table)
+
+    def close(self) -> None:
+        """Close the database; what was inserted stays. Closing twice is harmless."""
+        if self._portal.running:
+            self._portal.call(self._asynchronous.close())
+            self._portal.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

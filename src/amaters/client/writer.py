@@ -1,0 +1,290 @@
+"""Inserting rows: full segments, a tail for what is left over, one atomic commit.
+
+A commit that meets existing keys does nothing and names them. Only the client can tell whether a
+canary is in the way: then it moves aside (an old one is removed, a new one gets another key) and
+the commit is repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from amaters.base import errors
+from amaters.client.rows import OpenedRows, joined, read_tail, snapshot
+from amaters.client.segments import (
+    Prepared,
+    encode_columns,
+    encode_public,
+    seal_pack,
+    upload_segment,
+)
+from amaters.client.session import Session
+from amaters.columns.batch import ColumnBatch, concatenate, from_storage_list
+from amaters.columns.canaries import CANARIES, open_canaries
+from amaters.columns.convert import ColumnValues
+from amaters.columns.schema import Table
+from amaters.columns.types import from_storage
+from amaters.wire import service_pb2 as pb
+
+ATTEMPTS_MAX = 16
+TAIL, REMOVED = -1, -2
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """Which rows of a batch become segments, and from where on they go to the tail."""
+
+    segments: tuple[tuple[int, int], ...]
+    tail_start: int
+
+
+def divide(rows: int, slots: int, *, whole: bool = False) -> Division:
+    """Full segments first; the rest becomes a segment if it fills half of one (``whole``: always),
+    because a segment costs every query the same however few rows it holds.
+    """
+    full = slots - CANARIES
+    cuts = [(start, start + full) for start in range(0, rows - full + 1, full)]
+    rest_start = cuts[-1][1] if cuts else 0
+    rest = rows - rest_start
+    if 2 * rest >= full or (whole and rest):
+        cuts.append((rest_start, rows))
+        rest_start = rows
+    return Division(tuple(cuts), rest_start)
+
+
+async def insert(session: Session, table: Table, batch: ColumnBatch) -> int:
+    """Insert validated rows; returns how many. All or nothing.
+
+    Leaks: primary keys, public columns, row count, padded lengths of sealed rows.
+    Raises: ConflictError AM-5010 for an existing key, InvalidError AM-5011 for one given twice.
+    """
+    if batch.length == 0:
+        return 0
+    session.require_open()
+    refuse_repeated_keys(table, batch)
+    table = await _extend_dictionaries(session, table, batch)
+    work = _Insertion(session, table, batch)
+    await work.run()
+    return batch.length
+
+
+def refuse_repeated_keys(table: Table, batch: ColumnBatch) -> None:
+    """Raises: InvalidError AM-5011. Keys are public, so the message may name one."""
+    key = table.primary_key
+    if key.id not in batch.columns:
+        return
+    first: dict[Any, int] = {}
+    for row, value in enumerate(batch.columns[key.id].values.tolist(), start=1):
+        if value in first:
+            shown = from_storage(key.type, value)
+            errors.fail("AM-5011", key=shown, first=first[value], row=row)
+        first[value] = row
+
+
+async def _extend_dictionaries(session: Session, table: Table, batch: ColumnBatch) -> Table:
+    """The table with codes for every text in ``batch``; loses and repeats races on the schema."""
+    while True:
+        changed = {}
+        for column in table.columns:
+            if column.dictionary is None or column.id not in batch.columns:
+                continue
+            data = batch.columns[column.id]
+            texts = data.values[data.valid].tolist()
+            extended = column.dictionary.extended(texts, column=column.name)
+            if extended is not column.dictionary:
+                changed[column.id] = extended
+        if not changed:
+            return table
+        try:
+            newer = table.with_dictionaries(changed)
+            await session.update_table(newer)
+            return newer
+        except errors.ConflictError as conflict:
+            if conflict.code != "AM-3022":
+                raise
+            table = await session.table(table.name)
+
+
+@dataclass(slots=True)
+class _Insertion:
+    """One insert and the state its repetitions share."""
+
+    session: Session
+    table: Table
+    batch: ColumnBatch
+    division: Division = Division((), 0)
+    prepared: list[Prepared | None] = field(default_factory=list)
+    moved: list[OpenedRows] = field(default_factory=list)
+    removed: dict[Any, int] = field(default_factory=dict)
+    taken: set[Any] = field(default_factory=set)
+    first_key: int = 0
+    row_version: int = 0
+
+    async def run(self) -> None:
+        session = self.session
+        self.row_version = int(session.outside.clock.now() * 1e6)
+        stats = await session.service.table_stats(pb.TableStatsRequest(table_id=self.table.id))
+        slots = session.parameters.slots
+        self.division = divide(self.batch.length, slots)
+        rest = self.batch.length - self.division.tail_start
+        await self._assign_keys(keep_order=rest > 0 and not self.division.segments)
+        if rest and stats.tail_rows + rest > slots - CANARIES:
+            await self._take_tail_along()
+        self.prepared = [None] * len(self.division.segments)
+        for _ in range(ATTEMPTS_MAX):
+            await self._prepare()
+            reply = await self._commit()
+            if not reply.conflicts:
+                return
+            await self._give_way(reply.conflicts)
+        errors.fail("AM-1000", what="canaries met existing keys in every attempt")
+
+    @property
+    def _keyless(self) -> bool:
+        return self.table.primary_key.id not in self.batch.columns
+
+    async def _assign_keys(self, *, keep_order: bool) -> None:
+        """Rows without keys get a run of them. In a segment the canaries have theirs in it too;
+        for the tail some keys are left out, for the canaries of the segment it will become.
+        """
+        if not self._keyless:
+            return
+        spare = CANARIES * len(self.division.segments) + self.batch.length // 128
+        spare += int(self.session.outside.rng.bytes(1)[0] < 8)
+        count = self.batch.length + spare
+        request = pb.ReserveRequest(table_id=self.table.id, keys=count)
+        self.first_key = (await self.session.service.reserve(request)).first_key
+        if keep_order:
+            self.batch = self._numbered(self.batch, self.first_key)
+
+    def _numbered(self, rows: ColumnBatch, first: int) -> ColumnBatch:
+        numbers = np.arange(first, first + rows.length, dtype=np.int64)
+        valid = np.ones(rows.length, dtype=np.bool_)
+        return rows.with_column(self.table.primary_key, ColumnValues(numbers, valid))
+
+    async def _take_tail_along(self) -> None:
+        """Exchange: the tail's rows come into segments of this commit together with the rest."""
+        if self._keyless:
+            self.batch = self._numbered(self.batch, self.first_key)
+        async with snapshot(self.session, self.table) as pinned:
+            self.moved = await read_tail(self.session, self.table, pinned.handle)
+        old = [block.rows for block in self.moved]
+        order = [column.id for column in self.table.columns]
+        self.batch = concatenate([rows.select(order) for rows in (*old, self.batch)])
+        newest = max((int(block.versions.max()) for block in self.moved), default=0)
+        self.row_version = max(self.row_version, newest + 1)
+        self.division = divide(self.batch.length, self.session.parameters.slots, whole=True)
+
+    async def _prepare(self) -> None:
+        total = self.batch.length
+        for index, (start, stop) in enumerate(self.division.segments):
+            if self.prepared[index] is not None:
+                continue
+            self.session.report("inserting", start, total, "rows")
+            self.prepared[index] = await upload_segment(
+                self.session,
+                self.table,
+                self.batch.slice(start, stop),
+                row_version=self.row_version,
+                first_key=self.first_key + start + index * CANARIES if self._keyless else None,
+                taken=self.taken,
+            )
+        self.session.report("inserting", total, total, "rows")
+
+    def _tail(self) -> ColumnBatch:
+        start = self.division.tail_start
+        rows = self.batch.slice(start, self.batch.length)
+        if not self._keyless:
+            return rows
+        return self._numbered(rows, self.first_key + start + CANARIES * len(self.prepared))
+
+    async def _commit(self) -> pb.CommitReply:
+        request = pb.CommitRequest(
+            request_id=self.session.new_id(),
+            table_id=self.table.id,
+            schema_version=self.table.version,
+            row_version=self.row_version,
+            segments=[segment.message for segment in self.prepared if segment is not None],
+        )
+        tail = self._tail()
+        if tail.length:
+            request.tail.rows = tail.length
+            request.tail.public_block = encode_public(self.table, tail)
+            if self.table.encrypted_columns:
+                request.tail.sealed_pack = await asyncio.to_thread(
+                    seal_pack, self.session, self.table, tail, row_version=self.row_version
+                )
+        key = self.table.primary_key
+        if self.removed:
+            keys = from_storage_list(key.type, list(self.removed))
+            request.removed.keys = encode_columns(
+                [key], ColumnBatch({key.id: keys}, len(keys.values))
+            )
+            request.removed.versions.extend(self.removed.values())
+        if self.moved:
+            rows = joined(self.table, self.moved)
+            request.moved.keys = encode_columns([key], rows)
+            request.moved.versions.extend(int(v) for b in self.moved for v in b.versions)
+        return await self.session.service.commit(request)
+
+    async def _give_way(self, conflicts: Sequence[pb.KeyConflict]) -> None:
+        """Move canaries aside. Raises: ConflictError AM-5010 when a row stands against a row."""
+        existing = await self._existing_canaries({c.segment_id for c in conflicts})
+        for conflict in conflicts:
+            if conflict.new_segment == REMOVED:
+                self.removed.clear()
+                continue
+            key = self._key_of(conflict)
+            if conflict.slot in existing.get(conflict.segment_id, ()):
+                self.removed[key] = conflict.version
+                self._raise_version(conflict.version)
+            elif self._is_new_canary(conflict):
+                self.taken.add(key)
+                self.prepared[conflict.new_segment] = None
+            else:
+                self._refuse(conflict, key)
+
+    async def _existing_canaries(self, segment_ids: set[bytes]) -> dict[bytes, set[int]]:
+        wanted = sorted(segment_ids - {b""})
+        if not wanted:
+            return {}
+        async with snapshot(self.session, self.table) as pinned:
+            request = pb.CanaryRequest(handle=pinned.handle, segment_ids=wanted)
+            reply = await self.session.service.read_canaries(request)
+        found = {}
+        for item in reply.segments:
+            block = open_canaries(self.session.keyset, self.table, item.segment_id, item.canaries)
+            found[item.segment_id] = set(block.positions.tolist())
+        return found
+
+    def _raise_version(self, replaced: int) -> None:
+        """Rows sealed under a version that turned out too low are sealed again."""
+        if replaced >= self.row_version:
+            self.row_version = replaced + 1
+            self.prepared = [None] * len(self.prepared)
+
+    def _key_of(self, conflict: pb.KeyConflict) -> Any:
+        key = self.table.primary_key.id
+        if conflict.new_segment == TAIL:
+            return self._tail().columns[key].values.tolist()[conflict.new_row]
+        segment = self.prepared[conflict.new_segment]
+        assert segment is not None
+        return segment.planted.rows.columns[key].values.tolist()[conflict.new_row]
+
+    def _is_new_canary(self, conflict: pb.KeyConflict) -> bool:
+        if conflict.new_segment == TAIL:
+            return False
+        segment = self.prepared[conflict.new_segment]
+        return segment is not None and conflict.new_row in segment.planted.canaries.positions
+
+    def _refuse(self, conflict: pb.KeyConflict, key: Any) -> None:
+        name = self.table.primary_key
+        keys = self.batch.columns[name.id].values.tolist() if not self._keyless else []
+        row = keys.index(key) + 1 if key in keys else conflict.new_row + 1
+        shown = from_storage(name.type, key)
+        errors.fail("AM-5010", table=self.table.name, key=shown, row=row)

@@ -1,0 +1,161 @@
+"""Client and engine in one process: ``amaters.connect``. The only module that imports both.
+
+The engine gets the database directory; the client gets the keyring. Between them stands
+``wire.service`` and nothing else, as if they were on two machines.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from amaters.base import errors, settings
+from amaters.base.clock import SystemClock
+from amaters.base.progress import ProgressCallback, no_progress
+from amaters.base.rng import SystemRng
+from amaters.client.blocking import Portal
+from amaters.client.database import AsyncDatabase
+from amaters.client.keymaking import Choice, choose
+from amaters.client.keyring import SUFFIX, Keyring
+from amaters.client.session import Keys, Outside, open_session
+from amaters.client.sync import Database
+from amaters.client.terminal import TerminalProgress
+
+MEMORY = ":memory:"
+
+
+class Connecting:
+    """What ``connect_async`` returns: ``await`` it, or use it in ``async with``."""
+
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        self._url = url
+        self._options = options
+        self._database: AsyncDatabase | None = None
+
+    def __await__(self) -> Generator[Any, None, AsyncDatabase]:
+        return _open(self._url, **self._options).__await__()
+
+    async def __aenter__(self) -> AsyncDatabase:
+        self._database = await self
+        return self._database
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._database is not None:
+            await self._database.close()
+
+
+def connect_async(url: str | os.PathLike[str], **options: Any) -> Connecting:
+    """Like ``connect``, for asynchronous programs: the same names, awaitable."""
+    return Connecting(os.fspath(url), options)
+
+
+def connect(
+    url: str | os.PathLike[str],
+    *,
+    keys: str | os.PathLike[str] | None = None,
+    passphrase: str | None = None,
+    progress: ProgressCallback | None = None,
+    threads: int | None = None,
+    unsafe_scheme: str | None = None,
+    unsafe_parameters: str | None = None,
+) -> Database:
+    """Open the database in a directory (made if it is not there), or ``":memory:"``.
+
+    ``keys``: a keyring directory or one ``.keyset`` file; by default the user's keyring, or for
+    ``":memory:"`` a keyset that is never written. ``progress`` is called during long work; on a
+    terminal a line with an ETA is shown by default. ``unsafe_scheme="noop"`` encrypts nothing, and
+    ``unsafe_parameters="insecure_n1024"`` protects nothing: for tests only.
+
+    Raises: DeniedError AM-1101 when the database belongs to another keyset, ConflictError AM-4002
+    when another process has it open.
+    """
+    portal = Portal()
+    try:
+        opened = portal.call(
+            _open(
+                os.fspath(url),
+                keys=keys,
+                passphrase=passphrase,
+                progress=progress,
+                threads=threads,
+                unsafe_scheme=unsafe_scheme,
+                unsafe_parameters=unsafe_parameters,
+            )
+        )
+    except BaseException:
+        portal.close()
+        raise
+    return Database(opened, portal)
+
+
+async def _open(
+    url: str,
+    *,
+    keys: str | os.PathLike[str] | None = None,
+    passphrase: str | None = None,
+    progress: ProgressCallback | None = None,
+    threads: int | None = None,
+    unsafe_scheme: str | None = None,
+    unsafe_parameters: str | None = None,
+) -> AsyncDatabase:
+    from amaters.engine.service import open_engine
+
+    if "://" in url:
+        errors.fail("AM-5003", url=url, what="there is no server in this version")
+    found = settings.load(threads=threads)
+    choice = choose(unsafe_scheme, unsafe_parameters)
+    source = _keys(url, keys, passphrase, choice, found)
+    outside = Outside(
+        clock=SystemClock(),
+        rng=SystemRng(),
+        notice=_notice,
+        progress=progress or _default_progress(found),
+        threads=found.threads,
+    )
+    engine = open_engine(
+        url,
+        unsafe_scheme=choice.unsafe,
+        cache_bytes=found.cache_bytes,
+        threads=found.threads,
+    )
+    try:
+        session = await open_session(engine, url=url, keys=source, choice=choice, outside=outside)
+    except BaseException:
+        await engine.close()
+        raise
+    return AsyncDatabase(session)
+
+
+def _keys(
+    url: str,
+    keys: str | os.PathLike[str] | None,
+    passphrase: str | None,
+    choice: Choice,
+    found: settings.Settings,
+) -> Keys:
+    """Where the keyset is. A database in memory needs none to be written."""
+    if keys is None and url == MEMORY:
+        return Keys(None)
+    path = Path(os.fspath(keys)) if keys is not None else found.keyring
+    required = None
+    if path.suffix == SUFFIX:
+        required = Keyring(path.parent).header_of(path).key_id
+        path = path.parent
+    keyring = Keyring(path, passphrase)
+    if url != MEMORY:
+        keyring.refuse_inside(Path(url))
+    return Keys(keyring, required)
+
+
+def _default_progress(found: settings.Settings) -> ProgressCallback:
+    if found.progress and sys.stderr is not None and sys.stderr.isatty():
+        return TerminalProgress(sys.stderr, SystemClock())
+    return no_progress
+
+
+def _notice(text: str) -> None:
+    """What a person must be told once, on standard error."""
+    sys.stderr.write(f"amaters: {text}\n")
