@@ -114,7 +114,7 @@ class BgvEvaluator:
         out = self._empty(meta)
         a = np.array([_addresses(x.data) for x in xs], dtype=np.int64)
         b = np.array([_addresses(y.data) for y in ys], dtype=np.int64)
-        acc = np.empty(6 * products.BLOCK)
+        acc = np.empty(6 * products.ROOM)
         products.dot(a, b, out, self._primes[: meta.level], acc)
         return self._made(xs[0], meta, out)
 

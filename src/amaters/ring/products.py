@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from amaters.ring.compile import kernel
 from amaters.ring.modular import PRIME_BITS_MAX, ROUNDER, mulmod, mulmod2, reduce
-from amaters.ring.simd import add, fma, fms, load, load_from, splat, store, sub
+from amaters.ring.simd import add, fma, fms, load, load_from, prefetch, splat, store, sub
 
-BLOCK = 256  # six accumulators of a block: 12 KiB of level-1 cache
+BLOCK = 1024
+ROOM = BLOCK + 24  # from one accumulator to the next: addresses that differ by a page multiple stall
 GROUP = 8  # terms between two foldings
 _HIGH = 1.5 * 2.0**100
 _UNIT = 2.0**48
@@ -38,17 +39,34 @@ def _absorb(a0, a1, b0, b1, acc, j):  # type: ignore[no-untyped-def]
     h = load(acc, j)
     n = fma(a0, b0, h)
     store(acc, j, n)
-    store(acc, BLOCK + j, add(load(acc, BLOCK + j), fms(a0, b0, sub(n, h))))
-    h = load(acc, 4 * BLOCK + j)
+    store(acc, ROOM + j, add(load(acc, ROOM + j), fms(a0, b0, sub(n, h))))
+    h = load(acc, 4 * ROOM + j)
     n = fma(a1, b1, h)
-    store(acc, 4 * BLOCK + j, n)
-    store(acc, 5 * BLOCK + j, add(load(acc, 5 * BLOCK + j), fms(a1, b1, sub(n, h))))
-    h = load(acc, 2 * BLOCK + j)
+    store(acc, 4 * ROOM + j, n)
+    store(acc, 5 * ROOM + j, add(load(acc, 5 * ROOM + j), fms(a1, b1, sub(n, h))))
+    h = load(acc, 2 * ROOM + j)
     n = fma(a0, b1, h)
     o = fma(a1, b0, n)
-    store(acc, 2 * BLOCK + j, o)
+    store(acc, 2 * ROOM + j, o)
     low = add(fms(a0, b1, sub(n, h)), fms(a1, b0, sub(o, n)))
-    store(acc, 3 * BLOCK + j, add(load(acc, 3 * BLOCK + j), low))
+    store(acc, 3 * ROOM + j, add(load(acc, 3 * ROOM + j), low))
+
+
+@kernel
+def _absorb_term(a, b, k, ahead, offset, size, acc):  # type: ignore[no-untyped-def]
+    """Term k of one block, while the lines of term ``ahead`` are fetched: memory is the bottleneck."""
+    a0, a1, b0, b1 = a[k, 0], a[k, 1], b[k, 0], b[k, 1]
+    p0, p1, q0, q1 = a[ahead, 0], a[ahead, 1], b[ahead, 0], b[ahead, 1]
+    for j in range(0, size, 8):
+        at = offset + j
+        prefetch(p0, at)
+        prefetch(p1, at)
+        prefetch(q0, at)
+        prefetch(q1, at)
+        x0, x1 = load_from(a0, at), load_from(a1, at)
+        _absorb(x0, x1, load_from(b0, at), load_from(b1, at), acc, j)
+        x0, x1 = load_from(a0, at + 4), load_from(a1, at + 4)
+        _absorb(x0, x1, load_from(b0, at + 4), load_from(b1, at + 4), acc, j + 4)
 
 
 @kernel
@@ -60,37 +78,32 @@ def _fold_block(acc, out, row, start, size, primes, first):  # type: ignore[no-u
     for part in range(3):
         position = (part * rows + row) * n + start
         for j in range(0, size, 4):
-            high, low = load(acc, 2 * part * BLOCK + j), load(acc, (2 * part + 1) * BLOCK + j)
+            high, low = load(acc, 2 * part * ROOM + j), load(acc, (2 * part + 1) * ROOM + j)
             value = _fold(high, low, p, pinv, m, base)
             if not first:
                 value = reduce(add(value, load(out, position + j)), p, pinv, m)
             store(out, position + j, value)
-            store(acc, 2 * part * BLOCK + j, base)
-            store(acc, (2 * part + 1) * BLOCK + j, zero)
+            store(acc, 2 * part * ROOM + j, base)
+            store(acc, (2 * part + 1) * ROOM + j, zero)
 
 
 @kernel
 def dot(a, b, out, primes, acc):  # type: ignore[no-untyped-def]
     """out = sum over k of (a_k0 + a_k1 s)(b_k0 + b_k1 s), degree 2.
 
-    Shape: a, b int64 (K, 2) addresses of (L, N); out (3, L, N); acc (6 BLOCK,) scratch. Cost: reads every
+    Shape: a, b int64 (K, 2) addresses of (L, N); out (3, L, N); acc (6 ROOM,) scratch. Cost: reads every
     operand once; memory-bound.
     """
     terms, rows, n = a.shape[0], out.shape[1], out.shape[2]
     size = min(BLOCK, n)
     for part in range(3):
         for j in range(BLOCK):
-            acc[2 * part * BLOCK + j] = _HIGH
-            acc[(2 * part + 1) * BLOCK + j] = 0.0
+            acc[2 * part * ROOM + j] = _HIGH
+            acc[(2 * part + 1) * ROOM + j] = 0.0
     for row in range(rows):
         for start in range(0, n, size):
-            offset = row * n + start
             for k in range(terms):
-                a0, a1, b0, b1 = a[k, 0], a[k, 1], b[k, 0], b[k, 1]
-                for j in range(0, size, 4):
-                    at = offset + j
-                    x0, x1 = load_from(a0, at), load_from(a1, at)
-                    _absorb(x0, x1, load_from(b0, at), load_from(b1, at), acc, j)
+                _absorb_term(a, b, k, min(k + 1, terms - 1), row * n + start, size, acc)
                 if (k + 1) % GROUP == 0 or k + 1 == terms:
                     _fold_block(acc, out, row, start, size, primes, k < GROUP)
 

@@ -18,8 +18,9 @@ from amaters.ring.compile import kernel
 from amaters.ring.modular import PRIME_BITS_MAX, ROUNDER, growth, mulmod, mulmod2, reduce
 from amaters.ring.products import reduce_row
 from amaters.ring.simd import add, fma, fms, fnma, load, mul, splat, store, sub
-from amaters.ring.transform import forward, inverse
+from amaters.ring.transform import forward, inverse_from
 
+_CHUNK = 512  # doubles that stay in the level-1 cache between loops
 ROWS_MAX = 6  # primes per digit or in T
 PRODUCTS_MAX = 32  # key products added without a reduction
 
@@ -32,20 +33,110 @@ assert (0.5 + _CONVERTED * 2.0 ** (PRIME_BITS_MAX - 52)) * (PRODUCTS_MAX + 1) < 
 
 
 @kernel
-def _convert(y, first, stop, factors, prime, out):  # type: ignore[no-untyped-def]
-    """out = sum of y_i factors[i - first] mod p for rows first .. stop - 1; |out| <= (stop - first) 0.51 p."""
-    p, m = splat(prime), splat(ROUNDER)
-    n = out.shape[0]
+def _convert(y, first, stop, factors, prime, fix, fixed, out):  # type: ignore[no-untyped-def]
+    """out = sum of y_i factors[i - first] mod p for rows first .. stop - 1, minus ``fix`` if ``fixed``.
+
+    |out| <= (stop - first) 0.51 p + 2^15.
+    """
+    rows = stop - first
+    if rows == 1:
+        _convert1(y, first, factors, prime, fix, fixed, out)
+    elif rows == 2:
+        _convert2(y, first, factors, prime, fix, fixed, out)
+    elif rows == 3:
+        _convert3(y, first, factors, prime, fix, fixed, out)
+    else:
+        _convert4(y, first, factors, prime, fix, fixed, out)
+        for i in range(4, rows):
+            _convert_more(y, first + i, factors[i], prime, out)
+
+
+@kernel
+def _convert1(y, first, factors, prime, fix, fixed, out):  # type: ignore[no-untyped-def]
+    p, m, n = splat(prime), splat(ROUNDER), out.shape[0]
+    f0, g0, o0 = splat(factors[0]), splat(factors[0] / prime), first * n
     for j in range(0, n, 4):
-        total = splat(0.0)
-        for i in range(first, stop):
-            f = factors[i - first]
-            total = add(total, mulmod(load(y, i * n + j), splat(f), splat(f / prime), p, m))
+        total = mulmod(load(y, o0 + j), f0, g0, p, m)
+        if fixed:
+            total = sub(total, load(fix, j))
         store(out, j, total)
 
 
 @kernel
-def _key_product(d, k0, k1, acc0, acc1, prime):  # type: ignore[no-untyped-def]
+def _convert2(y, first, factors, prime, fix, fixed, out):  # type: ignore[no-untyped-def]
+    p, m, n = splat(prime), splat(ROUNDER), out.shape[0]
+    f0, g0, o0 = splat(factors[0]), splat(factors[0] / prime), first * n
+    f1, g1 = splat(factors[1]), splat(factors[1] / prime)
+    for j in range(0, n, 4):
+        a = mulmod(load(y, o0 + j), f0, g0, p, m)
+        total = add(a, mulmod(load(y, o0 + n + j), f1, g1, p, m))
+        if fixed:
+            total = sub(total, load(fix, j))
+        store(out, j, total)
+
+
+@kernel
+def _convert3(y, first, factors, prime, fix, fixed, out):  # type: ignore[no-untyped-def]
+    p, m, n = splat(prime), splat(ROUNDER), out.shape[0]
+    f0, g0, o0 = splat(factors[0]), splat(factors[0] / prime), first * n
+    f1, g1 = splat(factors[1]), splat(factors[1] / prime)
+    f2, g2 = splat(factors[2]), splat(factors[2] / prime)
+    for j in range(0, n, 4):
+        a = mulmod(load(y, o0 + j), f0, g0, p, m)
+        b = mulmod(load(y, o0 + n + j), f1, g1, p, m)
+        total = add(add(a, b), mulmod(load(y, o0 + 2 * n + j), f2, g2, p, m))
+        if fixed:
+            total = sub(total, load(fix, j))
+        store(out, j, total)
+
+
+@kernel
+def _convert4(y, first, factors, prime, fix, fixed, out):  # type: ignore[no-untyped-def]
+    p, m, n = splat(prime), splat(ROUNDER), out.shape[0]
+    f0, g0, o0 = splat(factors[0]), splat(factors[0] / prime), first * n
+    f1, g1 = splat(factors[1]), splat(factors[1] / prime)
+    f2, g2 = splat(factors[2]), splat(factors[2] / prime)
+    f3, g3 = splat(factors[3]), splat(factors[3] / prime)
+    for j in range(0, n, 4):
+        a = mulmod(load(y, o0 + j), f0, g0, p, m)
+        b = mulmod(load(y, o0 + n + j), f1, g1, p, m)
+        c = mulmod(load(y, o0 + 2 * n + j), f2, g2, p, m)
+        d = mulmod(load(y, o0 + 3 * n + j), f3, g3, p, m)
+        total = add(add(a, b), add(c, d))
+        if fixed:
+            total = sub(total, load(fix, j))
+        store(out, j, total)
+
+
+@kernel
+def _convert_more(y, row, factor, prime, out):  # type: ignore[no-untyped-def]
+    p, m, n = splat(prime), splat(ROUNDER), out.shape[0]
+    f, g = splat(factor), splat(factor / prime)
+    for j in range(0, n, 4):
+        store(out, j, add(load(out, j), mulmod(load(y, row * n + j), f, g, p, m)))
+
+
+@kernel
+def _start(d, k0, k1, c0, c1, factor, acc0, acc1, prime):  # type: ignore[no-untyped-def]
+    """acc = factor c + d k for both halves; ``factor`` 0 on the special primes."""
+    p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
+    if factor == 0.0:
+        for j in range(0, d.shape[0], 4):
+            x = load(d, j)
+            store(acc0, j, mulmod2(x, load(k0, j), p, pinv, m))
+            store(acc1, j, mulmod2(x, load(k1, j), p, pinv, m))
+        return
+    f, g = splat(factor), splat(factor / prime)
+    for j in range(0, d.shape[0], 4):
+        x = load(d, j)
+        a = mulmod(load(c0, j), f, g, p, m)
+        b = mulmod(load(c1, j), f, g, p, m)
+        store(acc0, j, add(a, mulmod2(x, load(k0, j), p, pinv, m)))
+        store(acc1, j, add(b, mulmod2(x, load(k1, j), p, pinv, m)))
+
+
+@kernel
+def _continue(d, k0, k1, acc0, acc1, prime):  # type: ignore[no-untyped-def]
     p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
     for j in range(0, d.shape[0], 4):
         x = load(d, j)
@@ -54,22 +145,19 @@ def _key_product(d, k0, k1, acc0, acc1, prime):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _scaled(x, factor, prime, out):  # type: ignore[no-untyped-def]
-    p, m, f, fq = splat(prime), splat(ROUNDER), splat(factor), splat(factor / prime)
-    for j in range(0, x.shape[0], 4):
-        store(out, j, mulmod(load(x, j), f, fq, p, m))
-
-
-@kernel
 def _correction(y, rows, t, out):  # type: ignore[no-untyped-def]
     """out = [sum of the first ``rows`` rows of y] mod t, centred. Exact: the sum is below 2^52."""
     n = out.shape[0]
     tt, tinv, m = splat(t), splat(1.0 / t), splat(ROUNDER)
-    for j in range(0, n, 4):
-        total = splat(0.0)
-        for i in range(rows):
-            total = add(total, load(y, i * n + j))
-        store(out, j, reduce(total, tt, tinv, m))
+    for start in range(0, n, _CHUNK):
+        stop = min(n, start + _CHUNK)
+        for i in range(1, rows):
+            for j in range(start, stop, 4):
+                before = load(y, j) if i == 1 else load(out, j)
+                store(out, j, add(before, load(y, i * n + j)))
+        for j in range(start, stop, 4):
+            total = load(y, j) if rows == 1 else load(out, j)
+            store(out, j, reduce(total, tt, tinv, m))
 
 
 @kernel
@@ -83,33 +171,28 @@ def _divide(acc, factor, d, prime, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _subtract(d, other):  # type: ignore[no-untyped-def]
-    for j in range(0, d.shape[0], 4):
-        store(d, j, sub(load(d, j), load(other, j)))
-
-
-@kernel
 def _accumulate(  # type: ignore[no-untyped-def]
     data, y, chain, digits, factors, keys, key_row, p_factor, acc, buffer, primes, fw, fq
 ):
     """acc (2, N) = P (c0, c1) + sum over digits of digit times key, for one prime of the chain; reduced."""
     prime = primes[chain]
-    if chain < data.shape[1]:
-        _scaled(data[0, chain], p_factor, prime, acc[0])
-        _scaled(data[1, chain], p_factor, prime, acc[1])
-    else:
-        acc[:] = 0.0
+    own = chain if chain < data.shape[1] else 0
     for digit in range(digits.shape[0] - 1):
         first, stop = digits[digit], digits[digit + 1]
-        k0, k1 = keys[digit, 0, key_row], keys[digit, 1, key_row]
-        if first <= chain < stop:
-            _key_product(data[2, chain], k0, k1, acc[0], acc[1], prime)
-        else:
-            _convert(y, first, stop, factors[digit], prime, buffer)
+        row = data[2, own]
+        if not first <= chain < stop:
+            row = buffer
+            _convert(y, first, stop, factors[digit], prime, buffer, False, buffer)
             forward(buffer, fw, fq, prime)
-            _key_product(buffer, k0, k1, acc[0], acc[1], prime)
-    reduce_row(acc[0], prime)
-    reduce_row(acc[1], prime)
+        k0, k1 = keys[digit, 0, key_row], keys[digit, 1, key_row]
+        if digit == 0:
+            factor = p_factor if chain < data.shape[1] else 0.0
+            _start(row, k0, k1, data[0, own], data[1, own], factor, acc[0], acc[1], prime)
+        else:
+            _continue(row, k0, k1, acc[0], acc[1], prime)
+    if digits.shape[0] > 2:
+        reduce_row(acc[0], prime)
+        reduce_row(acc[1], prime)
 
 
 @kernel
@@ -124,8 +207,7 @@ def key_switch(data, keys, key_rows, plan, tables, scratch, out):  # type: ignor
     primes, fw, fq, iw, iq, t = tables
     y, special, acc, buffer, fix = scratch
     for i in range(data.shape[1]):
-        y[i, :] = data[2, i]
-        inverse(y[i], iw[i], iq[i], primes[i], input_scale[i])
+        inverse_from(data[2, i], y[i], iw[i], iq[i], primes[i], input_scale[i])
     for k in range(targets.shape[0]):
         c = targets[k]
         _accumulate(
@@ -133,8 +215,7 @@ def key_switch(data, keys, key_rows, plan, tables, scratch, out):  # type: ignor
             primes, fw[c], fq[c],
         )  # fmt: skip
         for part in range(2):
-            special[part, k, :] = acc[part]
-            inverse(special[part, k], iw[c], iq[c], primes[c], t_scale[k])
+            inverse_from(acc[part], special[part, k], iw[c], iq[c], primes[c], t_scale[k])
     for part in range(2):
         _correction(special[part], targets.shape[0], t, fix[part])
     for c in range(out.shape[1]):
@@ -143,8 +224,9 @@ def key_switch(data, keys, key_rows, plan, tables, scratch, out):  # type: ignor
             primes, fw[c], fq[c],
         )  # fmt: skip
         for part in range(2):
-            _convert(special[part], 0, targets.shape[0], t_factors[c], primes[c], buffer)
-            _subtract(buffer, fix[part])
+            _convert(
+                special[part], 0, targets.shape[0], t_factors[c], primes[c], fix[part], True, buffer
+            )
             forward(buffer, fw[c], fq[c], primes[c])
             _divide(acc[part], t_inverse[c], buffer, primes[c], out[part, c])
 
@@ -160,12 +242,10 @@ def drop(data, plan, tables, scratch, out):  # type: ignore[no-untyped-def]
     y, buffer, fix = scratch
     top = data.shape[1] - 1
     for part in range(data.shape[0]):
-        y[0, :] = data[part, top]
-        inverse(y[0], iw[top], iq[top], primes[top], scale)
+        inverse_from(data[part, top], y[0], iw[top], iq[top], primes[top], scale)
         _correction(y, 1, t, fix)
         for c in range(top):
-            _convert(y, 0, 1, factors[c : c + 1], primes[c], buffer)
-            _subtract(buffer, fix)
+            _convert(y, 0, 1, factors[c : c + 1], primes[c], fix, True, buffer)
             forward(buffer, fw[c], fq[c], primes[c])
             _divide(data[part, c], factors[c], buffer, primes[c], out[part, c])
 
@@ -178,8 +258,7 @@ def shrink(x, prime, modulus, t, tables, out):  # type: ignore[no-untyped-def]
     k + [d]_t equals x mod t and differs from modulus x / prime by at most (t + 1)/2. Shape: x (N,) one limb.
     """
     iw, iq, scale = tables
-    out[:] = x
-    inverse(out, iw, iq, prime, scale)
+    inverse_from(x, out, iw, iq, prime, scale)
     p, m, f, fq = splat(prime), splat(ROUNDER), splat(modulus), splat(modulus / prime)
     tt, tinv, mm, minv = splat(t), splat(1.0 / t), splat(modulus), splat(1.0 / modulus)
     for j in range(0, x.shape[0], 4):

@@ -174,14 +174,14 @@ def _inverse_pass(x, base, s, w, wq, k, p, pinv, m):  # type: ignore[no-untyped-
 
 
 @kernel
-def _inverse_ones(x, base, count, w, wq, k, p, pinv, m):  # type: ignore[no-untyped-def]
+def _inverse_ones(source, x, base, count, w, wq, k, p, pinv, m):  # type: ignore[no-untyped-def]
     """Stride 1 of ``count`` groups of 16 values in kernel order, transposed back on the way out."""
     for j in range(base, base + 16 * count, 16):
         t0, t1, t2, t3 = _inverse4(
-            load(x, j),
-            load(x, j + 4),
-            load(x, j + 8),
-            load(x, j + 12),
+            load(source, j),
+            load(source, j + 4),
+            load(source, j + 8),
+            load(source, j + 12),
             load(w, k),
             load(w, k + 4),
             load(w, k + 8),
@@ -259,7 +259,13 @@ def _inverse_last2(x, w, wq, scale, prime):  # type: ignore[no-untyped-def]
 
 @kernel
 def inverse(x, w, wq, prime, scale):  # type: ignore[no-untyped-def]
-    """Evaluations (kernel order, |x| <= 4.2 p) to ``scale`` N times the coefficients, reduced.
+    """``inverse_from`` in place."""
+    inverse_from(x, x, w, wq, prime, scale)
+
+
+@kernel
+def inverse_from(source, x, w, wq, prime, scale):  # type: ignore[no-untyped-def]
+    """x = ``scale`` N times the coefficients of evaluations (kernel order, |source| <= 4.2 p), reduced.
 
     ``scale`` = c / N mod p, centred, multiplies the coefficients by c at no cost.
     Only the sum of four grows; it is reduced, so no value exceeds 4.2 p (x1 + x3 of two residues: 1.1 p).
@@ -275,7 +281,7 @@ def inverse(x, w, wq, prime, scale):  # type: ignore[no-untyped-def]
         base, inner, stride = 4 * s * b, s // 4, 4
         k = blocks * inner - 1 + 3 * b * inner
         kl = 4 * blocks * inner - 1 + 12 * b * inner
-        _inverse_ones(x, base, inner, w, wq, kl, p, pi, m)
+        _inverse_ones(source, x, base, inner, w, wq, kl, p, pi, m)
         _inverse_fours(x, base, inner, w, wq, k, p, pi, m)
         while stride < s:
             inner, stride = inner // 4, 4 * stride
