@@ -1,0 +1,1 @@
+"""Benchmarks of the engine: real plans over real ciphertexts, every answer checked against plaintext."""
