@@ -149,14 +149,21 @@ class Rules:
         )
 
     def dot(self, pairs: Iterable[tuple[Meta, Meta]]) -> Meta:
-        """Sum of products. Raises: AM-1203 like ``add``."""
-        return self.add(*(self.multiply(a, b) for a, b in pairs))
+        """Sum of products of degree-1 operands. Raises: AM-1203 like ``add``."""
+        products = [self.multiply(a, b) for a, b in pairs]
+        if not products or any(product.degree != 2 for product in products):
+            fail("AM-1204", what="a dot product that is empty or has operands above degree 1")
+        return self.add(*products)
 
     def accumulate(self, acc: Meta | None, product: Meta) -> Meta:
-        """``acc + product``; where their fresh factors are distinct the bounds add in
-        quadrature.
+        """``acc + product``, of equal degree; where their fresh factors are distinct the bounds
+        add in quadrature.
         """
-        return product if acc is None else self.add(acc, product)
+        if acc is None:
+            return product
+        if acc.degree != product.degree:
+            fail("AM-1204", what=f"adding degree {product.degree} to degree {acc.degree}")
+        return self.add(acc, product)
 
     def public_multiply(self, a: Meta, mask_norm_log2: float | None = None) -> Meta:
         """Product with a public 0/1 vector of that norm; None assumes the worst that is
@@ -185,18 +192,20 @@ class Rules:
     # key switches and levels
 
     def relinearize(self, a: Meta) -> Meta:
-        """Degree 2 or 3 to 1 at the same level."""
+        """Degree 2 to 1 at the same level."""
         if a.degree == 1:
             return a
-        added = noise.key_switch(self.parameters, a.level, a.degree - 1)
+        self._require_switchable(a)
+        added = noise.key_switch(self.parameters, a.level)
         return replace(self._plus(a, added), degree=1)
 
     def switch(self, a: Meta) -> Meta:
-        """Relinearise (degree > 1, merged) and drop the top limb."""
+        """Relinearise (at degree 2, merged) and drop the top limb."""
         if a.degree == 1:
             return self.drop(a)
+        self._require_switchable(a)
         divided = self._divided(a)
-        added = noise.merged_switch(self.parameters, a.level, a.degree - 1)
+        added = noise.merged_switch(self.parameters, a.level)
         return replace(self._plus(divided, added), degree=1)
 
     def drop(self, a: Meta) -> Meta:
@@ -214,7 +223,7 @@ class Rules:
         """X -> X^g followed by a key switch; permutes slots."""
         if a.degree != 1 or a.level == 0:
             fail("AM-1204", what=f"an automorphism at degree {a.degree}, level {a.level}")
-        added = noise.key_switch(self.parameters, a.level, 1)
+        added = noise.key_switch(self.parameters, a.level)
         return self._plus(a, added)
 
     def expand(self, a: Meta, count: int) -> list[Meta]:
@@ -375,6 +384,11 @@ class Rules:
         if norm_log2 > limit:
             fail("AM-1205", norm=f"2^{norm_log2:.1f}", limit=f"2^{limit:.1f}")
         return norm_log2
+
+    @staticmethod
+    def _require_switchable(a: Meta) -> None:
+        if a.degree != 2 or a.level == 0:
+            fail("AM-1204", what=f"relinearising at degree {a.degree}, level {a.level}")
 
     def _require_level(self, level: int) -> None:
         if not 1 <= level <= self.parameters.max_level:

@@ -68,15 +68,18 @@ def public_key_fresh(parameters: Parameters) -> float:
 
 @lru_cache(maxsize=64)
 def rounding(parameters: Parameters, degree: int) -> float:
-    """What dividing by a prime = 1 mod t adds: D t sqrt(N/12) (1 + S + ... + S^degree); 2^33.7 at
+    """What dividing by primes = 1 mod t adds: D t sqrt(N/12) (1 + S + ... + S^degree); 2^33.7 at
     degree 1.
+
+    Dividing by a product T of k primes subtracts delta/T = x~/T - [x~]_t, x~ the fast base
+    conversion of x mod T: |x~|/T has variance k/12, which the slack covers for k <= 100.
     """
     N, t = parameters.ring_degree, parameters.plaintext_modulus
     secret = SECRET_NORM_FACTOR * sqrt(N)
-    return log2(D * t * sqrt(N / 12.0) * sum(secret**i for i in range(degree + 1)))
+    return log2(D * t * sqrt(N / 12.0) * sum(secret**i for i in range(degree + 1))) + 1e-6
 
 
-def key_switch_error(parameters: Parameters, level: int, shape: KeySwitchShape) -> float:
+def key_switch_error(parameters: Parameters, shape: KeySwitchShape) -> float:
     """Noise of one switched component after division by P, without the rounding of that division.
 
     Each digit (uniform, its fast base conversion at most alpha times too large) meets one key
@@ -95,20 +98,20 @@ def _log_product(digit: tuple[int, ...], special: tuple[int, ...]) -> float:
 
 
 @lru_cache(maxsize=512)
-def key_switch(parameters: Parameters, level: int, components: int) -> float:
-    """What an unmerged key switch of ``components`` components adds, rounding by P included."""
+def key_switch(parameters: Parameters, level: int) -> float:
+    """What an unmerged key switch adds, rounding by P included."""
     shape = parameters.key_switch(level, merged=False)
-    error = key_switch_error(parameters, level, shape) + log2(components)
+    error = key_switch_error(parameters, shape)
     return log_sum(error, rounding(parameters, 1))
 
 
 @lru_cache(maxsize=512)
-def merged_switch(parameters: Parameters, level: int, components: int) -> float:
+def merged_switch(parameters: Parameters, level: int) -> float:
     """What a key switch merged with dropping the top limb of ``level`` adds (the division
     included).
     """
     shape = parameters.key_switch(level, merged=True)
-    error = key_switch_error(parameters, level, shape) + log2(components)
+    error = key_switch_error(parameters, shape)
     return log_sum(error - log2(parameters.data_primes[level - 1]), rounding(parameters, 1))
 
 
