@@ -157,15 +157,14 @@ def aggregate_terms(select: Select) -> tuple[Term, ...]:
     return tuple(dict.fromkeys(terms))
 
 
-def _groups(select: Select, table: Table) -> dict[str, tuple[int, ...]]:
+def _groups(select: Select, table: Table) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(public, encrypted) group columns."""
     columns = [table.column(column_id) for column_id in dict.fromkeys(select.group_by)]
     for column in columns:
         if column.encrypted and column.encoding("onehot") is None:
             _missing(table, column, "grouped by", "group")
-    return {
-        "public_groups": tuple(column.id for column in columns if not column.encrypted),
-        "encrypted_groups": tuple(column.id for column in columns if column.encrypted),
-    }
+    public = tuple(column.id for column in columns if not column.encrypted)
+    return public, tuple(column.id for column in columns if column.encrypted)
 
 
 def _check_capabilities(spec: PlanSpec, table: Table) -> None:
