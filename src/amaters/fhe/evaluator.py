@@ -16,15 +16,14 @@ from amaters.fhe.ciphertext import (
     SeededCiphertext,
     require_same,
 )
-from amaters.fhe.keys import RELINEARIZE, EvaluationKeys
-from amaters.fhe.keyswitch import Switcher, tables_of
+from amaters.fhe.keys import RELINEARIZE, EvaluationKeys, expansion_exponents
+from amaters.fhe.keyswitch import Switcher, evaluations, monomial, tables_of
 from amaters.fhe.meta import Meta, Rules
 from amaters.fhe.parameters import Parameters
 from amaters.fhe.residues import to_kernel
-from amaters.fhe.seeds import uniform_residues
+from amaters.fhe.seeds import uniform_row
 from amaters.ring import products
 from amaters.ring.order import automorphism
-from amaters.ring.transform import forward
 
 if TYPE_CHECKING:
     from amaters.fhe.bundle import BundleReader
@@ -41,8 +40,7 @@ class BgvEvaluator:
         self.rules = Rules(parameters)
         self._keys = keys
         self._switcher = Switcher(parameters)
-        self._tables = tables_of(parameters)
-        self._primes = self._tables.primes
+        self._primes = tables_of(parameters).primes
 
     @classmethod
     def from_bytes(cls, parameters: Parameters, keys: bytes) -> BgvEvaluator:
@@ -148,11 +146,7 @@ class BgvEvaluator:
         norm = encoder.public_norm(self.parameters, values)
         self.rules.require_public_norm(norm)
         message = encoder.centred(encoder.to_coefficients(self.parameters, values))
-        rows = np.repeat(message.astype(np.float64)[np.newaxis], self.parameters.max_level, axis=0)
-        tables = self._tables
-        for limb, row in enumerate(rows):
-            forward(row, tables.forward[limb], tables.forward_quotients[limb], self._primes[limb])
-            products.reduce_row(row, self._primes[limb])
+        rows = evaluations(self.parameters, message.astype(np.float64))
         return PublicVector(self.parameters, norm, int(values.min()), int(values.max()), rows)
 
     def add_public(self, a: Ciphertext, v: PublicVector) -> Ciphertext:
@@ -210,6 +204,34 @@ class BgvEvaluator:
         key = self._keys.get(kind, alpha, level)
         return self._switcher.key_switch(data, key, merged=merged)
 
+    def expand(self, a: Ciphertext, count: int) -> list[Ciphertext]:
+        """``count`` ciphertexts, each with one of the first coefficients of ``a``, times 2^rounds, in all slots.
+
+        The other coefficients of ``a`` must be zero. Cost: count - 1 key switches.
+        Leaks: nothing. Source: Angel, Chen, Laine, Setty 2018, algorithm 3 (SealPIR).
+        """
+        metas = self.rules.expand(a.meta, count)
+        rounds = (count - 1).bit_length()
+        made = [a]
+        for i, exponent in enumerate(expansion_exponents(self.parameters.ring_degree, rounds)):
+            moved = [self.apply_automorphism(ct, exponent) for ct in made]
+            pairs = list(zip(made, moved, strict=True))
+            even = [self._linear([(1, x), (1, y)], 0, y.meta) for x, y in pairs]
+            odd = [
+                self._shifted(self._linear([(1, x), (-1, y)], 0, y.meta), 1 << i)
+                for x, y in pairs[: count - (1 << i)]
+            ]
+            made = even + odd
+        return [self._made(ct, meta, ct.data) for ct, meta in zip(made, metas, strict=True)]
+
+    def _shifted(self, a: Ciphertext, power: int) -> Ciphertext:
+        """a X^-power: the canonical norm stays."""
+        factor = monomial(self.parameters, -power)
+        out = self._empty(a.meta)
+        address = np.array([_address(factor)], dtype=np.int64)
+        products.multiply(_addresses(a.data), address, out, self._primes[: a.level], False)
+        return self._made(a, a.meta, out)
+
     def shrink(self, a: Ciphertext) -> Ciphertext:
         """A degree-1, level-1 ciphertext rounded to the download modulus; coefficient domain."""
         meta = self.rules.shrink(a.meta)
@@ -225,9 +247,8 @@ class BgvEvaluator:
         data = np.empty((2, chosen, N))
         for limb in range(chosen):
             prime = self.parameters.data_primes[limb]
-            c1 = uniform_residues(a.seed, prime, limb=limb, polynomial=0, count=N)
             to_kernel(a.c0[limb].copy(), float(prime), data[0, limb])
-            to_kernel(c1, float(prime), data[1, limb])
+            uniform_row(a.seed, prime, limb, 0, data[1, limb])
         return Ciphertext(self.parameters, a.key_id, meta, data)
 
     def load(

@@ -70,6 +70,18 @@ def relinearization_shapes(parameters: Parameters) -> tuple[KeyShape, ...]:
     return tuple(KeyShape(RELINEARIZE, alpha, top + 1 - alpha) for alpha in sorted(alphas))
 
 
+def expansion_exponents(ring_degree: int, rounds: int) -> tuple[int, ...]:
+    """The automorphisms of an oblivious expansion: X -> X^(N / 2^i + 1) in round i."""
+    return tuple((ring_degree >> i) + 1 for i in range(rounds))
+
+
+def expansion_shapes(parameters: Parameters, rounds: int, level: int) -> tuple[KeyShape, ...]:
+    """The keys that expand up to 2^rounds packed constants at levels up to ``level``."""
+    alpha = parameters.key_switch(level, merged=False).alpha
+    exponents = expansion_exponents(parameters.ring_degree, rounds)
+    return tuple(KeyShape(exponent, alpha, level) for exponent in exponents)
+
+
 @dataclass
 class SwitchingKey:
     """One key. ``rows``: packed canonical residues of b, by (digit, row), format v1."""
@@ -102,7 +114,7 @@ class SwitchingKey:
 
     def _expand(self) -> NDArray[np.float64]:
         from amaters.fhe.residues import to_kernel, unpack
-        from amaters.fhe.seeds import uniform_residues
+        from amaters.fhe.seeds import uniform_row
 
         N = self.parameters.ring_degree
         chain = self.shape.chain(self.parameters)
@@ -115,8 +127,7 @@ class SwitchingKey:
                 if int(b.max()) >= prime:
                     fail("AM-1210", kind="evaluation key", what="a residue exceeds its prime")
                 to_kernel(b, float(prime), out[digit, 0, row])
-                a = uniform_residues(self.seed, prime, limb=index, polynomial=digit, count=N)
-                to_kernel(a, float(prime), out[digit, 1, row])
+                uniform_row(self.seed, prime, index, digit, out[digit, 1, row])
         return out
 
 

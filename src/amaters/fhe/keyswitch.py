@@ -19,7 +19,9 @@ from amaters.fhe.keys import SwitchingKey, chain_of
 from amaters.fhe.parameters import Parameters
 from amaters.ring import switching
 from amaters.ring.primes import centred
+from amaters.ring.products import reduce_row
 from amaters.ring.tables import Tables, get_tables
+from amaters.ring.transform import forward
 
 Array = NDArray[np.float64]
 Plan = tuple[Any, ...]
@@ -28,6 +30,26 @@ Plan = tuple[Any, ...]
 def tables_of(parameters: Parameters) -> Tables:
     """The tables of the whole chain, special prime included."""
     return get_tables(parameters.ring_degree, chain_of(parameters))
+
+
+def evaluations(parameters: Parameters, coefficients: Array) -> Array:
+    """Kernel rows of a small polynomial modulo every data prime. Shape: (N,) to (max_level, N)."""
+    tables = tables_of(parameters)
+    rows = np.repeat(coefficients[np.newaxis], parameters.max_level, axis=0)
+    for limb, row in enumerate(rows):
+        forward(row, tables.forward[limb], tables.forward_quotients[limb], tables.primes[limb])
+        reduce_row(row, tables.primes[limb])
+    return rows
+
+
+@lru_cache(maxsize=32)
+def monomial(parameters: Parameters, power: int) -> Array:
+    """Kernel rows of X^power for -N < power < N. Shape: (max_level, N)."""
+    coefficients = np.zeros(parameters.ring_degree)
+    coefficients[power] = 1.0 if power >= 0 else -1.0  # X^-k = -X^(N - k)
+    rows = evaluations(parameters, coefficients)
+    rows.setflags(write=False)
+    return rows
 
 
 def _inverse(value: int, prime: int) -> float:

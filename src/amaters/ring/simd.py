@@ -8,7 +8,7 @@ modular arithmetic built on it is written once. On machines without 256-bit regi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -16,11 +16,12 @@ from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, register_model
 
 LANES = 4
+Typer = TypeVar("Typer", bound=Callable[..., Any])
 _VECTOR = ir.VectorType(ir.DoubleType(), LANES)
 _INDEX = ir.IntType(32)
 
 
-class Float64x4(types.Type):  # type: ignore[misc]
+class Float64x4(types.Type):
     """The Numba type of a vector; exists only inside compiled functions."""
 
     def __init__(self) -> None:
@@ -36,8 +37,12 @@ class _Float64x4Model(PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, _VECTOR)
 
 
+def _intrinsic(typer: Typer) -> Typer:
+    return intrinsic(typer)  # type: ignore[no-any-return]
+
+
 def _numeric(kind: Any) -> bool:
-    return kind == VECTOR or kind == types.float64
+    return bool(kind == VECTOR or kind == types.float64)
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
@@ -45,7 +50,7 @@ def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> A
     return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
 
 
-@intrinsic
+@_intrinsic
 def load(_typing: Any, array: Any, index: Any) -> Any:
     """Four consecutive doubles of a C-contiguous array, from flat position ``index``; unchecked."""
 
@@ -57,7 +62,7 @@ def load(_typing: Any, array: Any, index: Any) -> Any:
     return VECTOR(array, types.intp), generate
 
 
-@intrinsic
+@_intrinsic
 def load_from(_typing: Any, address: Any, index: Any) -> Any:
     """Four consecutive doubles at position ``index`` of the array whose data starts at ``address``."""
 
@@ -69,7 +74,7 @@ def load_from(_typing: Any, address: Any, index: Any) -> Any:
     return VECTOR(types.int64, types.intp), generate
 
 
-@intrinsic
+@_intrinsic
 def prefetch(_typing: Any, address: Any, index: Any) -> Any:
     """Asks for the cache line of the double at ``index``; never faults."""
 
@@ -85,7 +90,7 @@ def prefetch(_typing: Any, address: Any, index: Any) -> Any:
     return types.void(types.int64, types.intp), generate
 
 
-@intrinsic
+@_intrinsic
 def store(_typing: Any, array: Any, index: Any, value: Any) -> Any:
     """Writes four doubles at flat position ``index`` of a C-contiguous array; unchecked."""
 
@@ -97,7 +102,7 @@ def store(_typing: Any, array: Any, index: Any, value: Any) -> Any:
     return types.void(array, types.intp, VECTOR), generate
 
 
-@intrinsic
+@_intrinsic
 def splat(_typing: Any, value: Any) -> Any:
     """The vector with ``value`` in every lane."""
 
@@ -123,7 +128,7 @@ def _binary(operation: str) -> Callable[..., Any]:
 
         return a(a, a), generate
 
-    return intrinsic(typer)  # type: ignore[no-any-return]
+    return _intrinsic(typer)
 
 
 add = _binary("fadd")
@@ -131,7 +136,7 @@ sub = _binary("fsub")
 mul = _binary("fmul")
 
 
-@intrinsic
+@_intrinsic
 def fma(_typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c with one rounding (``llvm.fma``; hardware where there is any)."""
     if not (_numeric(a) and a == b == c):
@@ -143,7 +148,7 @@ def fma(_typing: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, a, a), generate
 
 
-@intrinsic
+@_intrinsic
 def fms(_typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a b - c with one rounding."""
     if not (_numeric(a) and a == b == c):
@@ -155,7 +160,7 @@ def fms(_typing: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, a, a), generate
 
 
-@intrinsic
+@_intrinsic
 def fnma(_typing: Any, a: Any, b: Any, c: Any) -> Any:
     """c - a b with one rounding."""
     if not (_numeric(a) and a == b == c):
@@ -181,7 +186,7 @@ def _shuffle(lanes: list[int]) -> Callable[..., Any]:
 
         return VECTOR(VECTOR, VECTOR), generate
 
-    return intrinsic(typer)  # type: ignore[no-any-return]
+    return _intrinsic(typer)
 
 
 even = _shuffle([0, 4, 2, 6])
