@@ -46,8 +46,10 @@ async def read_tail(session: Session, table: Table, handle: bytes) -> list[Opene
     return [open_block(session, table, block) async for block in stream]
 
 
-def open_block(session: Session, table: Table, block: pb.RowBlock) -> OpenedRows:
-    """One block in plaintext.
+def open_block(
+    session: Session, table: Table, block: pb.RowBlock, *, sealed: bool = True
+) -> OpenedRows:
+    """One block in plaintext; not ``sealed``: public columns only.
 
     Raises: DataError AM-2053 for a sealed row that is not what its key and version say, AM-5012 for
     a block of another shape than the table's.
@@ -65,7 +67,7 @@ def open_block(session: Session, table: Table, block: pb.RowBlock) -> OpenedRows
         _misfit(table, "rows and versions differ in number")
     versions = np.broadcast_to(np.array(block.versions, dtype=np.uint64), (block.rows,))
     rows = ColumnBatch(columns, block.rows)
-    if table.encrypted_columns:
+    if sealed and table.encrypted_columns:
         boxes = [bytes(box) for box in decode_pack(block.sealed_pack)]
         key = columns[table.primary_key.id]
         opened = open_rows(session.keyset, table, boxes, key, row_version=versions)

@@ -1,0 +1,187 @@
+"""Running a compiled plan: constants up, progress, and decrypted totals or masks back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amaters.base import errors
+from amaters.client.finish import ROWS, GroupKey, Totals, category_value
+from amaters.client.session import Session
+from amaters.columns.schema import Table
+from amaters.columns.types import Storage
+from amaters.fhe.serial import deserialize, serialize
+from amaters.plan.circuit import CompiledPlan
+from amaters.plan.prepare import Prepared
+from amaters.wire import service_pb2 as pb
+from amaters.wire.blocks import decode_block
+from amaters.wire.service import chunks_of
+
+Mask = NDArray[np.bool_]
+BOOLEAN_BOUND = (0, 1)
+
+
+@dataclass(slots=True)
+class Received:
+    """What one job delivered, decrypted."""
+
+    totals: Totals = field(default_factory=Totals)
+    masks: dict[bytes, Mask] = field(default_factory=dict)
+    stats: pb.StatsEvent = field(default_factory=pb.StatsEvent)
+
+
+async def execute(session: Session, table: Table, prepared: Prepared, handle: bytes) -> Received:
+    """Run ``prepared`` over the snapshot's segments. Cancelling this task cancels the job."""
+    compiled = prepared.compiled
+    assert compiled is not None
+    constants_id = await _send_constants(session, prepared, compiled)
+    request = pb.ExecuteRequest(
+        job_id=session.new_id(),
+        handle=handle,
+        plan=compiled.spec_bytes,
+        constants_id=constants_id,
+        threads=session.outside.threads,
+    )
+    reader = _Reader(session, table, prepared, compiled)
+    stream = session.service.execute(request)
+    try:
+        async for event in stream:
+            await reader.take(event)
+    finally:
+        await stream.aclose()  # type: ignore[attr-defined]
+    return reader.received
+
+
+async def _send_constants(session: Session, prepared: Prepared, compiled: CompiledPlan) -> bytes:
+    if not prepared.constants:
+        return b""
+    blobs = await asyncio.to_thread(
+        _encrypted, session, prepared.constants, compiled.constant_levels
+    )
+    constants_id = session.new_id()
+    request = pb.PutConstantsRequest(
+        constants_id=constants_id, name=session.key_name, sizes=[len(blob) for blob in blobs]
+    )
+    await session.service.put_constants(request, chunks_of(*blobs))
+    return constants_id
+
+
+def _encrypted(session: Session, values: Sequence[int], levels: Sequence[int]) -> list[bytes]:
+    """One serialised ciphertext per constant, each at the level its circuit reads it."""
+    if len(values) != len(levels):
+        errors.fail("AM-1000", what="a plan whose constants and levels differ in number")
+
+    def one(index: int) -> bytes:
+        (made,) = session.scheme.encrypt_scalars(
+            [values[index]], [BOOLEAN_BOUND], level=levels[index]
+        )
+        return serialize(made)
+
+    with ThreadPoolExecutor(session.outside.threads) as pool:
+        return list(pool.map(one, range(len(values))))
+
+
+class _Reader:
+    """Takes events one by one and decrypts what they carry."""
+
+    def __init__(
+        self, session: Session, table: Table, prepared: Prepared, compiled: CompiledPlan
+    ) -> None:
+        self._session = session
+        self._table = table
+        self._prepared = prepared
+        self._compiled = compiled
+        self._modulus = session.parameters.plaintext_modulus
+        self._groups: list[dict[int, Storage | None]] = [{}]
+        self.received = Received()
+
+    async def take(self, event: pb.ExecuteEvent) -> None:
+        match event.WhichOneof("event"):
+            case "progress":
+                done, total = event.progress.done, event.progress.total
+                self._session.report("computing", done, total, "key switches")
+            case "groups":
+                self._take_groups(event.groups)
+            case "accumulator":
+                await asyncio.to_thread(self._take_accumulator, event.accumulator)
+            case "mask":
+                await asyncio.to_thread(self._take_mask, event.mask)
+            case "stats":
+                self.received.stats = event.stats
+
+    def _take_groups(self, event: pb.GroupsEvent) -> None:
+        """Public group keys; a count of rows that needs no ciphertext comes with them."""
+        spec = self._prepared.spec
+        assert spec is not None
+        if spec.public_groups:
+            block = decode_block(event.block)
+            self._groups = [
+                {
+                    column_id: block.columns[column_id][0][row]
+                    if block.columns[column_id][1][row]
+                    else None
+                    for column_id in spec.public_groups
+                }
+                for row in range(block.rows)
+            ]
+        if len(self._groups) != event.groups or len(event.rows) not in (0, event.groups):
+            _misfit("it has other groups than it says")
+        if ROWS in spec.terms and not spec.encrypted_groups and spec.filter is None:
+            for group, rows in zip(self._groups, event.rows, strict=True):
+                self.received.totals.add(self._key(group, ()), ROWS, rows)
+
+    def _key(self, group: Mapping[int, Any], categories: Sequence[int]) -> GroupKey:
+        """The group's key in the order of GROUP BY."""
+        spec = self._prepared.spec
+        assert spec is not None
+        found: dict[int, Storage | None] = {key: _plain(value) for key, value in group.items()}
+        for column_id, category in zip(spec.encrypted_groups, categories, strict=True):
+            found[column_id] = category_value(self._table.column(column_id), category)
+        return tuple(found[column_id] for column_id in self._prepared.select.group_by)
+
+    def _take_accumulator(self, event: pb.AccumulatorEvent) -> None:
+        """Add the slots of one accumulator to the total of its group and term."""
+        spec = self._prepared.spec
+        assert spec is not None
+        if event.output >= len(self._compiled.accumulators) or event.group >= len(self._groups):
+            _misfit("it has an output nobody asked for")
+        accumulator = self._compiled.accumulators[event.output]
+        slots = self._decrypted(event.ciphertext, accumulator.factor)
+        low = accumulator.lo * accumulator.segments_max
+        values = (slots - low) % self._modulus + low
+        total = accumulator.weight * int(values.sum())
+        key = self._key(self._groups[event.group], accumulator.categories)
+        self.received.totals.add(key, spec.terms[accumulator.term], total)
+
+    def _take_mask(self, event: pb.MaskEvent) -> None:
+        mask = self._compiled.mask
+        assert mask is not None
+        slots = self._decrypted(event.ciphertext, mask.factor)
+        if int(slots.max()) >> len(event.segment_ids):
+            errors.fail("AM-5001", table=self._table.name, count=1)
+        for bit, segment_id in enumerate(event.segment_ids):
+            self.received.masks[segment_id] = ((slots >> bit) & 1).astype(np.bool_)
+
+    def _decrypted(self, data: bytes, factor: int) -> NDArray[np.int64]:
+        """Slots in [0, t) without the circuit's public factor."""
+        session = self._session
+        ciphertext = deserialize(
+            data, session.parameters, scheme=session.keyset.scheme, key_id=session.scheme.key_id
+        )
+        slots = session.scheme.decrypt(ciphertext)
+        return slots * pow(factor, -1, self._modulus) % self._modulus
+
+
+def _plain(value: Any) -> Storage | None:
+    plain: Storage | None = value.item() if isinstance(value, np.generic) else value
+    return plain
+
+
+def _misfit(what: str) -> None:
+    errors.fail("AM-5012", what=what)

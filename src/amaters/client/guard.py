@@ -1,0 +1,95 @@
+"""Canaries, seen from the client: their part of every answer, and the check before any fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amaters.base import errors
+from amaters.client.session import Session
+from amaters.columns.batch import ColumnBatch
+from amaters.columns.canaries import open_canaries
+from amaters.columns.schema import Table
+from amaters.plan.evaluate import matches
+from amaters.plan.expressions import Predicate
+from amaters.wire import service_pb2 as pb
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentGuard:
+    """The canaries of one segment: where all of them are, and the live ones' rows."""
+
+    rows: int
+    positions: NDArray[np.int64]
+    live_positions: NDArray[np.int64]
+    live_rows: ColumnBatch
+
+
+async def read_guards(
+    session: Session, table: Table, pinned: pb.SnapshotReply
+) -> dict[bytes, SegmentGuard]:
+    """The canaries of every segment of a snapshot. Raises: DataError AM-2054, AM-5012."""
+    if not pinned.segments:
+        return {}
+    reply = await session.service.read_canaries(pb.CanaryRequest(handle=pinned.handle))
+    sizes = {segment.segment_id: segment.rows for segment in pinned.segments}
+    found = {
+        item.segment_id: _opened(session, table, item, sizes.get(item.segment_id, 0))
+        for item in reply.segments
+    }
+    if found.keys() != sizes.keys():
+        errors.fail("AM-5012", what="canaries are missing for some segments")
+    return found
+
+
+def _opened(session: Session, table: Table, item: pb.SegmentCanaries, rows: int) -> SegmentGuard:
+    block = open_canaries(session.keyset, table, item.segment_id, item.canaries)
+    if len(block.positions) and int(block.positions[-1]) >= rows:
+        errors.fail("AM-5012", what="a segment is shorter than its canaries say")
+    live = np.ones(len(block.positions), dtype=np.bool_)
+    if item.live:
+        bits = np.unpackbits(np.frombuffer(item.live, dtype=np.uint8), bitorder="little")
+        live = bits[block.positions].astype(np.bool_)
+    return SegmentGuard(rows, block.positions, block.positions[live], block.rows.take(live))
+
+
+def matching_canaries(
+    guards: Mapping[bytes, SegmentGuard], where: Predicate | None, table: Table
+) -> list[ColumnBatch]:
+    """The live canaries that every honest answer contains, per segment."""
+    return [
+        guard.live_rows.take(matches(where, guard.live_rows, table)) for guard in guards.values()
+    ]
+
+
+def check_masks(
+    guards: Mapping[bytes, SegmentGuard],
+    masks: Mapping[bytes, Mask],
+    where: Predicate | None,
+    table: Table,
+) -> None:
+    """Compare the engine's masks with what canaries must show; slots that hold no row are zero.
+
+    Raises: DataError AM-5001, before anything is fetched or changed.
+    """
+    wrong = 0
+    for segment_id, guard in guards.items():
+        expected = matches(where, guard.live_rows, table)
+        mask = masks.get(segment_id)
+        if mask is None:
+            wrong += int(expected.sum())
+            continue
+        wrong += int((mask[guard.live_positions] != expected).sum())
+        wrong += int(mask[guard.rows :].sum())
+    if wrong:
+        errors.fail("AM-5001", table=table.name, count=wrong)
+
+
+def real_slots(guard: SegmentGuard, slots: Sequence[int] | NDArray[np.int64]) -> Mask:
+    """Which of these slots hold real rows, not canaries."""
+    return ~np.isin(np.asarray(slots), guard.positions)

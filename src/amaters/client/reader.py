@@ -1,0 +1,219 @@
+"""Selecting: plan, pin a snapshot, let the engine compute, check canaries, finish in plaintext.
+
+A plan that cannot be answered is refused before the snapshot, so before anything is sent. The tail
+is evaluated here by the same expression; canaries are taken out of every answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+import numpy as np
+
+from amaters.base import errors
+from amaters.client.execution import Mask, Received, execute
+from amaters.client.finish import Answer, Totals, finish_rows, finish_totals, totals_of
+from amaters.client.guard import (
+    SegmentGuard,
+    check_masks,
+    matching_canaries,
+    read_guards,
+    real_slots,
+)
+from amaters.client.result import Result
+from amaters.client.rows import OpenedRows, joined, open_block, read_tail, snapshot
+from amaters.client.session import Session
+from amaters.columns.batch import ColumnBatch, concatenate
+from amaters.columns.schema import Table
+from amaters.plan.cost import Statistics
+from amaters.plan.evaluate import matches
+from amaters.plan.expressions import Explain, Select
+from amaters.plan.prepare import Prepared, prepare
+from amaters.plan.spec import PlanSpec
+from amaters.wire import service_pb2 as pb
+
+
+async def select(session: Session, statement: Select) -> Result:
+    """The answer of a SELECT. Raises: AM-21xx, AM-2301 before anything is sent; AM-5001."""
+    return await _Selection(session, statement).run()
+
+
+class _Selection:
+    """One SELECT, from plan to result."""
+
+    def __init__(self, session: Session, statement: Select) -> None:
+        self.session = session
+        self.statement = statement
+        self.table: Table = statement.table
+        self.received = Received()
+        self.tail_rows = 0
+
+    async def run(self) -> Result:
+        prepared = await self._prepared(Statistics(masked=False))
+        async with snapshot(self.session, self.table) as pinned:
+            known = statistics_of(pinned)
+            if known.masked:
+                prepared = await self._prepared(known)
+            guards = await read_guards(self.session, self.table, pinned)
+            tail = joined(self.table, await read_tail(self.session, self.table, pinned.handle))
+            self.tail_rows = tail.length
+            tail = tail.take(matches(self.statement.where, tail, self.table))
+            if self.statement.is_aggregate:
+                answer = await self._totals(prepared, pinned, guards, tail)
+            else:
+                answer = await self._rows(prepared, pinned, guards, tail)
+        return self._result(answer, prepared)
+
+    async def _prepared(self, known: Statistics) -> Prepared:
+        return await asyncio.to_thread(
+            prepare, self.statement, self.table, known, self.session.parameters
+        )
+
+    # ---- aggregates --------------------------------------------------------------------------
+
+    async def _totals(
+        self,
+        prepared: Prepared,
+        pinned: pb.SnapshotReply,
+        guards: Mapping[bytes, SegmentGuard],
+        tail: ColumnBatch,
+    ) -> Answer:
+        totals = totals_of(self.statement, tail)
+        if not pinned.segments:
+            return finish_totals(self.statement, totals)
+        if prepared.kind == "public":
+            wanted = await self._fetched_where(prepared.fetch, pinned.handle, guards)
+            totals.merge(totals_of(self.statement, wanted))
+            return finish_totals(self.statement, totals)
+        self.received = await execute(self.session, self.table, prepared, pinned.handle)
+        totals.merge(self.received.totals)
+        if prepared.needs_public_rows:
+            await self._add_public_totals(prepared, pinned, totals)
+        for canaries in matching_canaries(guards, self.statement.where, self.table):
+            totals.merge(totals_of(self.statement, canaries), sign=-1)
+        return finish_totals(self.statement, totals)
+
+    async def _add_public_totals(
+        self, prepared: Prepared, pinned: pb.SnapshotReply, totals: Totals
+    ) -> None:
+        """Totals of public columns only: computed here from public columns, canaries included."""
+        spec = prepared.spec
+        assert spec is not None
+        done = {term for terms in self.received.totals.groups.values() for term in terms}
+        computed = {spec.terms[a.term] for a in prepared.compiled.accumulators}  # type: ignore[union-attr]
+        pending = [term for term in spec.terms if term not in computed | done]
+        request = pb.FetchRequest(handle=pinned.handle, plan=prepared.fetch.to_bytes())
+        async for block in self.session.service.fetch_rows(request):
+            rows = open_block(self.session, self.table, block, sealed=False)
+            totals.merge(totals_of(self.statement, rows.rows, pending))
+
+    # ---- rows --------------------------------------------------------------------------------
+
+    async def _rows(
+        self,
+        prepared: Prepared,
+        pinned: pb.SnapshotReply,
+        guards: Mapping[bytes, SegmentGuard],
+        tail: ColumnBatch,
+    ) -> Answer:
+        found = ColumnBatch({}, 0)
+        if prepared.kind == "public":
+            found = await self._fetched_where(prepared.fetch, pinned.handle, guards)
+        elif pinned.segments:
+            self.received = await execute(self.session, self.table, prepared, pinned.handle)
+            check_masks(guards, self.received.masks, self.statement.where, self.table)
+            found = await self._fetched(pinned.handle, guards)
+        whole = concatenate([found, tail]) if found.length else tail
+        return await asyncio.to_thread(finish_rows, self.statement, whole)
+
+    async def _fetched(self, handle: bytes, guards: Mapping[bytes, SegmentGuard]) -> ColumnBatch:
+        """The matching rows. Leaks: which rows match; canaries are never fetched."""
+        wanted = {
+            segment_id: _slots_of(mask, guards[segment_id])
+            for segment_id, mask in self.received.masks.items()
+        }
+        slots = [pb.SlotList(segment_id=s, slots=n) for s, n in wanted.items() if len(n)]
+        if not slots:
+            return ColumnBatch({}, 0)
+        request = pb.FetchRequest(handle=handle, slots=slots, sealed=True)
+        blocks = [block async for block in self._blocks(request)]
+        got = {(b.segment_id, int(slot)) for b in blocks for slot in b.slots}
+        if got != {(item.segment_id, slot) for item in slots for slot in item.slots}:
+            errors.fail("AM-5012", what="it returned other rows than were asked for")
+        rows = joined(self.table, blocks)
+        if not bool(matches(self.statement.where, rows, self.table).all()):
+            errors.fail("AM-5012", what="it returned rows that do not match")
+        return rows
+
+    async def _fetched_where(
+        self, fetch: PlanSpec, handle: bytes, guards: Mapping[bytes, SegmentGuard]
+    ) -> ColumnBatch:
+        """The rows that a public condition selects, without canaries; no more than LIMIT needs."""
+        request = pb.FetchRequest(handle=handle, plan=fetch.to_bytes(), sealed=True)
+        enough = _rows_needed(self.statement)
+        found: list[ColumnBatch] = []
+        count = 0
+        async for block in self._blocks(request):
+            real = real_slots(guards[block.segment_id], block.slots)
+            rows = block.rows.take(real)
+            found.append(rows.take(matches(self.statement.where, rows, self.table)))
+            count += found[-1].length
+            if enough is not None and count >= enough:
+                break
+        return concatenate(found) if found else ColumnBatch({}, 0)
+
+    async def _blocks(self, request: pb.FetchRequest) -> AsyncIterator[OpenedRows]:
+        async for block in self.session.service.fetch_rows(request):
+            yield await asyncio.to_thread(open_block, self.session, self.table, block)
+
+    # ---- result ------------------------------------------------------------------------------
+
+    def _result(self, answer: Answer, prepared: Prepared) -> Result:
+        stats = self.received.stats
+        return Result(
+            names=answer.names,
+            types=answer.types,
+            columns=answer.columns,
+            stats=self.session.stats(
+                engine_cpu_seconds=stats.cpu_seconds,
+                bytes_read=stats.bytes_read,
+                bytes_cached=stats.bytes_cached,
+                key_switches=stats.key_switches,
+                segments=stats.segments,
+                tail_rows=self.tail_rows,
+            ),
+        )
+
+
+def statistics_of(pinned: pb.SnapshotReply) -> Statistics:
+    """What a plan may know of a snapshot."""
+    return Statistics(
+        segments=len(pinned.segments),
+        rows=sum(segment.live for segment in pinned.segments),
+        tail_rows=pinned.tail_rows,
+        masked=any(segment.live != segment.rows for segment in pinned.segments),
+    )
+
+
+def _slots_of(mask: Mask, guard: SegmentGuard) -> list[int]:
+    slots = np.flatnonzero(mask)
+    return [int(slot) for slot in slots[real_slots(guard, slots)]]
+
+
+def _rows_needed(statement: Select) -> int | None:
+    """How many rows suffice, if any of them do."""
+    if statement.limit is None or statement.order_by or statement.distinct:
+        return None
+    return None if statement.is_aggregate else statement.limit + statement.offset
+
+
+async def explain(session: Session, statement: Select, form: str) -> str:
+    """EXPLAIN as text or JSON."""
+    raise errors.make("AM-1000", {"what": f"explain {form}"})
+
+
+async def explain_result(session: Session, statement: Explain) -> Result:
+    """EXPLAIN as a result with one column of lines."""
+    text = await explain(session, statement.select, statement.format)
+    return Result(("explain",), ("VARCHAR",), (text.splitlines(),), stats=session.stats())
