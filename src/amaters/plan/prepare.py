@@ -120,8 +120,13 @@ def prepare(
             return Prepared(select, "public", base)
         spec = replace(spec, output="mask")
         return _compiled(Prepared(select, "rows", base, spec, None, constants), table, parameters)
+    public_groups, encrypted_groups = _groups(select, table)
     spec = replace(
-        spec, output="aggregate", **_groups(select, table), terms=aggregate_terms(select)
+        spec,
+        output="aggregate",
+        public_groups=public_groups,
+        encrypted_groups=encrypted_groups,
+        terms=aggregate_terms(select),
     )
     _check_capabilities(spec, table)
     computed = [is_computed(spec, term, table.public()) for term in spec.terms]
