@@ -1,7 +1,7 @@
 """Random statements over the tables of ``tables``, led to where coverage is thinnest.
 
-Each statement is one text for AmateRS and one for DuckDB that differ only in how averages and products
-are written, so that DuckDB gives them exactly: an average as its sum and count.
+Each statement is one text for AmateRS and one for DuckDB. They differ only in how averages and
+products are written, so that DuckDB gives them exactly: an average as its sum and count.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ ALL_CELLS = tuple(
 
 @dataclass
 class Generator:
-    """Makes statements; ``seen`` counts operators by type and nullability of the column they touch."""
+    """Makes statements; ``seen`` counts operators by type and nullability of their columns."""
 
     tables: list[TableCase]
     rng: random.Random
