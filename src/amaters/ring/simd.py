@@ -37,8 +37,8 @@ class _Float64x4Model(PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, _VECTOR)
 
 
-def _intrinsic(typer: Typer) -> Typer:
-    return intrinsic(typer)  # type: ignore[no-any-return]
+def _intrinsic(typer: Typer) -> Any:
+    return intrinsic(typer)
 
 
 def _numeric(kind: Any) -> bool:
@@ -118,7 +118,7 @@ def _mask(lanes: list[int]) -> Any:
     return ir.Constant(ir.VectorType(_INDEX, LANES), lanes)
 
 
-def _binary(operation: str) -> Callable[..., Any]:
+def _binary(operation: str) -> Any:
     def typer(_typing: Any, a: Any, b: Any) -> Any:
         if not (_numeric(a) and a == b):
             return None
@@ -179,7 +179,7 @@ def _fma(builder: Any, kind: Any) -> Any:
     )
 
 
-def _shuffle(lanes: list[int]) -> Callable[..., Any]:
+def _shuffle(lanes: list[int]) -> Any:
     def typer(_typing: Any, a: Any, b: Any) -> Any:
         def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
             return builder.shuffle_vector(args[0], args[1], _mask(lanes))
