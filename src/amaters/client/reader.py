@@ -13,7 +13,7 @@ import numpy as np
 
 from amaters.base import errors
 from amaters.client.execution import Mask, Received, execute
-from amaters.client.finish import Answer, Totals, finish_rows, finish_totals, totals_of
+from amaters.client.finish import ROWS, Answer, Totals, finish_rows, finish_totals, totals_of
 from amaters.client.guard import (
     SegmentGuard,
     check_masks,
@@ -22,14 +22,14 @@ from amaters.client.guard import (
     real_slots,
 )
 from amaters.client.result import Result
-from amaters.client.rows import OpenedRows, joined, open_block, read_tail, snapshot
+from amaters.client.rows import OpenedRows, joined, needs_sealed, open_block, read_tail, snapshot
 from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch, concatenate
 from amaters.columns.schema import Table
 from amaters.plan.cost import Statistics
 from amaters.plan.evaluate import matches
-from amaters.plan.expressions import Explain, Select
-from amaters.plan.prepare import Prepared, prepare
+from amaters.plan.expressions import Aggregate, ColumnRef, Explain, Select, predicate_columns
+from amaters.plan.prepare import Prepared, aggregate_terms, prepare
 from amaters.plan.spec import PlanSpec
 from amaters.wire import service_pb2 as pb
 
@@ -46,6 +46,7 @@ class _Selection:
         self.session = session
         self.statement = statement
         self.table: Table = statement.table
+        self.needed = needed_columns(statement)
         self.received = Received()
         self.tail_rows = 0
 
@@ -82,6 +83,11 @@ class _Selection:
         totals = totals_of(self.statement, tail)
         if not pinned.segments:
             return finish_totals(self.statement, totals)
+        if prepared.kind == "public" and _counts_everything(self.statement):
+            live = sum(segment.live for segment in pinned.segments)
+            fakes = sum(len(guard.live_positions) for guard in guards.values())
+            totals.add((), ROWS, live - fakes)
+            return finish_totals(self.statement, totals)
         if prepared.kind == "public":
             wanted = await self._fetched_where(prepared.fetch, pinned.handle, guards)
             totals.merge(totals_of(self.statement, wanted))
@@ -103,10 +109,11 @@ class _Selection:
         done = {term for terms in self.received.totals.groups.values() for term in terms}
         computed = {spec.terms[a.term] for a in prepared.compiled.accumulators}  # type: ignore[union-attr]
         pending = [term for term in spec.terms if term not in computed | done]
+        needed = {column for term in pending for column in term.columns}
+        needed |= set(self.statement.group_by)
         request = pb.FetchRequest(handle=pinned.handle, plan=prepared.fetch.to_bytes())
-        async for block in self.session.service.fetch_rows(request):
-            rows = open_block(self.session, self.table, block, sealed=False)
-            totals.merge(totals_of(self.statement, rows.rows, pending))
+        async for block in self._blocks(request, frozenset(needed)):
+            totals.merge(totals_of(self.statement, block.rows, pending))
 
     # ---- rows --------------------------------------------------------------------------------
 
@@ -124,6 +131,7 @@ class _Selection:
             self.received = await execute(self.session, self.table, prepared, pinned.handle)
             check_masks(guards, self.received.masks, self.statement.where, self.table)
             found = await self._fetched(pinned.handle, guards)
+        tail = tail.select(sorted(self.needed))
         whole = concatenate([found, tail]) if found.length else tail
         return await asyncio.to_thread(finish_rows, self.statement, whole)
 
@@ -136,12 +144,12 @@ class _Selection:
         slots = [pb.SlotList(segment_id=s, slots=n) for s, n in wanted.items() if len(n)]
         if not slots:
             return ColumnBatch({}, 0)
-        request = pb.FetchRequest(handle=handle, slots=slots, sealed=True)
-        blocks = [block async for block in self._blocks(request)]
+        request = pb.FetchRequest(handle=handle, slots=slots)
+        blocks = [block async for block in self._blocks(request, self.needed)]
         got = {(b.segment_id, int(slot)) for b in blocks for slot in b.slots}
         if got != {(item.segment_id, slot) for item in slots for slot in item.slots}:
             errors.fail("AM-5012", what="it returned other rows than were asked for")
-        rows = joined(self.table, blocks)
+        rows = concatenate([block.rows.select(sorted(self.needed)) for block in blocks])
         if not bool(matches(self.statement.where, rows, self.table).all()):
             errors.fail("AM-5012", what="it returned rows that do not match")
         return rows
@@ -150,22 +158,29 @@ class _Selection:
         self, fetch: PlanSpec, handle: bytes, guards: Mapping[bytes, SegmentGuard]
     ) -> ColumnBatch:
         """The rows that a public condition selects, without canaries; no more than LIMIT needs."""
-        request = pb.FetchRequest(handle=handle, plan=fetch.to_bytes(), sealed=True)
+        request = pb.FetchRequest(handle=handle, plan=fetch.to_bytes())
         enough = _rows_needed(self.statement)
         found: list[ColumnBatch] = []
         count = 0
-        async for block in self._blocks(request):
+        async for block in self._blocks(request, self.needed):
             real = real_slots(guards[block.segment_id], block.slots)
-            rows = block.rows.take(real)
+            rows = block.rows.select(sorted(self.needed)).take(real)
             found.append(rows.take(matches(self.statement.where, rows, self.table)))
             count += found[-1].length
             if enough is not None and count >= enough:
                 break
         return concatenate(found) if found else ColumnBatch({}, 0)
 
-    async def _blocks(self, request: pb.FetchRequest) -> AsyncIterator[OpenedRows]:
+    async def _blocks(
+        self, request: pb.FetchRequest, needed: frozenset[int]
+    ) -> AsyncIterator[OpenedRows]:
+        """Blocks of the columns needed, in plaintext."""
+        public = (column.id for column in self.table.public_columns if column.id in needed)
+        key = self.table.primary_key.id
+        request.column_ids.extend(dict.fromkeys((key, *public)))
+        request.sealed = needs_sealed(self.table, needed)
         async for block in self.session.service.fetch_rows(request):
-            yield await asyncio.to_thread(open_block, self.session, self.table, block)
+            yield await asyncio.to_thread(open_block, self.session, self.table, block, needed)
 
     # ---- result ------------------------------------------------------------------------------
 
@@ -194,6 +209,25 @@ def statistics_of(pinned: pb.SnapshotReply) -> Statistics:
         tail_rows=pinned.tail_rows,
         masked=any(segment.live != segment.rows for segment in pinned.segments),
     )
+
+
+def needed_columns(statement: Select) -> frozenset[int]:
+    """The columns that an answer reads, and the primary key, so that a row is never empty."""
+    found = {statement.table.primary_key.id, *statement.group_by}
+    found |= predicate_columns(statement.where)
+    for item in statement.items:
+        if isinstance(item.expression, ColumnRef):
+            found.add(item.expression.column_id)
+        elif isinstance(item.expression, Aggregate):
+            found |= set(item.expression.columns)
+    keys = (order.key for order in statement.order_by)
+    return frozenset(found | {key.column_id for key in keys if isinstance(key, ColumnRef)})
+
+
+def _counts_everything(statement: Select) -> bool:
+    """COUNT(*) of the whole table, which needs no row."""
+    plain = statement.where is None and not statement.group_by
+    return plain and aggregate_terms(statement) == (ROWS,)
 
 
 def _slots_of(mask: Mask, guard: SegmentGuard) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -47,9 +47,9 @@ async def read_tail(session: Session, table: Table, handle: bytes) -> list[Opene
 
 
 def open_block(
-    session: Session, table: Table, block: pb.RowBlock, *, sealed: bool = True
+    session: Session, table: Table, block: pb.RowBlock, needed: Collection[int] | None = None
 ) -> OpenedRows:
-    """One block in plaintext; not ``sealed``: public columns only.
+    """One block in plaintext: all columns, or those with the ids ``needed`` and the primary key.
 
     Raises: DataError AM-2053 for a sealed row that is not what its key and version say, AM-5012 for
     a block of another shape than the table's.
@@ -57,6 +57,8 @@ def open_block(
     decoded = decode_block(block.public_block)
     columns = {}
     for column in table.public_columns:
+        if needed is not None and column.id not in needed and not column.primary_key:
+            continue
         if column.id not in decoded.columns:
             _misfit(table, f"column {column.name} is missing")
         values, valid = decoded.columns[column.id]
@@ -67,12 +69,17 @@ def open_block(
         _misfit(table, "rows and versions differ in number")
     versions = np.broadcast_to(np.array(block.versions, dtype=np.uint64), (block.rows,))
     rows = ColumnBatch(columns, block.rows)
-    if sealed and table.encrypted_columns:
+    if needs_sealed(table, needed):
         boxes = [bytes(box) for box in decode_pack(block.sealed_pack)]
         key = columns[table.primary_key.id]
         opened = open_rows(session.keyset, table, boxes, key, row_version=versions)
         rows = ColumnBatch({**columns, **opened.columns}, block.rows)
     return OpenedRows(block.segment_id, np.array(block.slots, dtype=np.int64), rows, versions)
+
+
+def needs_sealed(table: Table, needed: Collection[int] | None) -> bool:
+    """Whether any encrypted column is among those needed."""
+    return any(needed is None or column.id in needed for column in table.encrypted_columns)
 
 
 def joined(table: Table, blocks: list[OpenedRows]) -> ColumnBatch:
