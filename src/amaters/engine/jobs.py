@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,12 +17,14 @@ from amaters.base.errors import fail
 from amaters.columns.batch import ColumnBatch
 from amaters.engine.catalogue import ID_BYTES, TableEntry, invalid
 from amaters.engine.ciphertexts import Constants, Evaluators, Slices, Usage, receive_constants
+from amaters.engine.executor import Executor
 from amaters.engine.groups import Groups, group_rows
 from amaters.engine.lru import Lru
 from amaters.engine.rows import RowReader
 from amaters.engine.snapshots import Snapshot
 from amaters.fhe.ciphertext import Ciphertext
 from amaters.fhe.scheme import Evaluator
+from amaters.fhe.serial import serialize
 from amaters.plan.circuit import CompiledPlan, compile_plan
 from amaters.plan.spec import PlanSpec
 from amaters.storage.objects import ObjectStore
@@ -117,8 +119,8 @@ class Jobs:
             job.cancelled.set()
 
     async def run(
-        self, request: pb.ExecuteRequest, snapshot: Snapshot, keys: cb.ObjectRef, pool: Executor
-    ) -> AsyncIterator[pb.ExecuteEvent]:
+        self, request: pb.ExecuteRequest, snapshot: Snapshot, keys: cb.ObjectRef, pool: Pool
+    ) -> AsyncGenerator[pb.ExecuteEvent, None]:
         """Events of one job, as they happen. Closing the iterator stops it."""
         if len(request.job_id) != ID_BYTES or request.job_id in self._running:
             invalid("a job without an id of its own")
@@ -165,7 +167,8 @@ class Jobs:
         if spec.output == "aggregate":
             event = pb.GroupsEvent(groups=groups.count, block=groups.block, rows=groups.rows)
             emit(pb.ExecuteEvent(groups=event))
-        switches = self._execute(circuit, sources, groups, constants, evaluator, job, emit)
+        runner = Executor(circuit, entry.table, evaluator, constants)
+        switches = self._execute(runner, sources, job, emit)
         stats = pb.StatsEvent(
             cpu_seconds=self._clock.cpu() - cpu,
             wall_seconds=self._clock.monotonic() - wall,
@@ -175,6 +178,38 @@ class Jobs:
             segments=len(sources),
         )
         emit(pb.ExecuteEvent(stats=stats))
+
+    def _execute(
+        self,
+        runner: Executor,
+        sources: Sequence[SegmentSource],
+        job: Job,
+        emit: Emit,
+    ) -> int:
+        """Run the circuit and tell its results; returns its key switches."""
+
+        def progress(done: int, total: int) -> None:
+            emit(pb.ExecuteEvent(progress=pb.ProgressEvent(done=done, total=total)))
+
+        outcome = runner.run(
+            sources,
+            threads=self._threads,
+            progress=progress,
+            is_cancelled=job.cancelled.is_set,
+        )
+        for total in outcome.totals:
+            event = pb.AccumulatorEvent(
+                output=total.accumulator,
+                group=total.group,
+                part=total.part,
+                ciphertext=serialize(total.ciphertext),
+            )
+            emit(pb.ExecuteEvent(accumulator=event))
+        for pack in outcome.masks:
+            ids = [sources[index].segment.segment_id for index in pack.sources]
+            mask = pb.MaskEvent(segment_ids=ids, ciphertext=serialize(pack.ciphertext))
+            emit(pb.ExecuteEvent(mask=mask))
+        return outcome.key_switches
 
     def circuit(self, spec: PlanSpec, plan: bytes, entry: TableEntry) -> CompiledPlan:
         """The compiled plan, which must be what the client compiled. Raises: AM-3051, AM-3005."""

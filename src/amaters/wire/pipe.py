@@ -240,10 +240,12 @@ class _Host:
 async def serve_streams(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, service: Service
 ) -> None:
-    """Answer calls until the client closes its side."""
+    """Answer calls until the client closes its side. Raises: AM-3002 when it sends garbage."""
     frames = FrameStream(reader, writer)
-    await _Host(frames, service).run()
-    frames.close()
+    try:
+        await _Host(frames, service).run()
+    finally:
+        frames.close()
 
 
 assert WINDOW >= 2, "a sender must be able to work while the reader acknowledges"
