@@ -136,6 +136,9 @@ class _Insertion:
         if rest and stats.tail_rows + rest > slots - CANARIES:
             await self._take_tail_along()
         self.prepared = [None] * len(self.division.segments)
+        if not self._keyless:
+            # A canary's key must not be that of a row in another segment of this batch.
+            self.taken |= set(self.batch.columns[self.table.primary_key.id].values.tolist())
         for _ in range(ATTEMPTS_MAX):
             await self._prepare()
             reply = await self._commit()
@@ -186,7 +189,7 @@ class _Insertion:
             if self.prepared[index] is not None:
                 continue
             self.session.report("inserting", start, total, "rows")
-            self.prepared[index] = await upload_segment(
+            made = await upload_segment(
                 self.session,
                 self.table,
                 self.batch.slice(start, stop),
@@ -194,6 +197,9 @@ class _Insertion:
                 first_key=self.first_key + start + index * CANARIES if self._keyless else None,
                 taken=self.taken,
             )
+            keys = made.planted.rows.columns[self.table.primary_key.id].values
+            self.taken |= set(keys[made.planted.canaries.positions].tolist())
+            self.prepared[index] = made
         self.session.report("inserting", total, total, "rows")
 
     def _tail(self) -> ColumnBatch:
