@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 
+import numpy as np
+from numpy.typing import NDArray
+
 from amaters.columns.encodings import LimbsEncoding
 from amaters.columns.schema import PublicColumn, PublicTable
 from amaters.columns.types import TypeKind
@@ -207,12 +210,6 @@ def public_limbs(column: PublicColumn) -> LimbsEncoding:
     return LimbsEncoding(column.type.minimum, column.type.maximum)
 
 
-def normalise(total: int, factor: int, lo: int) -> int:
-    """A slot (or a sum of slots) mod t as the value it stands for, in [lo, lo + t)."""
-    value = total * pow(factor, -1, PLAINTEXT_MODULUS)
-    return (value - lo) % PLAINTEXT_MODULUS + lo
-
-
 def _corners(bounds: list[Bound]) -> Bound:
     """The interval of a product, 0 included."""
     lo, hi = 1, 1
@@ -220,3 +217,21 @@ def _corners(bounds: list[Bound]) -> Bound:
         corners = [a * b for a in (lo, hi) for b in bound]
         lo, hi = min(corners), max(corners)
     return min(lo, 0), max(hi, 0)
+
+
+def slot_values(slots: NDArray[np.int64], accumulator: Accumulator) -> NDArray[np.int64]:
+    """What decrypted slots of an accumulator stand for: each the exact sum over its segments."""
+    if accumulator.factor == 1:
+        return slots
+    lowest = accumulator.lo * accumulator.segments_max
+    inverse = pow(accumulator.factor, -1, PLAINTEXT_MODULUS)
+    shifted = (slots % PLAINTEXT_MODULUS * inverse - lowest) % PLAINTEXT_MODULUS
+    return np.asarray(shifted + lowest, dtype=np.int64)
+
+
+def mask_bits(slots: NDArray[np.int64], factor: int) -> NDArray[np.bool_]:
+    """Masks of up to 16 segments from the decrypted slots of their pack. Shape: (16, slots)."""
+    inverse = pow(factor, -1, PLAINTEXT_MODULUS)
+    packed = slots % PLAINTEXT_MODULUS * inverse % PLAINTEXT_MODULUS
+    bits = np.arange(16, dtype=np.int64)[:, np.newaxis]
+    return np.asarray((packed[np.newaxis, :] >> bits) & 1, dtype=np.bool_)
