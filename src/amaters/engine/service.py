@@ -22,6 +22,7 @@ from amaters.engine.rows import RowReader, Rows, listed_slots
 from amaters.engine.snapshots import Snapshot, Snapshots, tail_blocks
 from amaters.engine.uploads import Uploads
 from amaters.engine.writer import Writer
+from amaters.plan.check import check_spec
 from amaters.plan.spec import PlanSpec
 from amaters.storage.database import Database, open_directory, open_memory
 from amaters.storage.state import SegmentRow, live_slots
@@ -192,8 +193,7 @@ class Engine:
             return [(s, live_slots(s.rows, s.live_bits).nonzero()[0]) for s in snapshot.segments]
         spec = PlanSpec.from_bytes(request.plan)
         table = snapshot.entry.table
-        if spec.table_id != table.id or spec.schema_version != table.version:
-            invalid("a plan for another table")
+        check_spec(spec, table, snapshot.entry.parameters)
         predicate = spec.public_filter
         return (
             (segment, self._rows.selected(segment, predicate, table).nonzero()[0])
@@ -235,11 +235,15 @@ class Engine:
         self._jobs.cancel(request.job_id)
         return pb.Done()
 
+    def cancel_jobs(self) -> None:
+        """Stop all running jobs soon; from any thread."""
+        self._jobs.cancel_all()
+
     async def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        self._jobs.cancel_all()
+        self.cancel_jobs()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._shut_down)
 
