@@ -42,6 +42,7 @@ class Step:
     degree: int
     constant: bool
     grouped: bool
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class CompiledPlan:
     mask: MaskOutput | None
     output_level: int
     constant_levels: tuple[int, ...]
+    root: Node | None = None  # the filter as it was built; ``Step.owner`` are paths in it
 
     @property
     def spec_bytes(self) -> bytes:
@@ -152,6 +154,7 @@ class _Program:
         self.graph = Graph()
         self.filter = FilterCircuits(self.graph, table, place)
         self.mask: Truth | None = None
+        self.root: Node | None = None
         self.accumulators: list[Accumulator] = []
         self._constants = constant_slots(spec, table)
         self._build(table, place)
@@ -183,6 +186,8 @@ class _Program:
             return None, None
         needs_mask = spec.masked or spec.public_filter is not None
         node, literals = _top_literals(normalised(spec.filter), self.filter)
+        self.root = node
+        self.filter.name(node)
         if literals or needs_mask:
             if place != "late":
                 return self.filter.masked(node, literals), None
@@ -311,6 +316,7 @@ class _Program:
                 degree=graph.degrees[index],
                 constant=graph.constant[index],
                 grouped=graph.grouped[index],
+                owner=graph.owners[index],
             )
             for index, (node, meta) in enumerate(zip(graph.nodes, metas, strict=True))
             if meta is not None
@@ -332,6 +338,7 @@ class _Program:
             mask=mask,
             output_level=final,
             constant_levels=tuple(constant_levels),
+            root=self.root,
         )
         return replace(made, digest=_digest(made, self.parameters))
 

@@ -14,6 +14,7 @@ from amaters.base.errors import fail
 
 Op = Literal["input", "constant", "linear", "dot", "switch", "mask", "shift"]
 Bound = tuple[int, int]
+OUTPUT = "out"  # the operator that everything outside the filter belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class Graph:
         self.constant: list[bool] = []  # depends on the statement's constants alone
         self.grouped: list[bool] = []  # differs between public groups
         self.vectors: list[Vector] = []
+        self.owners: list[str] = []  # operator of the plan a node was made for (EXPLAIN)
+        self.owner = OUTPUT
         self._known: dict[GraphNode, int] = {}
 
     def input(self, column_id: int, kind: str, index: int, bound: Bound = (0, 1)) -> int:
@@ -130,6 +133,7 @@ class Graph:
         self._known[node] = index
         self.nodes.append(node)
         self.degrees.append(degree)
+        self.owners.append(self.owner)
         depth = max((self.depths[operand] for operand in node.operands), default=0)
         self.depths.append(depth + (node.op == "switch"))
         secret = node.op in ("input", "mask", "shift")

@@ -219,7 +219,7 @@ class LeafCircuits:
             above = [
                 graph.linear([(-1, k) for k in constant[: v + 1]], 1, INDICATOR) for v in range(3)
             ]
-        return graph.switch(graph.dot(list(zip(data[:3], above, strict=True)), INDICATOR))
+        return graph.dot(list(zip(data[:3], above, strict=True)), INDICATOR)
 
     def _same(self, data: Sequence[int], constant: Sequence[int], *, top: bool) -> int:
         """One digit: v = c, switched."""
@@ -269,7 +269,9 @@ class LeafCircuits:
     ) -> tuple[int, int | None]:
         """(less, equal) over digits first .. stop - 1, balanced; ``equal`` only where needed.
 
-        (lt, eq) o (lt', eq') = (lt + eq lt', eq eq'), the left one being more significant.
+        (lt, eq) o (lt', eq') = (lt + eq lt', eq eq'), the left one being more significant. Results are
+        raw: only what is multiplied again is switched, so lt on the left, which is only added, costs no
+        key switch and is computed at the level of the sum.
         """
         if stop - first == 1:
             less, same = digit(first, equal)
@@ -281,13 +283,11 @@ class LeafCircuits:
         assert high_same is not None
         high_same = graph.switch(high_same)
         product = graph.dot([(high_same, graph.switch(low_less))], INDICATOR)
-        less = graph.linear([(1, product), (1, graph.switch(high_less))], bound=INDICATOR)
+        less = graph.linear([(1, product), (1, high_less)], bound=INDICATOR)
         if not equal:
             return less, None
         assert low_same is not None
-        return graph.switch(less), graph.switch(
-            graph.dot([(high_same, graph.switch(low_same))], INDICATOR)
-        )
+        return less, graph.dot([(high_same, graph.switch(low_same))], INDICATOR)
 
     # ---- equality ----------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ class FilterCircuits:
         self.leaves = LeafCircuits(graph, products=place == "products")
         self.predicates: list[Predicate] = []
         self._early = place != "late"
+        self._paths: dict[int, str] = {}
 
     def literal(self, predicate: Predicate, truth: bool) -> tuple[int, bool]:
         """The embedded predicate as a literal of a vector."""
@@ -66,7 +67,18 @@ class FilterCircuits:
         """The truth of ``node``, unmasked: only the occupied slots' values mean anything."""
         return self._build(node, None)
 
+    def name(self, root: Node) -> None:
+        """Let every node made from now on be owned by its operator's path below ``root``."""
+        self._paths = {id(node): path for path, node in operators(root)}
+
     def _build(self, node: Node, literals: Literals | None) -> Truth:
+        outer = self.graph.owner
+        self.graph.owner = self._paths.get(id(node), outer)
+        truth = self._circuit(node, literals)
+        self.graph.owner = outer
+        return truth
+
+    def _circuit(self, node: Node, literals: Literals | None) -> Truth:
         if isinstance(node, AndNode):
             return self._and(node, literals)
         if isinstance(node, OrNode):
@@ -156,6 +168,15 @@ class FilterCircuits:
             case MemberLeaf():
                 return shape_of(self.table.column(node.column_id), "onehot").slices
         return 1
+
+
+def operators(root: Node, path: str = "0") -> list[tuple[str, Node]]:
+    """Every node below ``root`` with its path: "0" is the root, "0.1" its second child."""
+    found = [(path, root)]
+    if isinstance(root, (AndNode, OrNode)):
+        for index, child in enumerate(root.children):
+            found.extend(operators(child, f"{path}.{index}"))
+    return found
 
 
 def normalised(node: Node) -> Node:

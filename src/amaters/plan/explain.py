@@ -1,0 +1,311 @@
+"""EXPLAIN: the operators of a statement with their cost, what travels, and what the server learns.
+
+``explain`` makes a document (a dictionary that JSON can hold, ``"version": 1``, stable keys, more may be
+added); ``as_text`` draws it. Neither contacts a server.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from amaters.columns.schema import Table
+from amaters.fhe.parameters import Parameters, get_parameters
+from amaters.plan.circuit import CompiledPlan, Step
+from amaters.plan.cost import Cost, Statistics, estimate, output_seconds, step_seconds
+from amaters.plan.expressions import Aggregate, Predicate, predicate_columns
+from amaters.plan.graph import OUTPUT
+from amaters.plan.leakage import leakage
+from amaters.plan.logic import operators
+from amaters.plan.prepare import Prepared
+from amaters.plan.spec import (
+    AndNode,
+    EqualLeaf,
+    MemberLeaf,
+    Node,
+    NullLeaf,
+    OrNode,
+    PublicNode,
+    RangeLeaf,
+)
+
+VERSION = 1
+Document = dict[str, Any]
+_FORMS = {
+    "le": "{0} <= ?",
+    "gt": "{0} > ?",
+    "between": "{0} BETWEEN ? AND ?",
+    "outside": "{0} NOT BETWEEN ? AND ?",
+}
+
+
+def explain(
+    prepared: Prepared,
+    table: Table,
+    statistics: Statistics | None = None,
+    *,
+    parameters: Parameters | None = None,
+    actual: Mapping[str, float] | None = None,
+    stale: bool = False,
+) -> Document:
+    """The document for a prepared SELECT. ``actual``: measured totals (EXPLAIN ANALYZE).
+
+    ``stale``: the statistics come from a cache that may be out of date.
+    """
+    parameters = parameters or get_parameters(table.parameter_set)
+    statistics = statistics or Statistics()
+    found = leakage(prepared, table)
+    document: Document = {
+        "version": VERSION,
+        "kind": prepared.kind,
+        "table": table.name,
+        "plan": _tree(prepared, table, parameters, statistics),
+        "parameters": _parameters(table, parameters),
+        "statistics": {
+            "segments": statistics.segments,
+            "rows": statistics.rows,
+            "tail_rows": statistics.tail_rows,
+            "slots_per_segment": parameters.slots,
+            "stale": stale,
+        },
+        "estimated": _totals(prepared, table, parameters, statistics),
+        "actual": dict(actual) if actual is not None else None,
+        "server_learns": list(found.learns),
+        "server_does_not_learn": list(found.does_not_learn),
+    }
+    return document
+
+
+def as_text(document: Document) -> str:
+    """The document as a tree, one line per operator, and a summary."""
+    rows: list[tuple[str, str]] = []
+    _draw(document["plan"], "", "", rows)
+    width = min(max(len(label) for label, _ in rows), 60)
+    lines = [f"{label:<{width}}  {detail}".rstrip() for label, detail in rows]
+    lines += ["", _summary(document)]
+    actual = document["actual"]
+    if actual is not None:
+        shown = ", ".join(f"{key} {value:,.6g}" for key, value in actual.items())
+        lines.append(f"actual       {shown}")
+    parameters = document["parameters"]
+    lines.append(
+        f"parameters   {parameters['name']}: {parameters['slots']:,} slots, "
+        f"{parameters['levels']} levels, {parameters['modulus_bits']} bits"
+    )
+    if parameters["scheme"] == "noop":
+        lines.append("WARNING      scheme noop: nothing is encrypted")
+    if document["statistics"]["stale"]:
+        lines.append("note         sizes come from this client's cache and may be out of date")
+    for title, key in (
+        ("the server learns", "server_learns"),
+        ("the server does not learn", "server_does_not_learn"),
+    ):
+        lines.append(f"{title}:")
+        lines.extend(f"  - {sentence}" for sentence in document[key])
+    return "\n".join(lines)
+
+
+# ---- document --------------------------------------------------------------------------------
+
+
+def _tree(
+    prepared: Prepared, table: Table, parameters: Parameters, statistics: Statistics
+) -> Document:
+    compiled = prepared.compiled
+    scan = _operator("scan", "Scan", f"Scan {table.name}", {"segments": statistics.segments})
+    public = (prepared.spec or prepared.fetch).public_filter
+    if public is not None:
+        detail = f"Filter {_public_text(public, table)} (public)"
+        scan = _operator("public", "PublicFilter", detail, {}, [scan])
+    if compiled is None:
+        return _operator(OUTPUT, "Fetch", f"Fetch rows of {table.name}", {}, [scan])
+    costs = _costs(compiled, parameters, statistics)
+    child = scan
+    if compiled.root is not None:
+        child = _filter(compiled.root, "0", table, costs, scan)
+    if prepared.kind == "rows":
+        mask = _operator(OUTPUT, "Mask", "Mask of matching rows", costs[OUTPUT], [child])
+        return _operator("fetch", "Fetch", f"Fetch matching rows of {table.name}", {}, [mask])
+    return _operator(OUTPUT, "Aggregate", _aggregate_text(prepared, table), costs[OUTPUT], [child])
+
+
+def _operator(
+    path: str,
+    name: str,
+    detail: str,
+    estimated: Document,
+    children: Iterable[Document] = (),
+) -> Document:
+    return {
+        "id": path,
+        "operator": name,
+        "detail": detail,
+        "estimated": estimated,
+        "children": list(children),
+    }
+
+
+def _filter(
+    node: Node, path: str, table: Table, costs: dict[str, Document], scan: Document | None
+) -> Document:
+    children: list[Document] = []
+    if isinstance(node, (AndNode, OrNode)):
+        for index, child in enumerate(node.children):
+            below = scan if index == len(node.children) - 1 else None
+            children.append(_filter(child, f"{path}.{index}", table, costs, below))
+    elif scan is not None:
+        children.append(scan)
+    name, detail = _node_text(node, table)
+    return _operator(path, name, detail, costs[path], children)
+
+
+def _costs(
+    plan: CompiledPlan, parameters: Parameters, statistics: Statistics
+) -> dict[str, Document]:
+    """Per operator: key switches, levels in and out, bytes read and seconds, over all segments."""
+    segments = statistics.segments
+    grouped: dict[str, list[Step]] = defaultdict(list)
+    for step in plan.steps:
+        grouped[step.owner].append(step)
+    paths = [OUTPUT, *(path for path, _ in operators(plan.root))] if plan.root else [OUTPUT]
+    found: dict[str, Document] = {}
+    for path in paths:
+        steps = [step for step in grouped[path] if not step.constant]
+        seconds = sum(step_seconds(step, parameters) for step in steps)
+        if path == OUTPUT:
+            seconds += output_seconds(plan, parameters)
+        reads = [step for step in steps if step.node.op == "input"]
+        levels = [step.level + step.drops for step in steps]
+        found[path] = {
+            "key_switches": sum(step.node.op == "switch" for step in steps) * segments,
+            "level_in": max(levels, default=plan.output_level),
+            "level_out": min((step.level for step in steps), default=plan.output_level),
+            "bytes_read": segments
+            * sum(sum(parameters.residue_bytes(s.level)) * parameters.slots for s in reads),
+            "seconds": round(seconds * segments, 6),
+        }
+    return found
+
+
+def _totals(
+    prepared: Prepared, table: Table, parameters: Parameters, statistics: Statistics
+) -> Document:
+    if prepared.compiled is None:
+        return {"key_switches": 0, "levels": 0, "seconds": 0.0}
+    cost: Cost = estimate(prepared.compiled, table.public(), parameters, statistics)
+    return {
+        "key_switches": cost.key_switches,
+        "levels": prepared.compiled.level,
+        "products": cost.products,
+        "transforms": cost.transforms,
+        "bytes_read": cost.bytes_read,
+        "upload_bytes": cost.upload_bytes,
+        "download_bytes": cost.download_bytes,
+        "seconds": round(cost.seconds, 6),
+        "cold_seconds": round(cost.cold_seconds, 6),
+        "accumulators": len(prepared.compiled.accumulators),
+        "constants": len(prepared.constants),
+        "digest": prepared.compiled.digest.hex(),
+    }
+
+
+def _parameters(table: Table, parameters: Parameters) -> Document:
+    return {
+        "name": parameters.name,
+        "scheme": table.scheme,
+        "slots": parameters.slots,
+        "levels": parameters.max_level,
+        "modulus_bits": round(parameters.modulus_bits, 1),
+    }
+
+
+# ---- words -----------------------------------------------------------------------------------
+
+
+def _node_text(node: Node, table: Table) -> tuple[str, str]:
+    if isinstance(node, AndNode):
+        return "And", "And"
+    if isinstance(node, OrNode):
+        return "Or", "Or"
+    if isinstance(node, PublicNode):
+        return "Public", f"{_public_text(node.predicate, table)} (public)"
+    assert isinstance(node, (RangeLeaf, EqualLeaf, MemberLeaf, NullLeaf))
+    column = table.column(node.column_id).name
+    if isinstance(node, NullLeaf):
+        return "Null", f"{column} IS {'NOT ' if node.negated else ''}NULL"
+    suffix = " (PUBLIC constants)" if node.codes is not None else ""
+    if isinstance(node, RangeLeaf):
+        return "Range", _FORMS[node.form].format(column) + suffix
+    negation = "NOT " if node.negated else ""
+    if isinstance(node, MemberLeaf):
+        return "Member", f"{column} {negation}IN categories{suffix}"
+    if node.count > 1:
+        return "Equal", f"{column} {negation}IN ({node.count} constants){suffix}"
+    return "Equal", f"{column} {'<>' if node.negated else '='} ?{suffix}"
+
+
+def _public_text(predicate: Predicate, table: Table) -> str:
+    names = [table.column(column_id).name for column_id in sorted(predicate_columns(predicate))]
+    return f"condition on {', '.join(names)}" if names else "constant condition"
+
+
+def _aggregate_text(prepared: Prepared, table: Table) -> str:
+    shown = []
+    for item in prepared.select.items:
+        if isinstance(item.expression, Aggregate):
+            columns = " * ".join(table.column(c).name for c in item.expression.columns) or "*"
+            name = item.expression.function.removesuffix("_star")
+            shown.append(f"{name}({columns})")
+    groups = [table.column(column_id).name for column_id in prepared.select.group_by]
+    by = f" by {', '.join(groups)}" if groups else ""
+    return f"Aggregate {', '.join(shown)}{by}".strip()
+
+
+# ---- text ------------------------------------------------------------------------------------
+
+
+def _draw(operator: Document, lead: str, below: str, rows: list[tuple[str, str]]) -> None:
+    rows.append((lead + operator["detail"], _costs_text(operator["estimated"])))
+    children = operator["children"]
+    for index, child in enumerate(children):
+        last = index == len(children) - 1
+        branch, rest = ("└─ ", "   ") if last else ("├─ ", "│  ")
+        _draw(child, below + branch, below + rest, rows)
+
+
+def _costs_text(estimated: Document) -> str:
+    if "segments" in estimated:
+        return f"segments {estimated['segments']:,}"
+    if not estimated:
+        return ""
+    levels = f"levels {estimated['level_in']} to {estimated['level_out']}"
+    switches = f"key switches {estimated['key_switches']:,}"
+    read = f"reads {_bytes(estimated['bytes_read'])}"
+    return f"{switches:<22} {levels:<15} {read:<16} {_seconds(estimated['seconds'])}"
+
+
+def _summary(document: Document) -> str:
+    estimated = document["estimated"]
+    if "upload_bytes" not in estimated:
+        return "no encrypted computation: rows are fetched and finished on this client"
+    cold = _seconds(estimated["cold_seconds"])
+    return (
+        f"estimate     {_seconds(estimated['seconds'])} on one core (+ {cold} when cold), "
+        f"{estimated['key_switches']:,} key switches, {estimated['levels']} levels\n"
+        f"upload       {_bytes(estimated['upload_bytes'])}   "
+        f"download {_bytes(estimated['download_bytes'])}"
+    )
+
+
+def _bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{count} B"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -1,0 +1,114 @@
+"""What the server learns from one statement and what it does not, as sentences. Pure.
+
+The list follows from the plan alone, so that EXPLAIN can print it without contacting the server.
+Source: ARCHITECTURE section 2, FHE section 8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amaters.columns.schema import Table
+from amaters.plan.expressions import Predicate, Select, predicate_columns
+from amaters.plan.prepare import Prepared
+from amaters.plan.spec import EqualLeaf, MemberLeaf, PublicNode, RangeLeaf, leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Leakage:
+    """Two lists of short sentences."""
+
+    learns: tuple[str, ...]
+    does_not_learn: tuple[str, ...]
+
+
+def leakage(prepared: Prepared, table: Table) -> Leakage:
+    """What running ``prepared`` shows to the server."""
+    learns = [f"the table {table.name} and the columns {_names(prepared, table)}"]
+    hidden: list[str] = []
+    spec = prepared.spec
+    filter_ = spec.filter if spec is not None else None
+    if filter_ is not None:
+        learns.append("which operators the filter applies to which columns, and their order")
+    _public_values(prepared, table, learns)
+    constants = _hidden_constants(prepared, table)
+    if constants:
+        hidden.append(f"the constants compared with {', '.join(constants)}")
+    hidden.append(_values_sentence(table))
+    if prepared.kind == "aggregate":
+        _aggregate(prepared, table, learns, hidden)
+    elif prepared.kind == "rows":
+        learns.append("which rows are fetched afterwards, and so which matched")
+        hidden.append("the contents of the sealed rows it returns")
+    else:
+        learns.append("which rows are fetched")
+    learns.append("the number of rows per segment, the time and size of the request")
+    return Leakage(tuple(learns), tuple(sentence for sentence in hidden if sentence))
+
+
+def _aggregate(prepared: Prepared, table: Table, learns: list[str], hidden: list[str]) -> None:
+    spec = prepared.spec
+    assert spec is not None
+    if spec.filter is not None:
+        hidden.append("which rows match, and how many")
+    for column_id in spec.encrypted_groups:
+        column = table.column(column_id)
+        count = len(column.categories)
+        learns.append(f"that groups are formed over {column.name} ({count} categories)")
+        hidden.append(f"which row belongs to which {column.name}")
+    for column_id in spec.public_groups:
+        name = table.column(column_id).name
+        learns.append(f"the groups of {name}, which is public")
+    hidden.append("the result")
+
+
+def _public_values(prepared: Prepared, table: Table, learns: list[str]) -> None:
+    """Predicates with values that travel in clear."""
+    seen: dict[str, None] = {}
+    spec = prepared.spec or prepared.fetch
+    embedded = [leaf.predicate for leaf in leaves(spec.filter) if isinstance(leaf, PublicNode)]
+    given: list[Predicate] = [spec.public_filter] if spec.public_filter is not None else []
+    for predicate in [*given, *embedded]:
+        for column_id in sorted(predicate_columns(predicate)):
+            seen[table.column(column_id).name] = None
+    if seen:
+        learns.append(
+            f"the conditions on the public columns {', '.join(seen)} and the constants in them"
+        )
+    for leaf in leaves(spec.filter):
+        if isinstance(leaf, (RangeLeaf, EqualLeaf, MemberLeaf)) and leaf.codes is not None:
+            name = table.column(leaf.column_id).name
+            learns.append(f"the constants compared with {name}, marked PUBLIC")
+        if isinstance(leaf, EqualLeaf) and leaf.count > 1:
+            name = table.column(leaf.column_id).name
+            learns.append(f"the length of the IN list for {name} ({leaf.count})")
+
+
+def _hidden_constants(prepared: Prepared, table: Table) -> list[str]:
+    spec = prepared.spec
+    names: dict[str, None] = {}
+    for leaf in leaves(spec.filter if spec is not None else None):
+        if isinstance(leaf, (RangeLeaf, EqualLeaf, MemberLeaf)) and leaf.codes is None:
+            names[table.column(leaf.column_id).name] = None
+    return list(names)
+
+
+def _values_sentence(table: Table) -> str:
+    names = [column.name for column in table.encrypted_columns]
+    return f"any value of the encrypted columns {', '.join(names)}" if names else ""
+
+
+def touched_columns(select: Select) -> list[int]:
+    """Ids of all columns a statement reads, in order of id."""
+    found = set(predicate_columns(select.where)) | set(select.group_by)
+    for item in select.items:
+        expression = item.expression
+        found.update(getattr(expression, "columns", ()))
+        if hasattr(expression, "column_id"):
+            found.add(expression.column_id)
+    return sorted(found)
+
+
+def _names(prepared: Prepared, table: Table) -> str:
+    ids = touched_columns(prepared.select)
+    return ", ".join(table.column(column_id).name for column_id in ids) or "(none)"
