@@ -244,7 +244,7 @@ def test_what_does_not_belong_is_refused() -> None:
         await refused(InvalidError, "AM-3005", job_id=b"")
         stranger = plan(support.make_table(), "aggregate")
         await refused(InvalidError, "AM-3005", plan=stranger.spec_bytes)
-        await refused(InvalidError, "AM-2102", constants_id=b"")
+        await refused(DataError, "AM-2102", constants_id=b"")
         await service.close()
 
     support.run(work)
