@@ -35,6 +35,7 @@ from amaters.wire.service import Chunk
 
 CIRCUITS_KEPT = 256
 JOBS_MAX = 64
+PROGRESS_SECONDS = 0.05
 Emit = Callable[[pb.ExecuteEvent], None]
 
 
@@ -188,7 +189,15 @@ class Jobs:
     ) -> int:
         """Run the circuit and tell its results; returns its key switches."""
 
+        told = self._clock.monotonic()
+
         def progress(done: int, total: int) -> None:
+            # Every event wakes the loop and crosses the wire: a few per second are enough.
+            nonlocal told
+            now = self._clock.monotonic()
+            if done < total and now - told < PROGRESS_SECONDS:
+                return
+            told = now
             emit(pb.ExecuteEvent(progress=pb.ProgressEvent(done=done, total=total)))
 
         outcome = runner.run(
