@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from amaters.base import errors
 from amaters.cli.context import Context, say
 from amaters.cli.output import FORMATS, write_result
 from amaters.client.sync import Database
+from amaters.sql.parser import Parsed
 
 
 @click.command()
@@ -40,21 +40,19 @@ def sql(
 
 def run_text(db: Database, text: str, output: str) -> None:
     """Run every statement in ``text``; print results, stop at the first error."""
-    from amaters.sql.parser import split
+    from amaters.sql.parser import parse
 
-    for statement in split(text):
+    for statement in parse(text):
         run_statement(db, statement, output)
 
 
-def run_statement(db: Database, statement: str, output: str) -> None:
-    """Run one statement and print what it returned."""
+def run_statement(db: Database, statement: Parsed, output: str) -> None:
+    """Run one statement and print what it returned; EXPLAIN is text, not a table."""
     result = db.sql(statement)
+    if statement.explain is not None and output == "table":
+        click.echo("\n".join(str(line) for (line,) in result))
+        return
     if result.names:
         write_result(result, output)
     if result.message:
         say(result.message)
-
-
-def report(error: errors.AmatersError) -> None:
-    """An error of one statement, where the session goes on."""
-    say(str(error))

@@ -7,7 +7,9 @@ is evaluated here by the same expression; canaries are taken out of every answer
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
 
 import numpy as np
 
@@ -26,9 +28,11 @@ from amaters.client.rows import OpenedRows, joined, needs_sealed, open_block, re
 from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch, concatenate
 from amaters.columns.schema import Table
+from amaters.plan import explain as explaining
 from amaters.plan.cost import Statistics
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import Aggregate, ColumnRef, Explain, Select, predicate_columns
+from amaters.plan.leakage import leakage
 from amaters.plan.prepare import Prepared, aggregate_terms, prepare
 from amaters.plan.spec import PlanSpec
 from amaters.wire import service_pb2 as pb
@@ -190,6 +194,7 @@ class _Selection:
             names=answer.names,
             types=answer.types,
             columns=answer.columns,
+            learned=leakage(prepared, self.table).learns,
             stats=self.session.stats(
                 engine_cpu_seconds=stats.cpu_seconds,
                 bytes_read=stats.bytes_read,
@@ -242,12 +247,38 @@ def _rows_needed(statement: Select) -> int | None:
     return None if statement.is_aggregate else statement.limit + statement.offset
 
 
-async def explain(session: Session, statement: Select, form: str) -> str:
-    """EXPLAIN as text or JSON."""
-    raise errors.make("AM-1000", {"what": f"explain {form}"})
+async def explain(session: Session, statement: Select, form: str, *, analyze: bool = False) -> str:
+    """EXPLAIN as text or JSON; ``analyze`` runs the statement and adds what it really cost.
+
+    Without ``analyze`` the engine is asked for the sizes of the table only.
+    """
+    if form not in ("text", "json"):
+        errors.fail("AM-5007", what=f"EXPLAIN format {form!r}", fix="the formats are text and json")
+    actual = None
+    if analyze:
+        stats = (await select(session, statement)).stats
+        actual = {key: float(value) for key, value in asdict(stats).items()}
+    async with snapshot(session, statement.table) as pinned:
+        known = statistics_of(pinned)
+    return await asyncio.to_thread(_explained, session, statement, known, actual, form)
+
+
+def _explained(
+    session: Session,
+    statement: Select,
+    known: Statistics,
+    actual: dict[str, float] | None,
+    form: str,
+) -> str:
+    prepared = prepare(statement, statement.table, known, session.parameters)
+    document = explaining.explain(
+        prepared, statement.table, known, parameters=session.parameters, actual=actual
+    )
+    return explaining.as_text(document) if form == "text" else json.dumps(document, indent=2)
 
 
 async def explain_result(session: Session, statement: Explain) -> Result:
     """EXPLAIN as a result with one column of lines."""
-    text = await explain(session, statement.select, statement.format)
-    return Result(("explain",), ("VARCHAR",), (text.splitlines(),), stats=session.stats())
+    text = await explain(session, statement.select, statement.format, analyze=statement.analyze)
+    lines = [text] if statement.format == "json" else text.splitlines()
+    return Result(("explain",), ("VARCHAR",), (lines,), stats=session.stats())
