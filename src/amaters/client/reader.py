@@ -14,7 +14,7 @@ from dataclasses import asdict
 import numpy as np
 
 from amaters.base import errors
-from amaters.client.execution import Mask, Received, execute
+from amaters.client.execution import Received, execute
 from amaters.client.finish import ROWS, Answer, Totals, finish_rows, finish_totals, totals_of
 from amaters.client.guard import (
     SegmentGuard,
@@ -140,12 +140,16 @@ class _Selection:
         return await asyncio.to_thread(finish_rows, self.statement, whole)
 
     async def _fetched(self, handle: bytes, guards: Mapping[bytes, SegmentGuard]) -> ColumnBatch:
-        """The matching rows. Leaks: which rows match; canaries are never fetched."""
+        """The matching rows.
+
+        Leaks: which slots match. Canaries that match are fetched like rows, and dropped here: a
+        slot that is never fetched would give itself away.
+        """
         wanted = {
-            segment_id: _slots_of(mask, guards[segment_id])
+            segment_id: np.flatnonzero(mask).tolist()
             for segment_id, mask in self.received.masks.items()
         }
-        slots = [pb.SlotList(segment_id=s, slots=n) for s, n in wanted.items() if len(n)]
+        slots = [pb.SlotList(segment_id=s, slots=n) for s, n in wanted.items() if n]
         if not slots:
             return ColumnBatch({}, 0)
         request = pb.FetchRequest(handle=handle, slots=slots)
@@ -153,7 +157,8 @@ class _Selection:
         got = {(b.segment_id, int(slot)) for b in blocks for slot in b.slots}
         if got != {(item.segment_id, slot) for item in slots for slot in item.slots}:
             errors.fail("AM-5012", what="it returned other rows than were asked for")
-        rows = concatenate([block.rows.select(sorted(self.needed)) for block in blocks])
+        real = [(b.rows, real_slots(guards[b.segment_id], b.slots)) for b in blocks]
+        rows = concatenate([rows.select(sorted(self.needed)).take(kept) for rows, kept in real])
         if not bool(matches(self.statement.where, rows, self.table).all()):
             errors.fail("AM-5012", what="it returned rows that do not match")
         return rows
@@ -233,11 +238,6 @@ def _counts_everything(statement: Select) -> bool:
     """COUNT(*) of the whole table, which needs no row."""
     plain = statement.where is None and not statement.group_by
     return plain and aggregate_terms(statement) == (ROWS,)
-
-
-def _slots_of(mask: Mask, guard: SegmentGuard) -> list[int]:
-    slots = np.flatnonzero(mask)
-    return [int(slot) for slot in slots[real_slots(guard, slots)]]
 
 
 def _rows_needed(statement: Select) -> int | None:
