@@ -13,7 +13,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.history import FileHistory
 from sqlglot.errors import TokenError
-from sqlglot.tokens import TokenType  # type: ignore[attr-defined]
+from sqlglot.tokenizer_core import TokenType
 
 from amaters.base import errors, settings
 from amaters.cli.context import say
@@ -26,38 +26,10 @@ HELP = """statements end with ;
 .schema TABLE      a table's columns
 .explain SELECT    how a SELECT would run and what the engine would learn
 .quit              leave (also Ctrl-D); Ctrl-C stops a running statement"""
-KEYWORDS = [
-    "SELECT",
-    "FROM",
-    "WHERE",
-    "GROUP",
-    "BY",
-    "ORDER",
-    "LIMIT",
-    "COUNT",
-    "SUM",
-    "AVG",
-    "BETWEEN",
-    "IN",
-    "IS",
-    "NULL",
-    "AND",
-    "OR",
-    "NOT",
-    "INSERT",
-    "INTO",
-    "VALUES",
-    "CREATE",
-    "DROP",
-    "TABLE",
-    "COPY",
-    "EXPLAIN",
-    "ANALYZE",
-    "ENCRYPTED",
-    "WITH",
-    "QUERIES",
-    "PUBLIC",
-]
+KEYWORDS = tuple(
+    """SELECT FROM WHERE GROUP BY ORDER LIMIT COUNT SUM AVG BETWEEN IN IS NULL AND OR NOT INSERT
+    INTO VALUES CREATE DROP TABLE COPY EXPLAIN ANALYZE ENCRYPTED WITH QUERIES PUBLIC""".split()  # noqa: SIM905
+)
 LITERALS = (TokenType.NUMBER, TokenType.STRING)
 
 
