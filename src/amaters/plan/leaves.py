@@ -269,9 +269,9 @@ class LeafCircuits:
     ) -> tuple[int, int | None]:
         """(less, equal) over digits first .. stop - 1, balanced; ``equal`` only where needed.
 
-        (lt, eq) o (lt', eq') = (lt + eq lt', eq eq'), the left one being more significant. Results are
-        raw: only what is multiplied again is switched, so lt on the left, which is only added, costs no
-        key switch and is computed at the level of the sum.
+        (lt, eq) o (lt', eq') = (lt + eq lt', eq eq'), the left one being more significant. Results
+        are raw: only what is multiplied again is switched, so lt on the left, which is only added,
+        costs no key switch and is computed at the level of the sum.
         """
         if stop - first == 1:
             less, same = digit(first, equal)
