@@ -1,1 +1,1 @@
-"""Benchmarks of the engine: real plans over real ciphertexts, every answer checked against plaintext."""
+"""Benchmarks: real plans over real ciphertexts, every answer checked against plaintext."""

@@ -14,7 +14,7 @@ NAMES = ("kernels", "predicates", "sum", "ingest", "tpch", "scan", "peers", "all
 def bench(name: str, rows: int | None, as_json: bool) -> None:
     """Measure kernels, predicates, sums, loading, TPC-H query 6; every answer is checked.
 
-    Data and constants are encrypted under a throw-away key. Figures per row are CPU time of one core.
+    Data and constants are encrypted under a throw-away key. Figures per row are CPU time.
     """
     from amaters.bench import record, suite
 
