@@ -36,6 +36,7 @@ from amaters.wire.service import Chunk
 CIRCUITS_KEPT = 256
 JOBS_MAX = 64
 PROGRESS_SECONDS = 0.05
+PROGRESS_SECONDS = 0.05
 Emit = Callable[[pb.ExecuteEvent], None]
 
 

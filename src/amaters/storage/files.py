@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
+
 from amaters.base.errors import fail
 
 Buffer = bytes | bytearray | memoryview
@@ -99,10 +101,10 @@ class Disk:
         except OSError as error:
             fail("AM-4001", file=path.name, what=_why(error))
 
-    def read_at(self, fd: int, offset: int, length: int, path: Path) -> bytearray:
+    def read_at(self, fd: int, offset: int, length: int, path: Path) -> memoryview:
         """Exactly ``length`` bytes at ``offset``. Raises: AM-4001 when the file is shorter."""
-        data = bytearray(length)
-        view, done = memoryview(data), 0
+        # Not a bytearray: that would write all its pages with zeros first.
+        view, done = np.empty(length, dtype=np.uint8).data, 0
         while done < length:
             try:
                 got = os.preadv(fd, [view[done:]], offset + done)
@@ -111,7 +113,7 @@ class Disk:
             if got == 0:
                 fail("AM-4001", file=path.name, what="it is cut short")
             done += got
-        return data
+        return view.toreadonly()
 
     def remove(self, path: Path) -> None:
         """Delete a file, if it is there."""

@@ -204,9 +204,8 @@ class _FileReader:
         first = offset // BLOCK_BYTES
         start = first * BLOCK_BYTES
         stop = min(self.size, -(-(offset + length) // BLOCK_BYTES) * BLOCK_BYTES)
-        data = self._disk.read_at(fd, _HEADER.size + start, stop - start, self._path)
-        view = memoryview(data)
-        last = min(len(data), offset - start + checked)
+        view = self._disk.read_at(fd, _HEADER.size + start, stop - start, self._path)
+        last = min(len(view), offset - start + checked)
         for number, begin in enumerate(range(0, last, BLOCK_BYTES), start=first):
             found = blake3(view[begin : begin + BLOCK_BYTES]).digest(length=_HASH)
             if found != table[number * _HASH : (number + 1) * _HASH]:
