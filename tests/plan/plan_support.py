@@ -112,6 +112,8 @@ class Database:
         chosen = self.live & matches(spec.public_filter, self.full, self.table)
         keys = _keys(self.full, spec.public_groups)
         known = sorted({key for key, ok in zip(keys, chosen, strict=True) if ok}, key=repr)
+        if not spec.public_groups:
+            known = [()]
         index = {key: i for i, key in enumerate(known)}
         members = np.array(
             [index[key] if ok else -1 for key, ok in zip(keys, chosen, strict=True)], dtype=np.int64

@@ -247,20 +247,28 @@ class _Schedule:
         self.delivered: dict[int, list[int]] = defaultdict(list)
         by_index = {step.index: step for step in plan.steps}
         uses: dict[int, int] = {}
+
+        def rank(index: int) -> tuple[bool, int]:
+            """Order of running: grouped steps come after all others."""
+            return by_index[index].grouped, index
+
+        def use(node: int, at: int) -> None:
+            uses[node] = max(uses.get(node, at), at, key=rank)
+
         for step in plan.steps:
             for operand in step.node.operands:
-                uses[operand] = step.index
+                use(operand, step.index)
         for index, accumulator in enumerate(plan.accumulators):
             nodes = [accumulator.left]
             if accumulator.right is not None:
                 nodes.append(accumulator.right)
-            last = self._completed(nodes, by_index)
+            last = max(nodes, key=rank)
             self.delivered[last].append(index)
             for node in nodes:
-                uses[node] = max(uses.get(node, 0), last)
+                use(node, last)
         if plan.mask is not None:
             self.delivered[plan.mask.node].append(-1)
-            uses[plan.mask.node] = plan.mask.node
+            use(plan.mask.node, plan.mask.node)
         self.freed: dict[int, list[int]] = defaultdict(list)
         for node, last in uses.items():
             kept = by_index[node].constant or (
@@ -268,12 +276,6 @@ class _Schedule:
             )
             if not kept:
                 self.freed[last].append(node)
-
-    @staticmethod
-    def _completed(nodes: list[int], by_index: dict[int, Step]) -> int:
-        """The step after which all ``nodes`` exist: grouped ones come after all others."""
-        grouped = [node for node in nodes if by_index[node].grouped]
-        return max(grouped or nodes)
 
 
 class _Work:
