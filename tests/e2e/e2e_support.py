@@ -1,204 +1,110 @@
-"""What the end-to-end tests share: databases over a service that records and lies, and DuckDB."""
+"""What the end-to-end tests share: a table with every kind of column, rows, and service doubles."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
+import amaters as am
 from amaters.base.clock import SystemClock
 from amaters.base.progress import no_progress
 from amaters.base.rng import SystemRng
-from amaters.client.blocking import Portal
 from amaters.client.database import AsyncDatabase
-from amaters.client.keymaking import choose
+from amaters.client.keymaking import Choice
 from amaters.client.keyring import Keyring
 from amaters.client.session import Keys, Outside, open_session
-from amaters.client.sync import Database
-from amaters.engine.service import open_engine
-from amaters.wire.service import METHODS, Chunk, Service
+from amaters.wire.service import METHODS
 
 SMALL = "insecure_n1024"
+SCHEMES = ("noop", "bgv")
+FULL = 1024 - 64  # rows of a full segment of the small parameter set
 
 
-@dataclass
-class Call:
-    """One call that crossed the door: the request as sent, the chunks after it, the replies."""
-
-    name: str
-    request: Any
-    uploads: list[bytes] = field(default_factory=list)
-    replies: list[Any] = field(default_factory=list)
-    finished: bool = False
-
-    @property
-    def sent(self) -> bytes:
-        """Every byte of this call that the engine sees."""
-        return self.request.SerializeToString() + b"".join(self.uploads)
+def small(scheme: str) -> dict[str, Any]:
+    """Arguments of ``connect`` for a fast test database."""
+    unsafe = "noop" if scheme == "noop" else None
+    return {"unsafe_scheme": unsafe, "unsafe_parameters": SMALL}
 
 
-Lie = Callable[[Any, Any], Any]
+COLUMNS = {
+    "id": am.Int64(primary_key=True),
+    "dept": am.Text(index=True),
+    "age": am.UInt8(max=120, encrypt=["eq", "range"]),
+    "salary": am.Int32(min=-1000, max=1_000_000, encrypt=["range", "sum"], nullable=True),
+    "bonus": am.Decimal(9, 2, min=Decimal(0), max=Decimal(5000), encrypt=["sum"], nullable=True),
+    "grade": am.Enum(["A", "B", "C"], encrypt=["group"], nullable=True),
+    "born": am.Date(min=date(1900, 1, 1), max=date(2030, 1, 1), encrypt=["range"]),
+    "city": am.Text(encrypt=["eq"], nullable=True),
+    "notes": am.Text(encrypt=[], nullable=True),
+}
 
 
-class Door:
-    """A ``Service`` around an engine: records every call, and changes replies where told to.
+def people(count: int, seed: int = 1, first: int = 0) -> list[dict[str, Any]]:
+    """Rows for ``COLUMNS``; keys are spread so that canaries find gaps."""
+    draw = random.Random(seed)
+    return [
+        {
+            "id": 7 * (first + i) + draw.randrange(5),
+            "dept": draw.choice(["R&D", "HR", "Ops"]),
+            "age": draw.randrange(121),
+            "salary": draw.choice([None, draw.randint(-1000, 1_000_000)]),
+            "bonus": draw.choice([None, Decimal(draw.randrange(500_001)).scaleb(-2)]),
+            "grade": draw.choice(["A", "B", "C", None]),
+            "born": date(1950, 1, 1) + timedelta(days=draw.randrange(20_000)),
+            "city": draw.choice(["Kyoto", "Nara", "Ōsaka", None]),
+            "notes": draw.choice([None, "", "text " * draw.randrange(9)]),
+        }
+        for i in range(count)
+    ]
 
-    ``lies`` maps a method to a function of request and reply (of a streaming method: the list of
-    its replies) that returns what the client gets instead.
-    """
 
-    def __init__(self, engine: Service) -> None:
-        self.engine: Any = engine
-        self.calls: list[Call] = []
-        self.lies: dict[str, Lie] = {}
+def outside() -> Outside:
+    return Outside(SystemClock(), SystemRng(), lambda _: None, no_progress, 2)
 
-    def names(self) -> list[str]:
-        """The methods called, in order."""
-        return [call.name for call in self.calls]
 
-    def of(self, name: str) -> list[Call]:
-        """The calls of one method."""
-        return [call for call in self.calls if call.name == name]
+async def open_on(service: Any, scheme: str = "noop", keyring: Path | None = None) -> AsyncDatabase:
+    """A database over any service, with a keyset that is in memory only unless told otherwise."""
+    keys = Keys(Keyring(keyring) if keyring else None)
+    choice = Choice(scheme, SMALL)
+    session = await open_session(
+        service, url="test", keys=keys, choice=choice, outside=outside()
+    )
+    return AsyncDatabase(session)
 
-    def forget(self) -> None:
-        """Begin a new record."""
-        self.calls.clear()
 
-    def honest(self) -> None:
-        """No more lies, and a new record."""
-        self.lies.clear()
-        self.forget()
+class Spy:
+    """A service that counts calls on their way to another one."""
 
-    async def close(self) -> None:
-        await self.engine.close()
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.calls: Counter[str] = Counter()
 
     def __getattr__(self, name: str) -> Any:
+        method = getattr(self.inner, name)
         if name not in METHODS:
-            raise AttributeError(name)
-        return self._stream(name) if METHODS[name].streams else self._single(name)
+            return method
+        if METHODS[name].streams:
+            return self._streaming(name, method)
 
-    def _recorded(self, name: str, request: Any) -> Call:
-        call = Call(name, type(request).FromString(request.SerializeToString()))
-        self.calls.append(call)
-        return call
+        async def single(*arguments: Any) -> Any:
+            self.calls[name] += 1
+            return await method(*arguments)
 
-    def _single(self, name: str) -> Any:
-        async def invoke(request: Any, chunks: AsyncIterable[Chunk] | None = None) -> Any:
-            call = self._recorded(name, request)
-            method = getattr(self.engine, name)
-            if chunks is None:
-                reply = await method(request)
-            else:
-                reply = await method(request, _copied(chunks, call))
-            if name in self.lies:
-                reply = self.lies[name](request, reply)
-            call.replies.append(reply)
-            call.finished = True
-            return reply
+        return single
 
-        return invoke
+    def _streaming(self, name: str, method: Any) -> Any:
+        async def stream(request: Any) -> AsyncIterator[Any]:
+            self.calls[name] += 1
+            async for item in method(request):
+                yield self.changed(name, item)
 
-    def _stream(self, name: str) -> Any:
-        async def invoke(request: Any) -> AsyncIterator[Any]:
-            call = self._recorded(name, request)
-            stream = getattr(self.engine, name)(request)
-            if name in self.lies:
-                replies = [reply async for reply in stream]
-                for reply in self.lies[name](request, replies):
-                    call.replies.append(reply)
-                    yield reply
-            else:
-                try:
-                    async for reply in stream:
-                        call.replies.append(reply)
-                        yield reply
-                finally:
-                    await stream.aclose()
-            call.finished = True
+        return stream
 
-        return invoke
-
-
-async def _copied(chunks: AsyncIterable[Chunk], call: Call) -> AsyncIterator[Chunk]:
-    async for chunk in chunks:
-        call.uploads.append(bytes(chunk))
-        yield chunk
-
-
-@dataclass
-class Opened:
-    """A database whose client reaches its engine through ``door``."""
-
-    db: Database
-    door: Door
-    notices: list[str]
-
-
-def open_through_door(
-    location: str | Path = ":memory:",
-    *,
-    scheme: str | None = "noop",
-    parameters: str | None = SMALL,
-    keyring: Path | None = None,
-    engine: Any = None,
-    progress: Any = no_progress,
-    threads: int = 2,
-) -> Opened:
-    """Like ``amaters.connect``, with a ``Door`` between client and engine.
-
-    ``engine``: a coroutine that makes another service than the engine in this process.
-    """
-    choice = choose(scheme, parameters)
-    notices: list[str] = []
-    outside = Outside(SystemClock(), SystemRng(), notices.append, progress, threads)
-    keys = Keys(None if keyring is None else Keyring(keyring))
-    portal = Portal()
-
-    async def opening() -> tuple[AsyncDatabase, Door]:
-        if engine is not None:
-            door = Door(await engine())
-        else:
-            door = Door(open_engine(location, unsafe_scheme=choice.unsafe, threads=threads))
-        try:
-            session = await open_session(
-                door, url=str(location), keys=keys, choice=choice, outside=outside
-            )
-        except BaseException:
-            await door.close()
-            raise
-        return AsyncDatabase(session), door
-
-    try:
-        opened, door = portal.call(opening())
-    except BaseException:
-        portal.close()
-        raise
-    return Opened(Database(opened, portal), door, notices)
-
-
-class Plain:
-    """DuckDB with the same tables in the clear."""
-
-    def __init__(self) -> None:
-        self.connection = duckdb.connect()
-        self.connection.execute("CREATE MACRO public(x) AS x")
-
-    def table(self, ddl: str, name: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Make and fill a table."""
-        self.connection.execute(ddl)
-        if rows:
-            marks = ", ".join("?" * len(rows[0]))
-            self.connection.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
-
-    def rows(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        """DuckDB's answer."""
-        return self.connection.execute(sql, parameters).fetchall()
-
-
-def log(text: str) -> None:
-    """A line a person sees when a test fails."""
-    sys.stderr.write(f"{text}\n")
+    def changed(self, name: str, item: Any) -> Any:
+        """What a double does to replies."""
+        return item
