@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from amaters.ring import selftest as selftest  # runs before any table is made
 from amaters.ring.modular import LOG_DEGREE_MAX, PRIME_BITS_MAX
 from amaters.ring.order import bit_reversed
 from amaters.ring.primes import smallest_root
