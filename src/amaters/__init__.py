@@ -4,45 +4,68 @@
     db = am.connect("pay.amaters")
 
 Everything listed in ``__all__`` is the public interface; whatever else can be imported may change.
+Names are loaded on first use: a server process imports this package and must not load client code.
 """
 
 from __future__ import annotations
 
-from amaters.base.errors import (
-    AmatersError,
-    ClosedError,
-    ConflictError,
-    DataError,
-    DeniedError,
-    InternalError,
-    InvalidError,
-    UnavailableError,
-    UsageError,
-)
-from amaters.base.progress import Progress
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from amaters.base.version import VERSION
-from amaters.client.database import AsyncDatabase, AsyncQuery, AsyncTable
-from amaters.client.expression import avg, col, count, public, sum  # noqa: A004
-from amaters.client.result import Result, Stats
-from amaters.client.sync import Database, Query, Table
-from amaters.columns.declare import (
-    Boolean,
-    Date,
-    Decimal,
-    Enum,
-    Int8,
-    Int16,
-    Int32,
-    Int64,
-    Text,
-    UInt8,
-    UInt16,
-    UInt32,
-    UInt64,
-)
-from amaters.embedded import connect, connect_async
+
+if TYPE_CHECKING:
+    from amaters.base.errors import (
+        AmatersError,
+        ClosedError,
+        ConflictError,
+        DataError,
+        DeniedError,
+        InternalError,
+        InvalidError,
+        UnavailableError,
+        UsageError,
+    )
+    from amaters.base.progress import Progress
+    from amaters.client.database import AsyncDatabase, AsyncQuery, AsyncTable
+    from amaters.client.expression import avg, col, count, public, sum  # noqa: A004
+    from amaters.client.result import Result, Stats
+    from amaters.client.sync import Database, Query, Table
+    from amaters.columns.declare import (
+        Boolean,
+        Date,
+        Decimal,
+        Enum,
+        Int8,
+        Int16,
+        Int32,
+        Int64,
+        Text,
+        UInt8,
+        UInt16,
+        UInt32,
+        UInt64,
+    )
+    from amaters.embedded import connect, connect_async
 
 __version__ = VERSION
+
+_HOMES = {
+    "amaters.base.errors": (
+        "AmatersError ClosedError ConflictError DataError DeniedError InternalError InvalidError "
+        "UnavailableError UsageError"
+    ),
+    "amaters.base.progress": "Progress",
+    "amaters.client.database": "AsyncDatabase AsyncQuery AsyncTable",
+    "amaters.client.expression": "avg col count public sum",
+    "amaters.client.result": "Result Stats",
+    "amaters.client.sync": "Database Query Table",
+    "amaters.columns.declare": (
+        "Boolean Date Decimal Enum Int8 Int16 Int32 Int64 Text UInt8 UInt16 UInt32 UInt64"
+    ),
+    "amaters.embedded": "connect connect_async",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "AmatersError",
@@ -84,3 +107,17 @@ __all__ = [
     "public",
     "sum",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The public name, loaded from where it lives."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'amaters' has no attribute {name!r}")
+    found = getattr(importlib.import_module(home), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -67,13 +67,13 @@ def outside() -> Outside:
     return Outside(SystemClock(), SystemRng(), lambda _: None, no_progress, 2)
 
 
-async def open_on(service: Any, scheme: str = "noop", keyring: Path | None = None) -> AsyncDatabase:
+async def open_on(
+    service: Any, scheme: str = "noop", parameters: str = SMALL, keyring: Path | None = None
+) -> AsyncDatabase:
     """A database over any service, with a keyset that is in memory only unless told otherwise."""
     keys = Keys(Keyring(keyring) if keyring else None)
-    choice = Choice(scheme, SMALL)
-    session = await open_session(
-        service, url="test", keys=keys, choice=choice, outside=outside()
-    )
+    choice = Choice(scheme, parameters)
+    session = await open_session(service, url="test", keys=keys, choice=choice, outside=outside())
     return AsyncDatabase(session)
 
 

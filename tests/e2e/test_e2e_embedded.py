@@ -67,9 +67,9 @@ def test_group_by_encrypted_and_public(db: am.Database) -> None:
     for grade in ("A", "B", "C", None):
         for dept in ("HR", "Ops", "R&D"):
             found = where(
-                lambda r, g=grade, d=dept: r["grade"] == g
-                and r["dept"] == d
-                and r["born"] < date(1980, 1, 1)
+                lambda r, g=grade, d=dept: (
+                    r["grade"] == g and r["dept"] == d and r["born"] < date(1980, 1, 1)
+                )
             )
             paid = [row for row in found if row["salary"] is not None]
             average = float(Fraction(total(paid, "salary"), len(paid)))
@@ -191,7 +191,8 @@ def test_unsigned_64_bit_and_decimal_edges() -> None:
     rows = [{"k": i, "u": big - i, "d": Decimal(10**18 - 1 - i).scaleb(-6)} for i in range(600)]
     with am.connect(":memory:", **small("noop")) as opened:
         opened.sql(
-            "CREATE TABLE t (k INTEGER PRIMARY KEY, u UBIGINT ENCRYPTED WITH (QUERIES = 'range,sum'), "
+            "CREATE TABLE t (k INTEGER PRIMARY KEY, "
+            "u UBIGINT ENCRYPTED WITH (QUERIES = 'range,sum'), "
             "d DECIMAL(18,6) ENCRYPTED WITH (QUERIES = 'eq,sum'))"
         )
         opened.table("t").insert(rows)

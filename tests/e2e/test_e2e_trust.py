@@ -1,0 +1,237 @@
+"""The trust boundary: what is refused before anything is sent, and lies that are noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e_support import COLUMNS, FULL, SCHEMES, SMALL, Spy, open_on, people, small
+
+import amaters as am
+from amaters.base import errors
+from amaters.cli import demo_queries
+from amaters.client.database import AsyncDatabase
+from amaters.engine.service import open_engine
+from amaters.fhe.bundle import BundleReader
+from amaters.fhe.parameters import get_parameters
+from amaters.fhe.scheme import make_evaluator
+from amaters.fhe.serial import serialize
+from amaters.wire import service_pb2 as pb
+from amaters.wire.pipe import connect_streams
+
+ROWS = people(FULL)
+PARAMETERS = get_parameters(SMALL)
+
+
+class Liar(Spy):
+    """An engine that answers a selection with a stored indicator instead of the mask.
+
+    Everything it needs is what any engine has: uploads, evaluation keys, its own evaluator.
+    """
+
+    def __init__(self, inner: Any, column_id: int) -> None:
+        super().__init__(inner)
+        self.column_id = column_id
+        self.objects: dict[bytes, bytes] = {}
+        self.keys = b""
+        self.bundle = b""
+        self.name = pb.KeyName()
+
+    async def put_keyset(self, request: pb.PutKeysetRequest, chunks: Any) -> pb.Done:
+        self.name.CopyFrom(request.name)
+        self.keys = b"".join([bytes(chunk) async for chunk in chunks])
+        return await self.inner.put_keyset(request, _again(self.keys))
+
+    async def upload(self, request: pb.UploadRequest, chunks: Any) -> pb.UploadReply:
+        data = b"".join([bytes(chunk) async for chunk in chunks])
+        self.objects[request.object_id] = data
+        return await self.inner.upload(request, _again(data))
+
+    async def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
+        for item in request.segments[0].encodings:
+            if item.column_id == self.column_id:
+                self.bundle = self.objects[item.object_id]
+        return await self.inner.commit(request)
+
+    def changed(self, name: str, item: Any) -> Any:
+        if name == "execute" and item.WhichOneof("event") == "mask":
+            item.mask.ciphertext = self.indicator()
+        return item
+
+    def indicator(self) -> bytes:
+        """A stored slice, shrunk like a mask: its slots are 0 or 1, so it looks like one."""
+        evaluator = make_evaluator(self.name.scheme, PARAMETERS, self.keys)
+        reader = BundleReader(PARAMETERS, self.name.key_id, self.name.scheme)
+        (stored,) = evaluator.load(reader, self.bundle, 1, [2])
+        return serialize(evaluator.shrink(stored))
+
+
+async def _again(data: bytes) -> Any:
+    for start in range(0, len(data), 1 << 20):
+        yield data[start : start + (1 << 20)]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_canaries_catch_a_stored_indicator_before_any_fetch(scheme: str) -> None:
+    """The lie decrypts fine, and would show the engine one digit of every age it is asked for."""
+
+    async def run() -> Spy:
+        engine = open_engine(":memory:", unsafe_scheme=True)
+        liar = Liar(engine, column_id=3)
+        db = await open_on(liar, scheme)
+        table = await db.create_table("people", COLUMNS)
+        await table.insert(ROWS)
+        with pytest.raises(errors.DataError) as caught:
+            await table.filter(am.col("age") > 60).select("id", "notes").rows()
+        assert caught.value.code == "AM-5001"
+        await db.close()
+        return liar
+
+    calls = asyncio.run(run()).calls
+    assert calls["execute"] == 1
+    assert calls["fetch_rows"] == 0
+
+
+def test_a_plan_that_is_too_deep_is_refused_before_anything_is_sent() -> None:
+    """The double sees the catalogue being read and nothing else: no snapshot, no constants."""
+
+    async def run() -> Spy:
+        spy = Spy(open_engine(":memory:", unsafe_scheme=True))
+        db = await open_on(spy)
+        await db.sql(
+            "CREATE TABLE t (a BIGINT ENCRYPTED WITH (QUERIES = 'range'), "
+            "b BIGINT ENCRYPTED WITH (QUERIES = 'range'))"
+        )
+        clauses = [f"(a < {7 * i} AND b > {5 * i})" for i in range(40)]
+        spy.calls.clear()
+        with pytest.raises(am.AmatersError) as caught:
+            await db.sql("SELECT count(*) FROM t WHERE " + " OR ".join(clauses))
+        assert caught.value.code == "AM-2301"
+        await db.close()
+        return spy
+
+    assert set(asyncio.run(run()).calls) == {"list_tables"}
+
+
+class Downgrade(Spy):
+    """An engine that hands out an old or forged schema."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.forged: pb.SchemaRecord | None = None
+        self.forge: Any = None
+
+    async def list_tables(self, request: pb.ListTablesRequest) -> pb.ListTablesReply:
+        self.calls["list_tables"] += 1
+        reply = await self.inner.list_tables(request)
+        if self.forge is not None:
+            reply.tables[0].CopyFrom(self.forge(reply.tables[0]))
+        return reply
+
+
+def _claim_public(record: pb.SchemaRecord) -> pb.SchemaRecord:
+    """The salary column suddenly is a public one: the next insert would send it in clear."""
+    from amaters.wire import schema_pb2
+
+    public = schema_pb2.PublicTable.FromString(record.public_bytes)
+    for column in public.columns:
+        if column.name == "salary":
+            column.encrypted = False
+            del column.queries[:]
+            del column.encodings[:]
+    changed = pb.SchemaRecord()
+    changed.CopyFrom(record)
+    changed.public_bytes = public.SerializeToString(deterministic=True)
+    return changed
+
+
+def test_a_forged_or_older_schema_is_refused_and_nothing_is_sent() -> None:
+    """The MAC and the version decide, not the engine's word."""
+
+    async def run() -> None:
+        double = Downgrade(open_engine(":memory:", unsafe_scheme=True))
+        db = await open_on(double)
+        table = await db.create_table("people", COLUMNS)
+        old = (await double.inner.list_tables(pb.ListTablesRequest())).tables[0]
+        await table.insert(ROWS[:10])
+        for forge, code in ((_claim_public, "AM-2050"), (lambda _: old, "AM-2051")):
+            double.forge = forge
+            double.calls.clear()
+            with pytest.raises(am.AmatersError) as caught:
+                await table.insert(ROWS[10:20])
+            assert caught.value.code == code
+            assert set(double.calls) == {"list_tables"}
+        double.forge = None
+        await db.close()
+
+    asyncio.run(run())
+
+
+async def _spawn_engine() -> tuple[asyncio.subprocess.Process, Any]:
+    """An engine process that is given a place to store things and nothing else."""
+    arguments = ("-X", "importtime", "-m", "amaters.engine.pipe", ":memory:", "--unsafe-scheme")
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=1 << 24,
+        env={"PATH": "", "HOME": "/nonexistent"},
+    )
+    return child, connect_streams(child.stdout, child.stdin)  # type: ignore[arg-type]
+
+
+def test_an_engine_in_another_process_answers_the_demo_without_the_keyset() -> None:
+    """All statements of the demo over a pipe. The keyset exists only in this process's memory: it
+    is on no disk, in no environment and no argument, and the engine never loads code that could
+    use one. The oracle is DuckDB over the published file.
+    """
+
+    async def run() -> tuple[list[list[Any]], list[int], set[str]]:
+        child, service = await _spawn_engine()
+        assert child.stderr is not None
+        errors_text = asyncio.create_task(child.stderr.read())
+        db: AsyncDatabase = await open_on(service, "bgv", "insecure_n4096")
+        await db.sql(demo_queries.DDL)
+        await (await db.table("persons")).insert(demo_queries.columns())
+        rowids = [row[0] for row in await db.sql("SELECT rowid FROM persons ORDER BY rowid")]
+        answers = [(await db.sql(question.sql)).rows() for question in demo_queries.QUERIES]
+        await db.close()
+        loaded = {
+            line.rsplit("|", 1)[-1].strip()
+            for line in (await errors_text).decode().splitlines()
+            if line.startswith("import time:")
+        }
+        assert await child.wait() == 0
+        return answers, rowids, loaded
+
+    answers, rowids, loaded = asyncio.run(run())
+    plaintext = demo_queries.Plaintext(rowids)
+    assert answers == [plaintext.rows(question.sql) for question in demo_queries.QUERIES]
+    assert "amaters.engine.service" in loaded
+    assert "amaters.fhe.evaluator" in loaded
+    secret = ("amaters.fhe.secret", "amaters.client", "amaters.embedded")
+    assert not [name for name in loaded if name.startswith(secret)]
+
+
+def test_the_engine_refuses_a_scheme_it_was_not_started_for(tmp_path: Path) -> None:
+    """``noop`` needs the flag on both sides, and an encrypted database never opens as noop."""
+
+    async def run() -> None:
+        engine = open_engine(":memory:")
+        with pytest.raises(errors.DeniedError) as caught:
+            await open_on(engine, "noop")
+        assert caught.value.code == "AM-1106"
+        await engine.close()
+
+    asyncio.run(run())
+    keys = tmp_path / "keys"
+    am.connect(tmp_path / "db", keys=keys, **small("bgv")).close()
+    for wrong in (small("noop"), {}):
+        with pytest.raises(errors.DeniedError) as caught:
+            am.connect(tmp_path / "db", keys=keys, **wrong)
+        assert caught.value.code == "AM-1106"
