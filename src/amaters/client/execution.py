@@ -34,10 +34,20 @@ class Received:
     totals: Totals = field(default_factory=Totals)
     masks: dict[bytes, Mask] = field(default_factory=dict)
     stats: pb.StatsEvent = field(default_factory=pb.StatsEvent)
+    failure: errors.AmatersError | None = None
+
+    def require_intact(self) -> None:
+        """Raise what went wrong with a result. Only after everything else was asked for."""
+        if self.failure is not None:
+            raise self.failure
 
 
 async def execute(session: Session, table: Table, prepared: Prepared, handle: bytes) -> Received:
-    """Run ``prepared`` over the snapshot's segments. Cancelling this task cancels the job."""
+    """Run ``prepared`` over the snapshot's segments. Cancelling this task cancels the job.
+
+    A result that does not decrypt ends nothing early: the engine sees the same requests as if it
+    had, and the caller calls ``require_intact`` after the last of them.
+    """
     compiled = prepared.compiled
     assert compiled is not None
     constants_id = await _send_constants(session, prepared, compiled)
@@ -106,14 +116,21 @@ class _Reader:
             case "progress":
                 done, total = event.progress.done, event.progress.total
                 self._session.report("computing", done, total, "key switches")
-            case "groups":
-                self._take_groups(event.groups)
-            case "accumulator":
-                await asyncio.to_thread(self._take_accumulator, event.accumulator)
-            case "mask":
-                await asyncio.to_thread(self._take_mask, event.mask)
             case "stats":
                 self.received.stats = event.stats
+            case kind if self.received.failure is None:
+                try:
+                    await self._take_result(kind, event)
+                except errors.AmatersError as failure:
+                    self.received.failure = failure
+
+    async def _take_result(self, kind: str | None, event: pb.ExecuteEvent) -> None:
+        if kind == "groups":
+            self._take_groups(event.groups)
+        elif kind == "accumulator":
+            await asyncio.to_thread(self._take_accumulator, event.accumulator)
+        elif kind == "mask":
+            await asyncio.to_thread(self._take_mask, event.mask)
 
     def _take_groups(self, event: pb.GroupsEvent) -> None:
         """Public group keys; a count of rows that needs no ciphertext comes with them."""

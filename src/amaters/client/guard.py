@@ -22,9 +22,13 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class SegmentGuard:
-    """The canaries of one segment: where all of them are, and the live ones' rows."""
+    """The canaries of one segment: where all of them are, and the live ones' rows.
+
+    ``live``: which occupied slots the engine calls live.
+    """
 
     rows: int
+    live: Mask
     positions: NDArray[np.int64]
     live_positions: NDArray[np.int64]
     live_rows: ColumnBatch
@@ -51,11 +55,14 @@ def _opened(session: Session, table: Table, item: pb.SegmentCanaries, rows: int)
     block = open_canaries(session.keyset, table, item.segment_id, item.canaries)
     if len(block.positions) and int(block.positions[-1]) >= rows:
         errors.fail("AM-5012", what="a segment is shorter than its canaries say")
-    live = np.ones(len(block.positions), dtype=np.bool_)
+    alive = np.ones(rows, dtype=np.bool_)
     if item.live:
         bits = np.unpackbits(np.frombuffer(item.live, dtype=np.uint8), bitorder="little")
-        live = bits[block.positions].astype(np.bool_)
-    return SegmentGuard(rows, block.positions, block.positions[live], block.rows.take(live))
+        if len(bits) < rows:
+            errors.fail("AM-5012", what="a segment is longer than its list of live rows")
+        alive = bits[:rows].astype(np.bool_)
+    live = alive[block.positions]
+    return SegmentGuard(rows, alive, block.positions, block.positions[live], block.rows.take(live))
 
 
 def matching_canaries(
@@ -73,10 +80,14 @@ def check_masks(
     where: Predicate | None,
     table: Table,
 ) -> None:
-    """Compare the engine's masks with what canaries must show; slots that hold no row are zero.
+    """Compare the engine's masks with what canaries must show; slots without a live row are zero.
 
-    Raises: DataError AM-5001, before anything is fetched or changed.
+    The last is what keeps an engine from calling all rows dead, canaries among them, and then
+    returning a stored slice: whatever it calls live holds its share of canaries.
+    Raises: DataError AM-5001, AM-5012 before anything is fetched or changed.
     """
+    if not masks.keys() <= guards.keys():
+        errors.fail("AM-5012", what="it has a mask for a segment that is not in the snapshot")
     wrong = 0
     for segment_id, guard in guards.items():
         expected = matches(where, guard.live_rows, table)
@@ -85,7 +96,7 @@ def check_masks(
             wrong += int(expected.sum())
             continue
         wrong += int((mask[guard.live_positions] != expected).sum())
-        wrong += int(mask[guard.rows :].sum())
+        wrong += int(mask[guard.rows :].sum()) + int(mask[: guard.rows][~guard.live].sum())
     if wrong:
         errors.fail("AM-5001", table=table.name, count=wrong)
 

@@ -100,6 +100,7 @@ class _Selection:
         totals.merge(self.received.totals)
         if prepared.needs_public_rows:
             await self._add_public_totals(prepared, pinned, totals)
+        self.received.require_intact()
         for canaries in matching_canaries(guards, self.statement.where, self.table):
             totals.merge(totals_of(self.statement, canaries), sign=-1)
         return finish_totals(self.statement, totals)
@@ -133,6 +134,7 @@ class _Selection:
             found = await self._fetched_where(prepared.fetch, pinned.handle, guards)
         elif pinned.segments:
             self.received = await execute(self.session, self.table, prepared, pinned.handle)
+            self.received.require_intact()
             check_masks(guards, self.received.masks, self.statement.where, self.table)
             found = await self._fetched(pinned.handle, guards)
         tail = tail.select(sorted(self.needed))
@@ -154,11 +156,14 @@ class _Selection:
             return ColumnBatch({}, 0)
         request = pb.FetchRequest(handle=handle, slots=slots)
         blocks = [block async for block in self._blocks(request, self.needed)]
-        got = {(b.segment_id, int(slot)) for b in blocks for slot in b.slots}
-        if got != {(item.segment_id, slot) for item in slots for slot in item.slots}:
+        got = sorted((b.segment_id, int(slot)) for b in blocks for slot in b.slots)
+        if got != sorted((item.segment_id, slot) for item in slots for slot in item.slots):
             errors.fail("AM-5012", what="it returned other rows than were asked for")
         real = [(b.rows, real_slots(guards[b.segment_id], b.slots)) for b in blocks]
         rows = concatenate([rows.select(sorted(self.needed)).take(kept) for rows, kept in real])
+        keys = rows.columns[self.table.primary_key.id].values.tolist()
+        if len(set(keys)) != len(keys):
+            errors.fail("AM-5012", what="it returned one row for several slots")
         if not bool(matches(self.statement.where, rows, self.table).all()):
             errors.fail("AM-5012", what="it returned rows that do not match")
         return rows
@@ -172,6 +177,8 @@ class _Selection:
         found: list[ColumnBatch] = []
         count = 0
         async for block in self._blocks(request, self.needed):
+            if block.segment_id not in guards:
+                errors.fail("AM-5012", what="it returned rows of a segment nobody asked for")
             real = real_slots(guards[block.segment_id], block.slots)
             rows = block.rows.select(sorted(self.needed)).take(real)
             found.append(rows.take(matches(self.statement.where, rows, self.table)))

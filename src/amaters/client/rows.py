@@ -67,6 +67,8 @@ def open_block(
         columns[column.id] = ColumnValues(values, valid)
     if decoded.rows != block.rows or len(block.versions) not in (1, block.rows):
         _misfit(table, "rows and versions differ in number")
+    if len(block.slots) != (block.rows if block.segment_id else 0):
+        _misfit(table, "rows and slots differ in number")
     versions = np.broadcast_to(np.array(block.versions, dtype=np.uint64), (block.rows,))
     rows = ColumnBatch(columns, block.rows)
     if needs_sealed(table, needed):
