@@ -27,6 +27,7 @@ DEPTH_MAX = 24
 ENTRIES_MAX = 256  # of one IN list
 TERMS_MAX = 64
 GROUPS_MAX = 16
+CODE_BYTES = 9
 
 RANGE_FORMS = ("le", "gt", "between", "outside")
 
@@ -193,7 +194,8 @@ def _encode_node(node: Node) -> Any:
         raise TypeError(f"not a node: {type(node).__name__}")
     message = pb.PlanNode(column_id=node.column_id, slot=node.slot)
     message.is_public = node.codes is not None
-    message.codes.extend(node.codes or ())
+    codes = node.codes or ()
+    message.codes.extend(code.to_bytes(CODE_BYTES, "little", signed=True) for code in codes)
     if isinstance(node, RangeLeaf):
         message.kind, message.form = "range", node.form
         return message
@@ -213,7 +215,7 @@ class _Reader:
         self.nodes += 1
         if self.nodes > NODES_MAX or depth > DEPTH_MAX:
             _malformed("its filter is too large")
-        codes = tuple(message.codes) if message.is_public else None
+        codes = _codes(message) if message.is_public else None
         column, slot = message.column_id, message.slot
         if message.codes and codes is None:
             _malformed("codes that are not public")
@@ -237,6 +239,12 @@ class _Reader:
         if len(children) < 2:
             _malformed("a branch with fewer than two children")
         return AndNode(children) if message.kind == "and" else OrNode(children)
+
+
+def _codes(message: Any) -> tuple[int, ...]:
+    if any(len(code) != CODE_BYTES for code in message.codes):
+        _malformed("a code of a wrong size")
+    return tuple(int.from_bytes(code, "little", signed=True) for code in message.codes)
 
 
 def _equal_leaf(message: Any, codes: tuple[int, ...] | None) -> EqualLeaf:

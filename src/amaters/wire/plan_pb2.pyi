@@ -57,10 +57,10 @@ class PlanNode(_message.Message):
     slot: int
     count: int
     is_public: bool
-    codes: _containers.RepeatedScalarFieldContainer[int]
+    codes: _containers.RepeatedScalarFieldContainer[bytes]
     children: _containers.RepeatedCompositeFieldContainer[PlanNode]
     predicate: PlanPredicate
-    def __init__(self, kind: _Optional[str] = ..., column_id: _Optional[int] = ..., form: _Optional[str] = ..., negated: _Optional[bool] = ..., slot: _Optional[int] = ..., count: _Optional[int] = ..., is_public: _Optional[bool] = ..., codes: _Optional[_Iterable[int]] = ..., children: _Optional[_Iterable[_Union[PlanNode, _Mapping]]] = ..., predicate: _Optional[_Union[PlanPredicate, _Mapping]] = ...) -> None: ...
+    def __init__(self, kind: _Optional[str] = ..., column_id: _Optional[int] = ..., form: _Optional[str] = ..., negated: _Optional[bool] = ..., slot: _Optional[int] = ..., count: _Optional[int] = ..., is_public: _Optional[bool] = ..., codes: _Optional[_Iterable[bytes]] = ..., children: _Optional[_Iterable[_Union[PlanNode, _Mapping]]] = ..., predicate: _Optional[_Union[PlanPredicate, _Mapping]] = ...) -> None: ...
 
 class PlanTerm(_message.Message):
     __slots__ = ("kind", "columns")
