@@ -9,6 +9,7 @@ from amaters.base.errors import fail
 from amaters.columns.batch import storage_dtype
 from amaters.engine.catalogue import ID_BYTES, TableEntry, invalid
 from amaters.engine.uploads import Uploads
+from amaters.fhe.bundle import BundleReader
 from amaters.storage.objects import ObjectReader
 from amaters.storage.rows import TAIL, BatchRows
 from amaters.wire import blocks
@@ -68,6 +69,8 @@ def _check_segment(
         _misfit(entry, "sealed rows in a table without encrypted columns")
     refs = uploads.waiting(ids)
     _check_public(entry, open_object(refs[0]).read(), segment.rows)
+    for item, ref in zip(segment.encodings, refs[1:], strict=False):
+        _check_bundle(entry, item, open_object(ref))
     if columns:
         _check_pack(entry, open_object(refs[-1]), segment.rows)
     return refs
@@ -85,6 +88,18 @@ def _check_public(entry: TableEntry, data: memoryview | bytes, rows: int) -> Non
             _misfit(entry, f"column {column.name} has another type")
         if not column.nullable and not bool(valid.all()):
             _misfit(entry, f"column {column.name} is NOT NULL")
+
+
+def _check_bundle(entry: TableEntry, item: pb.EncodingObject, reader: ObjectReader) -> None:
+    """A bundle of the schema's size, key, parameter set and scheme. Raises: AM-12xx, AM-3032."""
+    table = entry.table
+    column = table.column(item.column_id)
+    count = next(shape.slices for shape in column.encodings if shape.kind == item.encoding)
+    bundles = BundleReader(entry.parameters, table.key_id, table.scheme)
+    if reader.size != bundles.prefix_bytes(entry.parameters.max_level, count):
+        _misfit(entry, f"the {item.encoding} of column {column.name} have a wrong size")
+    head = reader.read_prefix(bundles.prefix_bytes(1, count), bundles.header_bytes(count))
+    bundles.read(head, 1, indices=(), encoding=item.encoding)
 
 
 def _check_pack(entry: TableEntry, reader: ObjectReader, rows: int) -> None:

@@ -178,11 +178,11 @@ class Engine:
         )
 
     async def fetch_rows(self, request: pb.FetchRequest) -> AsyncIterator[pb.RowBlock]:
-        snapshot = self._snapshots.find(request.handle)
-        chosen = await self._work(self._chosen, snapshot, request)
-        found = self._rows.fetch(snapshot, request, chosen)
-        while (block := await self._work(_following, found)) is not None:
-            yield block
+        with self._snapshots.use(request.handle) as snapshot:
+            chosen = await self._work(self._chosen, snapshot, request)
+            found = self._rows.fetch(snapshot, request, chosen)
+            while (block := await self._work(_following, found)) is not None:
+                yield block
 
     def _chosen(
         self, snapshot: Snapshot, request: pb.FetchRequest
@@ -220,16 +220,16 @@ class Engine:
 
     async def execute(self, request: pb.ExecuteRequest) -> AsyncIterator[pb.ExecuteEvent]:
         self._check_open()
-        snapshot = self._snapshots.find(request.handle)
-        keys = await self._write(self._writer.keyset, snapshot.entry.key_name)
-        if keys is None:
-            fail("AM-3012", parameter_set=snapshot.entry.table.parameter_set)
-        events = self._jobs.run(request, snapshot, keys, self._working)
-        try:
-            async for event in events:
-                yield event
-        finally:
-            await events.aclose()
+        with self._snapshots.use(request.handle) as snapshot:
+            keys = await self._write(self._writer.keyset, snapshot.entry.key_name)
+            if keys is None:
+                fail("AM-3012", parameter_set=snapshot.entry.table.parameter_set)
+            events = self._jobs.run(request, snapshot, keys, self._working)
+            try:
+                async for event in events:
+                    yield event
+            finally:
+                await events.aclose()
 
     async def cancel(self, request: pb.CancelRequest) -> pb.Done:
         self._jobs.cancel(request.job_id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -147,6 +149,7 @@ class Snapshots:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: OrderedDict[bytes, Snapshot] = OrderedDict()
+        self._in_use: list[Snapshot] = []
         self._tails: dict[int, TailCache] = {}
 
     def hold(
@@ -179,6 +182,18 @@ class Snapshots:
         with self._lock:
             self._held.pop(handle, None)
 
+    @contextmanager
+    def use(self, handle: bytes) -> Iterator[Snapshot]:
+        """The snapshot of a handle, pinned meanwhile even if it is released. Raises: AM-3040."""
+        snapshot = self.find(handle)
+        with self._lock:
+            self._in_use.append(snapshot)
+        try:
+            yield snapshot
+        finally:
+            with self._lock:
+                self._in_use.remove(snapshot)
+
     def forget_table(self, tid: int) -> None:
         """Drop caches of a dropped table; its snapshots stay until released."""
         with self._lock:
@@ -187,5 +202,5 @@ class Snapshots:
     def pinned(self) -> set[bytes]:
         """Objects that some snapshot needs."""
         with self._lock:
-            held = list(self._held.values())
+            held = [*self._held.values(), *self._in_use]
         return {object_id for snapshot in held for object_id in snapshot.object_ids()}

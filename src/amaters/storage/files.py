@@ -76,11 +76,15 @@ class Disk:
             _failed(path, error)
 
     def make_directory(self, path: Path) -> None:
-        """A directory only the owner can enter, if it is not there yet."""
+        """A directory only the owner can enter, if it is not there yet; its name is durable."""
+        if path.is_dir():
+            return
+        self.make_directory(path.parent)
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             _failed(path, error)
+        self.sync_directory(path.parent)
 
     def truncate(self, path: Path, size: int) -> None:
         """Cut a file to ``size`` bytes, durably."""

@@ -1,0 +1,125 @@
+"""A disk that fails: nothing acknowledged is lost, nothing unacknowledged is half there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import engine_support as support
+import pytest
+
+from amaters.base.errors import AmatersError, fail
+from amaters.engine.service import Engine
+from amaters.storage.database import open_directory
+from amaters.storage.files import Buffer, Disk
+
+
+class FullDisk(Disk):
+    """Takes a limited number of bytes, then none, like a full disk: the last write is torn."""
+
+    def __init__(self) -> None:
+        self.room: int | None = None
+
+    def write(self, fd: int, data: Buffer, path: Path) -> None:
+        view = memoryview(data).cast("B")
+        if self.room is not None and len(view) > self.room:
+            os.write(fd, view[: self.room])
+            self.room = 0
+            fail("AM-4003", file=path.name, what="No space left on device")
+        super().write(fd, data, path)
+        self.room = None if self.room is None else self.room - len(view)
+
+
+class FailingSync(Disk):
+    """Its ``failing``-th sync fails."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+
+    def sync(self, fd: int, path: Path) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                self.left = None
+                fail("AM-4003", file=path.name, what="Input/output error")
+        super().sync(fd, path)
+
+
+async def attempt(path: Path, disk: Disk, table: support.Table) -> tuple[set[int], set[int]]:
+    """Commits until the disk fails, then once more; acknowledged and attempted keys."""
+    service = Engine(open_directory(path, disk), unsafe_scheme=True, threads=1)
+    acknowledged: set[int] = set()
+    attempted: set[int] = set()
+    failures = 0
+    try:
+        await support.setup(service, table)
+        for batch in range(40):
+            keys = [batch * 10 + n for n in range(3)]
+            attempted.update(keys)
+            halves = {"tail": keys} if batch % 3 else {"segments": [keys]}
+            try:
+                reply = await support.commit(service, table, **halves)  # type: ignore[arg-type]
+            except AmatersError as error:
+                assert error.code in ("AM-4003", "AM-4004")
+                failures += 1
+                if failures == 2:
+                    break
+                continue
+            assert reply.position
+            acknowledged.update(keys)
+    except AmatersError as error:
+        assert error.code in ("AM-4003", "AM-4004")
+    finally:
+        try:
+            await service.close()
+        except AmatersError as error:
+            assert error.code == "AM-4003"
+    return acknowledged, attempted
+
+
+async def check(path: Path, table: support.Table, acknowledged: set[int], tried: set[int]) -> None:
+    service = Engine(open_directory(path), unsafe_scheme=True, threads=1)
+    try:
+        found = set(await support.read_all(service, table))
+    except AmatersError as error:
+        assert error.code == "AM-3021" and not acknowledged  # the table itself was never made
+        found = set()
+    assert acknowledged <= found <= tried
+    assert all(sum(k // 10 == key // 10 for k in found) == 3 for key in found)
+    if found or acknowledged:
+        await support.commit(service, table, tail=[100_000])
+    await service.close()
+
+
+@pytest.mark.parametrize("room", [10, 700, 2_000, 20_000, 65_000, 140_000, 260_000])
+def test_a_full_disk(tmp_path: Path, room: int) -> None:
+    """Out of space in the middle of whatever comes next: see the module."""
+
+    async def work() -> None:
+        disk, table = FullDisk(), support.make_table()
+        path = tmp_path / "db"
+        await Engine(open_directory(path), unsafe_scheme=True, threads=1).close()
+        disk.room = room
+        acknowledged, tried = await attempt(path, disk, table)
+        assert len(acknowledged) < len(tried) or not tried
+        await check(path, table, acknowledged, tried)
+
+    support.run(work)
+
+
+@pytest.mark.parametrize("sync", range(1, 24, 2))
+def test_a_failed_sync(tmp_path: Path, sync: int) -> None:
+    """The disk reports an error for one sync and works again: see the module."""
+
+    async def work() -> None:
+        disk, table = FailingSync(), support.make_table()
+        path = tmp_path / "db"
+        disk.left = sync
+        try:
+            acknowledged, tried = await attempt(path, disk, table)
+        except AmatersError as error:
+            assert error.code == "AM-4003"
+            acknowledged, tried = set(), set()
+        await check(path, table, acknowledged, tried)
+
+    support.run(work)
