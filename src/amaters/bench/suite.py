@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amaters.base.errors import fail
+from amaters.bench.predicates import predicates
 from amaters.bench.record import Record
+from amaters.bench.sums import sums
+from amaters.bench.tpch import tpch
+from amaters.bench.workbench import Workbench
+from amaters.fhe.parameters import DEFAULT, Parameters
 
-Benchmark = Callable[[int | None], list[Record]]
+Benchmark = Callable[[Workbench, int | None], list[Record]]
+TABLE: dict[str, Benchmark] = {
+    "predicates": predicates,
+    "sum": sums,
+    "tpch": tpch,
+}
 
 
-def names() -> tuple[str, ...]:
-    """What ``amaters bench`` accepts."""
-    return (*_table(), "all")
-
-
-def run(name: str, rows: int | None) -> list[Record]:
-    """The records of one benchmark, or of all of them in turn."""
-    table = _table()
-    if name != "all" and name not in table:
+def run(name: str, rows: int | None, parameters: Parameters = DEFAULT) -> list[Record]:
+    """The records of one benchmark, or of all of them in turn, under fresh keys."""
+    if name != "all" and name not in TABLE:
         fail("AM-1000", what=f"there is no benchmark {name[:40]!r}")
-    chosen = table.values() if name == "all" else (table[name],)
-    return [record for benchmark in chosen for record in benchmark(rows)]
-
-
-def _table() -> dict[str, Benchmark]:
-    return {}
+    chosen = TABLE.values() if name == "all" else (TABLE[name],)
+    bench = Workbench(parameters)
+    return [record for benchmark in chosen for record in benchmark(bench, rows)]
