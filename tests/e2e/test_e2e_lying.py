@@ -88,7 +88,9 @@ class Forger:
         """The slices where the answer's masks belong, dressed like them."""
         modulus = self.evaluator.parameters.plaintext_modulus
         weights = [self.factor * (1 << bit) % modulus for bit in range(len(slices))]
-        terms = [(w - modulus * (w > modulus // 2), s) for w, s in zip(weights, slices, strict=True)]
+        terms = [
+            (w - modulus * (w > modulus // 2), s) for w, s in zip(weights, slices, strict=True)
+        ]
         packed = self.evaluator.linear(terms)
         while packed.level > 1:
             packed = self.evaluator.switch(packed)
@@ -463,8 +465,10 @@ def flip(rng: random.Random, message: Any) -> Any:
         if not data:
             return message
         for _ in range(rng.randint(1, 3)):
-            place = rng.randrange(len(data)) if rng.random() < 0.5 else rng.randrange(
-                min(len(data), 64)
+            place = (
+                rng.randrange(len(data))
+                if rng.random() < 0.5
+                else rng.randrange(min(len(data), 64))
             )
             match rng.randrange(3):
                 case 0:

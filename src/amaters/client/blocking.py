@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from amaters.base import errors
+
 A = TypeVar("A")
 R = TypeVar("R")
 S = TypeVar("S")
@@ -35,7 +37,13 @@ class Portal:
         self._loop.close()
 
     def call(self, work: Coroutine[Any, Any, R]) -> R:
-        """The coroutine's result. An interrupt cancels it and waits until it has cleaned up."""
+        """The coroutine's result. An interrupt cancels it and waits until it has cleaned up.
+
+        Raises: ClosedError AM-5002 after ``close``.
+        """
+        if not self.running:
+            work.close()
+            errors.fail("AM-5002")
         future: Future[R] = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()

@@ -1,0 +1,216 @@
+"""The command line: what goes to which stream, in which form, and the exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from amaters.base.progress import Progress
+from amaters.cli import main as cli_main
+from amaters.cli.repl import without_literals
+from amaters.client.terminal import TerminalProgress
+
+SETUP = (
+    "CREATE TABLE t (id INTEGER PRIMARY KEY, "
+    "a SMALLINT ENCRYPTED WITH (QUERIES = 'range', MIN = 0, MAX = 9), d DECIMAL(4,1)); "
+    "INSERT INTO t VALUES (1, 3, 1.5), (2, NULL, 2.0), (3, 7, NULL);"
+)
+QUERY = "SELECT id, a, d FROM t ORDER BY id"
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> object:
+    """Runs ``amaters ARGUMENTS`` in this process: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("AMATERS_KEYRING", str(tmp_path / "keys"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            cli_main.main(list(arguments))
+        out, err = capsys.readouterr()
+        return int(str(stop.value.code or 0)), out, err
+
+    return call
+
+
+def noop(*arguments: str) -> tuple[str, ...]:
+    return ("sql", ":memory:", "--unsafe-scheme", "noop", "-c", SETUP, *arguments)
+
+
+def test_forms_of_output(run: object) -> None:
+    """Data goes to standard output only, exact in every form."""
+    code, out, err = run(*noop("-c", QUERY, "-o", "json"))  # type: ignore[operator]
+    assert code == 0
+    assert json.loads(out) == [
+        {"id": 1, "a": 3, "d": "1.5"},
+        {"id": 2, "a": None, "d": "2.0"},
+        {"id": 3, "a": 7, "d": None},
+    ]
+    assert "created table t" in err
+    _, out, _ = run(*noop("-c", QUERY, "-o", "jsonl"))  # type: ignore[operator]
+    assert [json.loads(line)["id"] for line in out.splitlines()] == [1, 2, 3]
+    _, out, _ = run(*noop("-c", QUERY, "-o", "csv"))  # type: ignore[operator]
+    assert out == "id,a,d\n1,3,1.5\n2,,2.0\n3,7,\n"
+    _, out, _ = run(*noop("-c", QUERY))  # type: ignore[operator]
+    assert "│ NULL │" in out
+    assert out.endswith("3 rows\n")
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "AMATERS_KEYRING": str(tmp_path / "keys"), "HOME": str(tmp_path)}
+
+
+def amaters(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).parent / "amaters"), *arguments]
+
+
+def test_arrow_on_standard_output_and_statements_from_standard_input(tmp_path: Path) -> None:
+    """A pipeline: SQL in, an Arrow stream out, nothing else on either stream."""
+    command = amaters("sql", ":memory:", "--unsafe-scheme", "noop", "-o", "arrow")
+    done = subprocess.run(
+        command,
+        input=(SETUP + QUERY).encode(),
+        capture_output=True,
+        check=True,
+        env=environment(tmp_path),
+    )
+    table = pa.ipc.open_stream(io.BytesIO(done.stdout)).read_all()
+    assert table.column("id").to_pylist() == [1, 2, 3]
+    assert table.schema.field("d").type == pa.decimal128(4, 1)
+
+
+def test_an_interrupt_is_exit_130(tmp_path: Path) -> None:
+    """Ctrl-C while it waits for input: no traceback, nothing on standard output."""
+    child = subprocess.Popen(
+        amaters("sql", ":memory:", "--unsafe-scheme", "noop"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(tmp_path),
+    )
+    assert child.stderr is not None
+    assert b"UNSAFE" in child.stderr.readline()
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate()
+    assert child.returncode == 130
+    assert out == b""
+    assert b"Traceback" not in err
+
+
+FAILURES = {
+    1: noop("-c", "SELECT nothing FROM t"),
+    2: ("sql", "--output", "xml"),
+    5: noop("-c", "SELECT sum(a) FROM t"),
+}
+
+
+@pytest.mark.parametrize("code", FAILURES)
+def test_exit_codes(run: object, code: int) -> None:
+    """1 failed, 2 usage, 5 not allowed by what was declared; a hint on standard error."""
+    got, out, err = run(*FAILURES[code])  # type: ignore[operator]
+    assert (got, out) == (code, "")
+    assert err
+
+
+def test_exit_codes_for_keys_damage_and_servers(run: object, tmp_path: Path) -> None:
+    """3 unavailable, 4 keys, 6 data: each is told apart by a script."""
+    target = str(tmp_path / "db")
+    assert run("sql", target, "-c", "CREATE TABLE t (a INTEGER)")[0] == 0  # type: ignore[operator]
+    keyset = next((tmp_path / "keys").iterdir())
+    assert run("--keyring", str(tmp_path / "none"), "sql", target, "-c", QUERY)[0] == 4  # type: ignore[operator]
+    text = keyset.read_text()
+    keyset.write_text(text.replace('"scheme": "bgv"', '"scheme": "bgx"'))
+    assert run("sql", target, "-c", QUERY)[0] == 6  # type: ignore[operator]
+    keyset.write_text(text)
+    keyset.chmod(0o644)
+    code, _, err = run("sql", target, "-c", QUERY)  # type: ignore[operator]
+    assert code == 4
+    assert "chmod 600" in err
+
+
+def test_keys(run: object, tmp_path: Path) -> None:
+    """Create prints the id, list and inspect show it, and none of them shows a secret."""
+    code, out, err = run("keys", "create")  # type: ignore[operator]
+    key_id = out.strip()
+    assert (code, len(key_id)) == (0, 32)
+    assert "lost keyset is lost data" in err
+    _, listed, _ = run("keys", "list")  # type: ignore[operator]
+    assert key_id in listed
+    code, shown, _ = run("keys", "inspect", key_id[:6])  # type: ignore[operator]
+    assert code == 0
+    assert "128 bits" in shown
+    keyset = next((tmp_path / "keys").iterdir())
+    secrets = json.loads(keyset.read_text().splitlines()[1])["secrets"].values()
+    assert not [secret for secret in secrets if secret in listed + shown]
+    assert run("keys", "inspect", "zz")[0] == 2  # type: ignore[operator]
+
+
+def test_a_created_keyset_serves_a_new_database(run: object, tmp_path: Path) -> None:
+    """``--keyring FILE.keyset`` uses exactly that keyset."""
+    key_id = run("keys", "create")[1].strip()  # type: ignore[operator]
+    path = tmp_path / "keys" / f"{key_id[:16]}.keyset"
+    target = str(tmp_path / "db")
+    create = ("sql", target, "-c", "CREATE TABLE t (a INTEGER)")
+    assert run("--keyring", str(path), *create)[0] == 0  # type: ignore[operator]
+    assert [item.name for item in (tmp_path / "keys").iterdir()] == [path.name]
+
+
+def test_doctor(run: object, tmp_path: Path) -> None:
+    """It computes on ciphertexts, opens what it is given, and says what is wrong."""
+    target = str(tmp_path / "db")
+    assert run("sql", target, "-c", SETUP)[0] == 0  # type: ignore[operator]
+    code, out, _ = run("doctor", target)  # type: ignore[operator]
+    assert code == 0
+    assert "t (3 rows)" in out
+    next((tmp_path / "keys").iterdir()).chmod(0o640)
+    code, out, _ = run("doctor", target)  # type: ignore[operator]
+    assert code == 4
+    assert "FAIL keyring" in out
+
+
+class HeldClock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> float:
+        return self.seconds
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def cpu(self) -> float:
+        return self.seconds
+
+
+def test_progress_appears_after_two_seconds_with_an_eta() -> None:
+    """Quick work draws nothing; long work draws done, total and the rest; the end clears it."""
+    clock, stream = HeldClock(), io.StringIO()
+    show = TerminalProgress(stream, clock)
+    show(Progress("computing", 0, 100, "key switches"))
+    clock.seconds = 1.9
+    show(Progress("computing", 20, 100, "key switches"))
+    assert stream.getvalue() == ""
+    clock.seconds = 4.0
+    show(Progress("computing", 50, 100, "key switches"))
+    assert "computing: 50 of 100 key switches (50%), 4 s left" in stream.getvalue()
+    show(Progress("computing", 100, 100, "key switches"))
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_history_keeps_no_constants() -> None:
+    """What is written to disk has ? for every literal; what cannot be read is not written."""
+    text = "SELECT a FROM t WHERE salary > 81000 AND city = 'Nara' LIMIT 5;"
+    assert without_literals(text) == "SELECT a FROM t WHERE salary > ? AND city = ? LIMIT ?;"
+    assert "secret" not in without_literals("SELECT 'secret")
