@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from amaters.base.errors import AmatersError
+from amaters.fhe import encoder
 from amaters.fhe.ciphertext import Ciphertext, SeededCiphertext
+from amaters.fhe.keys import expansion_exponents, expansion_shapes
 from amaters.fhe.noop import NoopEvaluator
 from amaters.fhe.parameters import DEFAULT, INSECURE_N1024, INSECURE_N4096
 from amaters.fhe.publickey import PublicEncryptor, PublicKey
 from amaters.fhe.scheme import ClientScheme, Evaluator, make_evaluator
 from amaters.fhe.secret import SecretKey, make_client_scheme
+from amaters.fhe.secret.keygen import KeyGenerator
 
 P = INSECURE_N1024
 T = 65537
@@ -230,8 +233,6 @@ def test_public_vectors_above_the_assumed_norm_are_refused(
     """A polynomial whose coefficients line up at one root: nothing that planning could have
     assumed.
     """
-    from amaters.fhe import encoder
-
     k = np.arange(P.ring_degree)
     aligned = np.rint(32768 * np.sign(np.cos(np.pi * k / P.ring_degree))).astype(np.int64)
     slots = encoder.to_slots(P, aligned)
@@ -259,18 +260,49 @@ def test_shrunk_results_decrypt(
         assert (noop_client.decrypt(noop) == slots[0]).all()
 
 
-def test_automorphisms_permute_both_schemes_alike(
-    client: ClientScheme, secret_key: SecretKey, noop_evaluator: Evaluator
-) -> None:
-    """The noop scheme's permutation is the ring's, applied to a real polynomial."""
-    from amaters.fhe import encoder
+@pytest.fixture(scope="module")
+def expanding(secret_key: SecretKey) -> Both:
+    """Evaluators with keys to expand up to 16 constants at up to 6 limbs."""
+    shapes = expansion_shapes(P, 4, 6)
+    keys = KeyGenerator(secret_key).evaluation_keys(shapes).to_bytes()
+    return Both(make_evaluator("bgv", P, keys), NoopEvaluator(P))
 
+
+def test_automorphisms_permute_both_schemes_alike(
+    client: ClientScheme, noop_client: ClientScheme, expanding: Both
+) -> None:
+    """The noop scheme's permutation of slots is what X -> X^g does to a real ciphertext."""
     rng = np.random.default_rng(11)
-    slots = rng.integers(0, T, P.slots)
-    order = encoder.automorphism_permutation(P.ring_degree, 5)
-    made = Ciphertext(P, client.key_id, client.rules.fresh(3, 0, T - 1), slots[np.newaxis])
-    moved = noop_evaluator.apply_automorphism(made, 5)
-    assert (moved.data[0] == slots[order]).all()
+    for exponent in expansion_exponents(P.ring_degree, 4):
+        (a, x) = draw(rng, client, noop_client, expanding)[2]
+        pair = expanding("truncate", a, min(a[0].level, 6))
+        real, noop = expanding("apply_automorphism", pair, exponent)
+        order = encoder.automorphism_permutation(P.ring_degree, exponent)
+        assert (noop_client.decrypt(noop) == x[order]).all()
+        if client.rules.headroom(real.meta) > 0:
+            assert (client.decrypt(real) == x[order]).all()
+            assert client.exact_noise(real) <= real.meta.noise
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 13, 16])
+def test_packed_constants_expand(
+    client: ClientScheme, noop_client: ClientScheme, expanding: Both, count: int
+) -> None:
+    """One uploaded ciphertext becomes one per constant, in order, on both schemes."""
+    values = [(7 * i) % 11 - 5 for i in range(count)]
+    packed = [side.encrypt_packed(values, (-5, 5), 6) for side in (client, noop_client)]
+    for evaluator, scheme, seeded in zip(
+        (expanding.real, expanding.noop), (client, noop_client), packed, strict=True
+    ):
+        made = evaluator.expand(evaluator.expand_seeded(seeded), count)
+        assert len(made) == count
+        for ct, value in zip(made, values, strict=True):
+            assert (scheme.decrypt(ct) == value).all()
+            assert scheme.exact_noise(ct) <= ct.meta.noise
+    for side in (client, noop_client):
+        with pytest.raises(AmatersError) as caught:
+            side.encrypt_packed([6], (-5, 5))
+        assert caught.value.code == "AM-1207"
 
 
 def test_public_key_encryption(client: ClientScheme, evaluator: Evaluator) -> None:

@@ -123,6 +123,23 @@ def automorphism_permutation(ring_degree: int, exponent: int) -> NDArray[np.int6
     return reversal[(power - 1) // 2]
 
 
+def packed_message(parameters: Parameters, values: Sequence[int], bound: tuple[int, int]) -> Slots:
+    """Coefficients of a packed plaintext: value i divided by 2^ceil(log2 count) mod t at X^i.
+
+    Oblivious expansion multiplies by that power. Raises: AM-1207 for a value outside ``bound``.
+    """
+    t = parameters.plaintext_modulus
+    if not 1 <= len(values) <= parameters.ring_degree:
+        fail("AM-1207", index=0, what=f"{len(values)} values for one packed ciphertext")
+    for index, value in enumerate(values):
+        if not bound[0] <= value <= bound[1]:
+            fail("AM-1207", index=index, what=f"a value outside [{bound[0]}, {bound[1]}]")
+    divisor = pow(1 << (len(values) - 1).bit_length(), -1, t)
+    message = np.zeros(parameters.ring_degree, dtype=np.int64)
+    message[: len(values)] = [value * divisor % t for value in values]
+    return message
+
+
 def decode_slots(parameters: Parameters, residues: Slots, meta: Meta) -> Slots:
     """Slots mod t as the integers in [lo, lo + t). Raises: AM-1208 for one above the bound's hi."""
     values = (residues - meta.lo) % parameters.plaintext_modulus + meta.lo

@@ -211,6 +211,16 @@ class NoopClientScheme:
         columns = np.array(values, dtype=np.int64).reshape(-1, 1)
         return self.encrypt(np.repeat(columns, self.parameters.slots, axis=1), bounds, level)
 
+    def encrypt_packed(
+        self, values: Sequence[int], bound: tuple[int, int], level: int | None = None
+    ) -> SeededCiphertext:
+        message = encoder.packed_message(self.parameters, values, bound)
+        seed = self._rng.bytes(SEED_BYTES)
+        chosen = self.parameters.max_level if level is None else level
+        meta = self.rules.fresh(chosen, *bound, origin=origin_of(seed))
+        data = encoder.to_slots(self.parameters, message)[np.newaxis]
+        return SeededCiphertext(self.parameters, self.key_id, meta, data, seed)
+
     def decrypt(self, ct: Ciphertext) -> Slots:
         if ct.key_id != self.key_id:
             fail("AM-1206", found=ct.key_id.hex(), expected=self.key_id.hex())

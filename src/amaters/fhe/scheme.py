@@ -88,8 +88,8 @@ class Evaluator(Protocol):
         """X -> X^exponent. Cost: one key switch."""
 
     def expand(self, a: Ciphertext, count: int) -> list[Ciphertext]:
-        """``count`` ciphertexts that each carry one coefficient of ``a`` in every slot (oblivious
-        expansion: Angel, Chen, Laine, Setty 2018). Cost: count - 1 key switches."""
+        """The values of an ``encrypt_packed`` ciphertext, one ciphertext with equal slots each
+        (oblivious expansion: Angel, Chen, Laine, Setty 2018). Cost: count - 1 key switches."""
 
     def shrink(self, a: Ciphertext) -> Ciphertext:
         """A degree-1, level-1 ciphertext rounded to the download modulus (level 0)."""
@@ -137,6 +137,12 @@ class ClientScheme(Protocol):
         level: int | None = None,
     ) -> list[SeededCiphertext]:
         """One ciphertext per value, with that value in every slot."""
+
+    def encrypt_packed(
+        self, values: Sequence[int], bound: tuple[int, int], level: int | None = None
+    ) -> SeededCiphertext:
+        """All values in one ciphertext, as coefficients divided by 2^rounds: ``Evaluator.expand``
+        makes one ciphertext of each. ``bound`` holds for every value."""
 
     def decrypt(self, ct: Ciphertext) -> NDArray[np.int64]:
         """Slots as integers in [lo, lo + t) of the ciphertext's bound; degree 1 to 3, any level,

@@ -50,6 +50,11 @@ class BgvClientScheme:
     ) -> list[SeededCiphertext]:
         return self._encryptor.encrypt_scalars(values, bounds, level)
 
+    def encrypt_packed(
+        self, values: Sequence[int], bound: tuple[int, int], level: int | None = None
+    ) -> SeededCiphertext:
+        return self._encryptor.encrypt_packed(values, bound, level)
+
     def decrypt(self, ct: Ciphertext) -> NDArray[np.int64]:
         return self._decryptor.decrypt(ct)
 

@@ -71,6 +71,14 @@ class Encryptor:
             jobs.append((message, False, (lo, hi)))
         return self._each(jobs, level, 1)
 
+    def encrypt_packed(
+        self, values: Sequence[int], bound: tuple[int, int], level: int | None = None
+    ) -> SeededCiphertext:
+        """See ``ClientScheme.encrypt_packed``."""
+        message = encoder.packed_message(self._parameters, values, bound).astype(np.uint64)
+        (made,) = self._each([(message, False, bound)], level, 1)
+        return made
+
     def _each(
         self,
         jobs: Sequence[tuple[Words, bool, tuple[int, int]]],
