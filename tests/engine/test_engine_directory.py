@@ -49,7 +49,7 @@ def test_reopening_gives_the_same_answers(tmp_path: Path) -> None:
             keys = pb.ReserveRequest(table_id=table.id, keys=1)
             assert (await service.reserve(keys)).first_key == 12
             await service.close()
-        assert [p.name for p in path.glob("*.checkpoint")] and not list(path.glob("log/*"))
+        assert len(list(path.glob("*.checkpoint"))) == len(list(path.glob("log/*"))) == 1
 
     support.run(work)
 
@@ -110,6 +110,29 @@ def test_other_directories_are_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="AM-4005"):
         open_engine(tmp_path / "notes.txt")
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+    other = tmp_path / "other"
+    (other / "log").mkdir(parents=True)
+    (other / "log" / "app.log").write_text("mine")
+    with pytest.raises(DataError, match="AM-4005"):
+        open_engine(other)
+    assert (other / "log" / "app.log").read_text() == "mine"
+
+
+def test_an_interrupted_creation_is_taken_up(tmp_path: Path) -> None:
+    """A database whose making was killed before its marker was there is made again."""
+
+    async def work() -> None:
+        path = tmp_path / "db"
+        await open_engine(path, threads=1).close()
+        (path / "AMATERS").rename(path / "AMATERS.tmp")
+        (path / "objects").rmdir()
+        service = open_engine(path, unsafe_scheme=True, threads=1)
+        table = await support.setup(service)
+        await support.commit(service, table, tail=[1])
+        await service.close()
+        assert sorted(await contents(path, table)) == [1]
+
+    support.run(work)
 
 
 def test_killed_writers_lose_nothing_acknowledged(tmp_path: Path) -> None:
@@ -165,6 +188,36 @@ def stored_files(path: Path) -> Iterator[Path]:
     for file in sorted(path.rglob("*")):
         if file.is_file() and file.name != "LOCK":
             yield file
+
+
+def test_missing_files_are_reported(tmp_path: Path) -> None:
+    """Without any one of its files the database does not open or the query fails; nothing is
+    swept away or answered from what is left.
+    """
+
+    async def work() -> None:
+        path = tmp_path / "db"
+        service = open_engine(path, unsafe_scheme=True, threads=1)
+        table = await support.setup(service)
+        await support.commit(service, table, tail=[1, 2], segments=[[10, 11, 12]])
+        shutil.copytree(path, tmp_path / "killed")
+        right = await support.read_all(service, table)
+        await service.close()
+        for source in (path, tmp_path / "killed"):
+            for file in list(stored_files(source)):
+                trial = tmp_path / "trial"
+                shutil.copytree(source, trial)
+                missing = trial / file.relative_to(source)
+                missing.unlink()
+                count = len(list(stored_files(trial)))
+                try:
+                    assert await contents(trial, table) == right
+                    assert missing.parent.name == "objects"
+                except DataError:
+                    assert len(list(stored_files(trial))) == count
+                shutil.rmtree(trial)
+
+    support.run(work)
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "killed"])

@@ -13,8 +13,14 @@ from amaters.storage.log import FileLog
 DATABASE = b"d" * 16
 
 
+def new(path: Path, disk: Disk | None = None) -> FileLog:
+    log = FileLog(path, disk or Disk(), DATABASE)
+    log.create()
+    return log
+
+
 def make(path: Path, count: int) -> list[bytes]:
-    log = FileLog(path, Disk(), DATABASE)
+    log = new(path)
     payloads = [bytes([n]) * (n * 7 + 1) for n in range(count)]
     for position, payload in enumerate(payloads, start=1):
         assert log.append(payload) == position
@@ -87,7 +93,7 @@ def test_every_flipped_bit_is_reported_or_harmless(tmp_path: Path) -> None:
 
 def test_cutting_forgets_only_what_is_covered(tmp_path: Path) -> None:
     """After a checkpoint at position 3 the records from 4 on are still there."""
-    log = FileLog(tmp_path, Disk(), DATABASE)
+    log = new(tmp_path)
     for n in range(3):
         log.append(bytes([n]))
     log.cut(3)
@@ -101,7 +107,7 @@ def test_cutting_forgets_only_what_is_covered(tmp_path: Path) -> None:
 
 def test_a_missing_record_is_reported(tmp_path: Path) -> None:
     """A log file that starts after a gap is damage, not the end."""
-    log = FileLog(tmp_path, Disk(), DATABASE)
+    log = new(tmp_path)
     log.append(b"1")
     log.cut(0)
     log.append(b"2")
@@ -109,6 +115,10 @@ def test_a_missing_record_is_reported(tmp_path: Path) -> None:
     log.append(b"3")
     log.close()
     (tmp_path / f"{2:020d}.log").unlink()
+    with pytest.raises(DataError):
+        read(tmp_path)
+    for path in tmp_path.glob("*.log"):
+        path.unlink()
     with pytest.raises(DataError):
         read(tmp_path)
 
@@ -131,7 +141,7 @@ class FailingDisk(Disk):
 def test_a_failed_sync_is_never_retried(tmp_path: Path) -> None:
     """After a failed sync the log refuses everything, although the disk works again."""
     disk = FailingDisk()
-    log = FileLog(tmp_path, disk, DATABASE)
+    log = new(tmp_path, disk)
     log.append(b"1")
     disk.broken = True
     with pytest.raises(AmatersError, match="AM-4003"):

@@ -170,7 +170,8 @@ class Jobs:
             event = pb.GroupsEvent(groups=groups.count, block=groups.block, rows=groups.rows)
             emit(pb.ExecuteEvent(groups=event))
         runner = Executor(circuit, entry.table, evaluator, constants)
-        switches = self._execute(runner, sources, job, emit)
+        threads = min(request.threads or self._threads, self._threads)
+        switches = self._execute(runner, sources, threads, job, emit)
         stats = pb.StatsEvent(
             cpu_seconds=self._clock.cpu() - cpu,
             wall_seconds=self._clock.monotonic() - wall,
@@ -185,6 +186,7 @@ class Jobs:
         self,
         runner: Executor,
         sources: Sequence[SegmentSource],
+        threads: int,
         job: Job,
         emit: Emit,
     ) -> int:
@@ -203,7 +205,7 @@ class Jobs:
 
         outcome = runner.run(
             sources,
-            threads=self._threads,
+            threads=threads,
             progress=progress,
             is_cancelled=job.cancelled.is_set,
         )

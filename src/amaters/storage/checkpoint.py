@@ -41,13 +41,13 @@ def write_checkpoint(
             disk.remove(old)
 
 
-def read_checkpoint(directory: Path, disk: Disk, database_id: bytes) -> tuple[int, bytes] | None:
-    """The newest checkpoint: position and image; None when there is none. Raises: AM-4001."""
+def read_checkpoint(directory: Path, disk: Disk, database_id: bytes) -> tuple[int, bytes]:
+    """The newest checkpoint: position and image. Raises: AM-4001, also when there is none."""
     for leftover in directory.glob("*.tmp"):
         disk.remove(leftover)
     paths = sorted(directory.glob("*.checkpoint"))
     if not paths:
-        return None
+        fail("AM-4001", file="checkpoint", what="it is missing")
     path = paths[-1]
     data = disk.read_all(path)
     if len(data) < _HEADER.size + _HASH:

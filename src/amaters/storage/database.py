@@ -30,9 +30,14 @@ from amaters.wire import service_pb2 as pb
 FORMAT_VERSION = 1
 MARKER = "AMATERS"
 LOCK = "LOCK"
+LOG = "log"
 CHECKPOINT_DEBT = 64 << 20  # bytes of log, counting 64 per row, after which replay would be slow
 _ROW_DEBT = 64
 _HASH = 16
+_FIRST = f"{0:020d}"
+# What a crash can leave of a database that was being made, and nothing else.
+_NEW_FILES = frozenset({LOCK, LOG, f"{MARKER}.tmp", f"{_FIRST}.checkpoint", f"{_FIRST}.tmp"})
+_NEW_LOGS = frozenset(f"{1:020d}.{suffix}" for suffix in ("log", "tmp"))
 
 
 class Database:
@@ -80,11 +85,12 @@ class DirectoryDatabase(Database):
 
     def __init__(self, path: Path, disk: Disk, lock: int) -> None:
         self._path, self._disk, self._lock = path, disk, lock
-        database_id = _read_or_make_marker(path, disk)
-        found = read_checkpoint(path, disk, database_id)
-        position, image = found if found else (0, None)
+        if not (path / MARKER).exists():
+            _make(path, disk)
+        database_id = _read_marker(path, disk)
+        position, image = read_checkpoint(path, disk, database_id)
         objects = FileObjects(path / "objects", disk)
-        log = FileLog(path / "log", disk, database_id)
+        log = FileLog(path / LOG, disk, database_id)
         super().__init__(database_id, log, objects, State(image))
         self._checkpointed = position
         self._debt = 0
@@ -146,10 +152,8 @@ def open_directory(path: Path, disk: Disk | None = None) -> Database:
     if path.exists() and not path.is_dir():
         fail("AM-4005", path=str(path), what="it is a file")
     disk.make_directory(path)
-    if not (path / MARKER).exists():
-        others = [name for name in os.listdir(path) if name not in (LOCK, f"{MARKER}.tmp")]
-        if others:
-            fail("AM-4005", path=str(path), what="the directory holds other files")
+    if not (path / MARKER).exists() and not _is_new(path):
+        fail("AM-4005", path=str(path), what="the directory holds other files")
     lock = disk.lock(path / LOCK)
     try:
         return DirectoryDatabase(path, disk, lock)
@@ -158,20 +162,36 @@ def open_directory(path: Path, disk: Disk | None = None) -> Database:
         raise
 
 
-def _read_or_make_marker(path: Path, disk: Disk) -> bytes:
-    marker = path / MARKER
-    if not marker.exists():
-        found = cb.DatabaseFormat(version=FORMAT_VERSION, database_id=new_id())
-        body = found.SerializeToString()
-        temporary = path / f"{MARKER}.tmp"
-        disk.remove(temporary)
-        fd = disk.create(temporary)
+def _is_new(path: Path) -> bool:
+    """Whether a directory is empty, but for what an interrupted ``_make`` leaves."""
+    logs = path / LOG
+    inside = set(os.listdir(logs)) if logs.is_dir() else set()
+    return _NEW_FILES.issuperset(os.listdir(path)) and _NEW_LOGS.issuperset(inside)
+
+
+def _make(path: Path, disk: Disk) -> None:
+    """A new database: first an empty checkpoint and log, last the marker that makes it one."""
+    found = cb.DatabaseFormat(version=FORMAT_VERSION, database_id=new_id())
+    for leftover in (*path.glob("*.checkpoint"), *path.glob(f"{LOG}/*")):
+        disk.remove(leftover)
+    state = State()
+    write_checkpoint(path, disk, found.database_id, 0, state.image())
+    state.close()
+    FileLog(path / LOG, disk, found.database_id).create()
+    body = found.SerializeToString()
+    temporary = path / f"{MARKER}.tmp"
+    disk.remove(temporary)
+    fd = disk.create(temporary)
+    try:
         disk.write(fd, blake3(body).digest(length=_HASH) + body, temporary)
         disk.sync(fd, temporary)
+    finally:
         disk.close(fd)
-        disk.publish(temporary, marker)
-        return found.database_id
-    data = disk.read_all(marker)
+    disk.publish(temporary, path / MARKER)
+
+
+def _read_marker(path: Path, disk: Disk) -> bytes:
+    data = disk.read_all(path / MARKER)
     if blake3(data[_HASH:]).digest(length=_HASH) != data[:_HASH]:
         fail("AM-4001", file=MARKER, what="checksum")
     found = cb.DatabaseFormat.FromString(data[_HASH:])

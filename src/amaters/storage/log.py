@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -112,23 +113,41 @@ class FileLog:
         self.bytes_since_checkpoint += len(record)
         return self.last
 
-    def _open_file(self) -> tuple[int, Path]:
-        if self._fd is not None and self._path is not None:
-            return self._fd, self._path
-        first = self.last + 1
-        path = self._directory / f"{first:020d}.log"
+    def create(self) -> None:
+        """The first file of a new database."""
+        self._start(1)
+
+    def _start(self, first: int) -> None:
+        path = self._directory / _name(first)
+        if path.exists():
+            return
         temporary = path.with_suffix(".tmp")
         self._disk.remove(temporary)
         fd = self._disk.create(temporary)
-        self._disk.write(fd, encode_header(self._database_id, first), temporary)
-        self._disk.sync(fd, temporary)
+        try:
+            self._disk.write(fd, encode_header(self._database_id, first), temporary)
+            self._disk.sync(fd, temporary)
+        finally:
+            self._disk.close(fd)
         self._disk.publish(temporary, path)
-        self._fd, self._path = fd, path
-        return fd, path
+
+    def _open_file(self) -> tuple[int, Path]:
+        """The newest file, open for appending."""
+        if self._fd is None or self._path is None:
+            self._path = self._files()[-1]
+            self._fd = self._disk.open_append(self._path)
+        return self._fd, self._path
+
+    def _files(self) -> list[Path]:
+        """All files in order. There is always one, so that a lost one is noticed."""
+        paths = sorted(self._directory.glob("*.log"))
+        if not paths:
+            fail("AM-4001", file=self._directory.name, what="it is missing")
+        return paths
 
     def replay(self, applied: int) -> Iterator[tuple[int, bytes]]:
         self.last = applied
-        paths = sorted(self._directory.glob("*.log"))
+        paths = self._files()
         for index, path in enumerate(paths):
             yield from self._replay_file(path, applied, newest=index == len(paths) - 1)
 
@@ -137,7 +156,7 @@ class FileLog:
     ) -> Iterator[tuple[int, bytes]]:
         data = self._disk.read_all(path)
         first = decode_header(data, path.name, self._database_id)
-        if f"{first:020d}.log" != path.name or first > self.last + 1:
+        if _name(first) != path.name or first > self.last + 1:
             _damaged(path, f"it starts at position {first}, expected {self.last + 1}")
         expected, offset = first, _file_header_bytes()
         while offset < len(data):
@@ -169,14 +188,12 @@ class FileLog:
         self._disk.truncate(path, offset)
 
     def cut(self, position: int) -> None:
-        """Start a new file with the next record; delete files that hold nothing after
-        ``position``.
-        """
+        """Continue in a new file, then delete files that hold nothing after ``position``."""
         self.close()
-        paths = sorted(self._directory.glob("*.log"))
-        for index, path in enumerate(paths):
-            end = int(paths[index + 1].stem) - 1 if index + 1 < len(paths) else self.last
-            if end <= position:
+        self._start(self.last + 1)
+        paths = self._files()
+        for path, following in pairwise(paths):
+            if int(following.stem) - 1 <= position:
                 self._disk.remove(path)
         self.bytes_since_checkpoint = 0
 
@@ -184,6 +201,10 @@ class FileLog:
         if self._fd is not None:
             self._disk.close(self._fd)
         self._fd = self._path = None
+
+
+def _name(first: int) -> str:
+    return f"{first:020d}.log"
 
 
 def _file_header_bytes() -> int:
