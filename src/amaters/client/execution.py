@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from amaters.base import errors
 from amaters.client.finish import ROWS, GroupKey, Totals, category_value
 from amaters.client.session import Session
+from amaters.columns.convert import storage_dtype
 from amaters.columns.schema import Table
 from amaters.columns.types import Storage
 from amaters.fhe.serial import deserialize, serialize
@@ -108,7 +109,9 @@ class _Reader:
         self._prepared = prepared
         self._compiled = compiled
         self._modulus = session.parameters.plaintext_modulus
-        self._groups: list[dict[int, Storage | None]] = [{}]
+        spec = prepared.spec
+        assert spec is not None
+        self._groups: list[dict[int, Storage | None]] = [] if spec.public_groups else [{}]
         self.received = Received()
 
     async def take(self, event: pb.ExecuteEvent) -> None:
@@ -136,22 +139,32 @@ class _Reader:
         """Public group keys; a count of rows that needs no ciphertext comes with them."""
         spec = self._prepared.spec
         assert spec is not None
+        counted = ROWS in spec.terms and not spec.encrypted_groups and spec.filter is None
         if spec.public_groups:
-            block = decode_block(event.block)
-            self._groups = [
-                {
-                    column_id: block.columns[column_id][0][row]
-                    if block.columns[column_id][1][row]
-                    else None
-                    for column_id in spec.public_groups
-                }
-                for row in range(block.rows)
-            ]
-        if len(self._groups) != event.groups or len(event.rows) not in (0, event.groups):
+            self._groups = self._public_groups(spec.public_groups, event.block)
+        if len(self._groups) != event.groups or (counted and len(event.rows) != event.groups):
             _misfit("it has other groups than it says")
-        if ROWS in spec.terms and not spec.encrypted_groups and spec.filter is None:
+        if counted:
             for group, rows in zip(self._groups, event.rows, strict=True):
                 self.received.totals.add(self._key(group, ()), ROWS, rows)
+
+    def _public_groups(
+        self, column_ids: Sequence[int], data: bytes
+    ) -> list[dict[int, Storage | None]]:
+        block = decode_block(data)
+        for column_id in column_ids:
+            expected = storage_dtype(self._table.column(column_id).type)
+            if column_id not in block.columns or block.columns[column_id][0].dtype != expected:
+                _misfit("its groups are of other columns or types")
+        return [
+            {
+                column_id: block.columns[column_id][0][row]
+                if block.columns[column_id][1][row]
+                else None
+                for column_id in column_ids
+            }
+            for row in range(block.rows)
+        ]
 
     def _key(self, group: Mapping[int, Any], categories: Sequence[int]) -> GroupKey:
         """The group's key in the order of GROUP BY."""
@@ -178,7 +191,8 @@ class _Reader:
 
     def _take_mask(self, event: pb.MaskEvent) -> None:
         mask = self._compiled.mask
-        assert mask is not None
+        if mask is None:
+            _misfit("it has a mask nobody asked for")
         slots = self._decrypted(event.ciphertext, mask.factor)
         if int(slots.max()) >> len(event.segment_ids):
             errors.fail("AM-5001", table=self._table.name, count=1)
@@ -200,5 +214,5 @@ def _plain(value: Any) -> Storage | None:
     return plain
 
 
-def _misfit(what: str) -> None:
+def _misfit(what: str) -> NoReturn:
     errors.fail("AM-5012", what=what)

@@ -40,8 +40,10 @@ async def read_guards(
     """The canaries of every segment of a snapshot. Raises: DataError AM-2054, AM-5012."""
     if not pinned.segments:
         return {}
-    reply = await session.service.read_canaries(pb.CanaryRequest(handle=pinned.handle))
     sizes = {segment.segment_id: segment.rows for segment in pinned.segments}
+    if len(sizes) != len(pinned.segments) or max(sizes.values()) > session.parameters.slots:
+        errors.fail("AM-5012", what="it has segments that cannot be")
+    reply = await session.service.read_canaries(pb.CanaryRequest(handle=pinned.handle))
     found = {
         item.segment_id: _opened(session, table, item, sizes.get(item.segment_id, 0))
         for item in reply.segments

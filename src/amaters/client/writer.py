@@ -33,6 +33,7 @@ from amaters.wire import service_pb2 as pb
 
 ATTEMPTS_MAX = 16
 TAIL, REMOVED = -1, -2
+CROWDED_AFTER, CROWDED_SPAN_MAX = 3, 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +140,21 @@ class _Insertion:
         if not self._keyless:
             # A canary's key must not be that of a row in another segment of this batch.
             self.taken |= set(self.batch.columns[self.table.primary_key.id].values.tolist())
-        for _ in range(ATTEMPTS_MAX):
+        for attempt in range(ATTEMPTS_MAX):
+            if attempt == CROWDED_AFTER:
+                self._leave_crowded_range()
             await self._prepare()
             reply = await self._commit()
             if not reply.conflicts:
                 return
             await self._give_way(reply.conflicts)
         errors.fail("AM-1000", what="canaries met existing keys in every attempt")
+
+    def _leave_crowded_range(self) -> None:
+        """The gaps between this batch's keys are full of older rows: look beside them instead."""
+        values = self.batch.columns[self.table.primary_key.id].values
+        if values.dtype != object and int(values.max()) - int(values.min()) < CROWDED_SPAN_MAX:
+            self.taken.update(range(int(values.min()), int(values.max()) + 1))
 
     @property
     def _keyless(self) -> bool:
@@ -241,21 +250,24 @@ class _Insertion:
     async def _give_way(self, conflicts: Sequence[pb.KeyConflict]) -> None:
         """Move canaries aside. Raises: ConflictError AM-5010 when a row stands against a row."""
         existing = await self._existing_canaries({c.segment_id for c in conflicts})
-        for conflict in conflicts:
-            if conflict.new_segment == REMOVED:
-                self.removed.clear()
-                continue
-            key = self._key_of(conflict)
-            if conflict.slot in existing.get(conflict.segment_id, ()):
+        if any(conflict.new_segment == REMOVED for conflict in conflicts):
+            self.removed.clear()
+        rows = [conflict for conflict in conflicts if conflict.new_segment != REMOVED]
+        met = [(c, self._key_of(c), self._is_new_canary(c)) for c in rows]
+        for conflict, key, fake in met:
+            if existing.get(conflict.segment_id, {}).get(conflict.slot) == key:
                 self.removed[key] = conflict.version
                 self._raise_version(conflict.version)
-            elif self._is_new_canary(conflict):
+            elif fake:
                 self.taken.add(key)
                 self.prepared[conflict.new_segment] = None
             else:
                 self._refuse(conflict, key)
 
-    async def _existing_canaries(self, segment_ids: set[bytes]) -> dict[bytes, set[int]]:
+    async def _existing_canaries(self, segment_ids: set[bytes]) -> dict[bytes, dict[int, Any]]:
+        """Keys of canaries by slot. An engine that names a slot whose key is another one is fishing
+        for canaries, and gets the answer that a real row would get.
+        """
         wanted = sorted(segment_ids - {b""})
         if not wanted:
             return {}
@@ -265,7 +277,8 @@ class _Insertion:
         found = {}
         for item in reply.segments:
             block = open_canaries(self.session.keyset, self.table, item.segment_id, item.canaries)
-            found[item.segment_id] = set(block.positions.tolist())
+            keys = block.rows.columns[self.table.primary_key.id].values.tolist()
+            found[item.segment_id] = dict(zip(block.positions.tolist(), keys, strict=True))
         return found
 
     def _raise_version(self, replaced: int) -> None:
