@@ -134,10 +134,11 @@ class Database:
             )
         return segments, known
 
-    def constants(self, prepared: Prepared) -> list[Ciphertext]:
-        assert prepared.compiled is not None
+    def constants(self, prepared: Prepared, plan: CompiledPlan | None = None) -> list[Ciphertext]:
+        plan = plan or prepared.compiled
+        assert plan is not None
         made = []
-        for value, level in zip(prepared.constants, prepared.compiled.constant_levels, strict=True):
+        for value, level in zip(prepared.constants, plan.constant_levels, strict=True):
             (ct,) = self.client.encrypt_scalars([value], [(0, 1)], level)
             made.append(self.evaluator.expand_seeded(ct))
         return made
@@ -156,7 +157,9 @@ class Database:
         spec = PlanSpec.from_bytes(prepared.spec.to_bytes())
         plan = compile_(spec, self.table.public(), self.parameters)
         sources, keys = self.sources(spec)
-        executor = Executor(plan, self.table.public(), self.evaluator, self.constants(prepared))
+        executor = Executor(
+            plan, self.table.public(), self.evaluator, self.constants(prepared, plan)
+        )
         return plan, executor.run(sources, threads=threads), keys
 
     def totals(
@@ -209,7 +212,14 @@ class Database:
                 assert not bits[bit][stop - start :].any(), "an empty slot matched"
         return found
 
-    def check(self, select: Select, *, threads: int = 1, masked: bool | None = None) -> Prepared:
+    def check(
+        self,
+        select: Select,
+        *,
+        threads: int = 1,
+        masked: bool | None = None,
+        compile_: Compile = compile_plan,
+    ) -> Prepared:
         """Assert that the circuit's answer equals the plaintext answer; the plan, for more checks."""
         prepared = self.prepare(select, masked)
         if prepared.kind == "public":
@@ -217,10 +227,12 @@ class Database:
             np.testing.assert_array_equal(chosen, self.plain_mask(select))
         elif prepared.kind == "rows":
             np.testing.assert_array_equal(
-                self.mask(prepared, threads), self.plain_mask(select), str(select.where)
+                self.mask(prepared, threads, compile_), self.plain_mask(select), str(select.where)
             )
         else:
-            assert self.totals(prepared, threads) == self.plain_totals(prepared), select.where
+            assert self.totals(prepared, threads, compile_) == self.plain_totals(prepared), (
+                select.where
+            )
         return prepared
 
 

@@ -19,11 +19,11 @@ from amaters.fhe.parameters import Parameters
 from amaters.plan.check import check_spec, constant_slots
 from amaters.plan.expressions import Predicate
 from amaters.plan.graph import Graph, GraphNode, Vector
-from amaters.plan.leaves import Truth
+from amaters.plan.leaves import LeafCircuits, Truth
 from amaters.plan.levels import Prover, assign, culprit, summed
 from amaters.plan.logic import FilterCircuits, Literals, Place, implied_not_null, normalised
 from amaters.plan.outputs import Accumulator, OutputCircuits
-from amaters.plan.spec import AndNode, EqualLeaf, Node, PlanSpec, PublicNode, leaves
+from amaters.plan.spec import AndNode, EqualLeaf, Node, PlanSpec, PublicNode, RangeLeaf, leaves
 
 MASKS_PER_CIPHERTEXT = 16
 SEGMENTS_MIN = 64  # that many segments must fit one accumulator, unless slot values forbid it
@@ -106,16 +106,29 @@ class CompiledPlan:
         return sum(step.node.op == "switch" and step.grouped for step in self.steps)
 
 
-def compile_plan(spec: PlanSpec, table: PublicTable, parameters: Parameters) -> CompiledPlan:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What builds a circuit; tests exchange parts to show that their checks notice."""
+
+    leaves: type[LeafCircuits] = LeafCircuits
+    filter: type[FilterCircuits] = FilterCircuits
+    outputs: type[OutputCircuits] = OutputCircuits
+    prover: type[Prover] = Prover
+
+
+def compile_plan(
+    spec: PlanSpec, table: PublicTable, parameters: Parameters, parts: Parts | None = None
+) -> CompiledPlan:
     """The circuit for ``spec``; its own digest is not looked at.
 
     Raises: AM-2102 when the plan does not fit the table, AM-2301 when no candidate is provable.
     """
     check_spec(spec, table, parameters)
     spec = replace(spec, digest=b"")
+    parts = parts or Parts()
     programs: list[_Program] = []
     for places in _places(spec):
-        fresh = [_Program(spec, table, parameters, place) for place in places]
+        fresh = [_Program(spec, table, parameters, place, parts) for place in places]
         for extra in range(parameters.max_level):
             for bumps in range(extra + 1):
                 for program in fresh:
@@ -137,8 +150,8 @@ def _places(spec: PlanSpec) -> list[tuple[Place, ...]]:
     masked = spec.masked or spec.public_filter is not None
     if not masked and not any(isinstance(leaf, PublicNode) for leaf in found):
         first = ("late",)
-    if len(first) > 1 and any(isinstance(leaf, EqualLeaf) for leaf in found):
-        return [first, ("products",)]
+    if len(first) > 1 and any(isinstance(leaf, EqualLeaf | RangeLeaf) for leaf in found):
+        return [first, ("careful",)]
     return [first]
 
 
@@ -146,13 +159,19 @@ class _Program:
     """One candidate graph, and the attempts to give it levels."""
 
     def __init__(
-        self, spec: PlanSpec, table: PublicTable, parameters: Parameters, place: Place
+        self,
+        spec: PlanSpec,
+        table: PublicTable,
+        parameters: Parameters,
+        place: Place,
+        parts: Parts,
     ) -> None:
         self.spec = spec
+        self._parts = parts
         self.parameters = parameters
         self.rules = Rules(parameters)
         self.graph = Graph()
-        self.filter = FilterCircuits(self.graph, table, place)
+        self.filter = parts.filter(self.graph, table, place, parts.leaves)
         self.mask: Truth | None = None
         self.root: Node | None = None
         self.accumulators: list[Accumulator] = []
@@ -161,7 +180,7 @@ class _Program:
         switched = any(node.op == "switch" for node in self.graph.nodes)
         self.least_level = 2 if switched or self.mask or self._degree() > 1 else 1
         self.deepest = 1 << 30
-        self._prover = Prover(self.graph, self.rules, self._roots())
+        self._prover = parts.prover(self.graph, self.rules, self._roots())
         self._floor = noise.rounding(parameters, 1)
 
     def _build(self, table: PublicTable, place: Place) -> None:
@@ -176,7 +195,7 @@ class _Program:
             self.mask = truth
             return
         known = implied_not_null(normalised(spec.filter)) if spec.filter else frozenset()
-        outputs = OutputCircuits(self.graph, table, spec)
+        outputs = self._parts.outputs(self.graph, table, spec)
         self.accumulators = outputs.accumulators(truth, literals, known)
 
     def _filter(self, place: Place) -> tuple[Truth | None, Literals | None]:

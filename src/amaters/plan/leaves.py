@@ -42,14 +42,14 @@ class Digits:
 class LeafCircuits:
     """Adds leaves to a graph; ``vector`` masks a leaf by multiplying its fresh operands only.
 
-    ``products``: a masked equality is a tree of products instead of a polynomial. Its squares would
-    double the mask's 25 bits of noise, which costs a level; products of one masked and one clean factor
-    do not, but there are five times as many.
+    ``careful``: masked leaves spend key switches instead of a level on the mask's 25 bits of noise. A
+    masked equality becomes a tree of products instead of a polynomial, whose squares would double them;
+    a masked comparison switches every partial result, so that each drop takes some of them away.
     """
 
-    def __init__(self, graph: Graph, *, products: bool = False) -> None:
+    def __init__(self, graph: Graph, *, careful: bool = False) -> None:
         self.graph = graph
-        self._products = products
+        self._careful = careful
 
     # ---- operands ----------------------------------------------------------------------------
 
@@ -116,13 +116,14 @@ class LeafCircuits:
         """LE(c), and by subtraction nn - LE(c), LE(b) - LE(a), nn - LE(b) + LE(a)."""
         shape = shape_of(column, "digits")
         data = self.data_digits(column, vector)
+        eager = self._careful and vector is not None
         bounds = []
         for index in range(1 if leaf.form in ("le", "gt") else 2):
             if leaf.codes is not None:
-                bounds.append(self._le_public(data, shape, leaf.codes[index]))
+                bounds.append(self._le_public(data, shape, leaf.codes[index], eager))
             else:
                 constant = self.constant_digits(column, leaf.slot + index * shape.slices)
-                bounds.append(self._le_encrypted(data, constant))
+                bounds.append(self._le_encrypted(data, constant, eager))
         signs = (1, -1) if leaf.form in ("le", "between") else (-1, 1)
         terms = list(zip(signs, bounds, strict=False))
         if leaf.form in ("gt", "outside"):
@@ -134,7 +135,7 @@ class LeafCircuits:
         shape = shape_of(column, "digits")
         data = self.data_digits(column, vector)
         parts = []
-        if self._products and vector is not None:
+        if self._careful and vector is not None:
             return self._equal_by_products(leaf, column, data, vector)
         for index in range(leaf.count):
             if leaf.codes is not None:
@@ -186,7 +187,7 @@ class LeafCircuits:
 
     # ---- comparison --------------------------------------------------------------------------
 
-    def _le_encrypted(self, data: Digits, constant: Digits) -> int:
+    def _le_encrypted(self, data: Digits, constant: Digits, eager: bool) -> int:
         pairs = list(zip((*data.lower, data.top), (*constant.lower, constant.top), strict=True))
         last = len(pairs) - 1
 
@@ -196,7 +197,7 @@ class LeafCircuits:
             both = self._same(mine, theirs, top=index == last) if equal else None
             return less, both
 
-        return self._tree(digit, 0, len(pairs), False)[0]
+        return self._tree(digit, (0, len(pairs)), False, eager)[0]
 
     def _less(self, data: Sequence[int], constant: Sequence[int], *, top: bool, least: bool) -> int:
         """One digit: v < c, in the least digit v <= c. Shape: raw products; see the module."""
@@ -239,7 +240,7 @@ class LeafCircuits:
         ]
         return against, graph.linear([(-1, k) for k in constant], 1, INDICATOR)
 
-    def _le_public(self, data: Digits, shape: EncodingShape, code: int) -> int:
+    def _le_public(self, data: Digits, shape: EncodingShape, code: int, eager: bool) -> int:
         """x <= code without any level for the constant; trailing digits of 3 cannot decide."""
         graph = self.graph
         if code < 0:
@@ -257,7 +258,7 @@ class LeafCircuits:
             less = graph.linear([(1, node) for node in kept] or [(0, mine[0])], bound=INDICATOR)
             return less, self._indicator(mine, value) if equal else None
 
-        return self._tree(digit, first, len(indicators), False)[0]
+        return self._tree(digit, (first, len(indicators)), False, eager)[0]
 
     def _indicator(self, indicators: Sequence[int], value: int) -> int:
         if value < len(indicators):
@@ -265,23 +266,26 @@ class LeafCircuits:
         return self.graph.linear([(-1, node) for node in indicators], 1, INDICATOR)
 
     def _tree(
-        self, digit: DigitCircuit, first: int, stop: int, equal: bool
+        self, digit: DigitCircuit, span: tuple[int, int], equal: bool, eager: bool
     ) -> tuple[int, int | None]:
-        """(less, equal) over digits first .. stop - 1, balanced; ``equal`` only where needed.
+        """(less, equal) over the digits of ``span``, balanced; ``equal`` only where needed.
 
         (lt, eq) o (lt', eq') = (lt + eq lt', eq eq'), the left one being more significant. Results
         are raw: only what is multiplied again is switched, so lt on the left, which is only added,
-        costs no key switch and is computed at the level of the sum.
+        costs no key switch and is computed at the level of the sum (unless ``eager``).
         """
+        first, stop = span
         if stop - first == 1:
             less, same = digit(first, equal)
             return less, same
         middle = first + (stop - first) // 2
-        low_less, low_same = self._tree(digit, first, middle, equal)
-        high_less, high_same = self._tree(digit, middle, stop, True)
+        low_less, low_same = self._tree(digit, (first, middle), equal, eager)
+        high_less, high_same = self._tree(digit, (middle, stop), True, eager)
         graph = self.graph
         assert high_same is not None
         high_same = graph.switch(high_same)
+        if eager:
+            high_less = graph.switch(high_less)
         product = graph.dot([(high_same, graph.switch(low_less))], INDICATOR)
         less = graph.linear([(1, product), (1, high_less)], bound=INDICATOR)
         if not equal:

@@ -6,8 +6,8 @@ multiply along; an OR brings both sides to their product by scaling the switched
 lies far below that of the product.
 
 A public mask has two places. *early*: it multiplies fresh operands of as few leaves as possible (one
-child of an AND, every child of an OR). *late*: it multiplies the switched result. *products*: early,
-with masked equalities as trees of products (``leaves.LeafCircuits``), where nothing else fits.
+child of an AND, every child of an OR). *late*: it multiplies the switched result. *careful*: early,
+with key switches instead of levels (``leaves.LeafCircuits``), where nothing else fits.
 Source: FHE section 6.
 """
 
@@ -33,7 +33,7 @@ from amaters.plan.spec import (
     RangeLeaf,
 )
 
-Place = Literal["early", "late", "products"]
+Place = Literal["early", "late", "careful"]
 Literals = tuple[tuple[int, bool], ...]
 _EQUALITY_COST = 100  # a masked count is squared four times: avoid where there is a choice
 
@@ -41,10 +41,16 @@ _EQUALITY_COST = 100  # a masked count is squared four times: avoid where there 
 class FilterCircuits:
     """Adds a filter to a graph. ``predicates`` collects the embedded public predicates."""
 
-    def __init__(self, graph: Graph, table: PublicTable, place: Place) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        table: PublicTable,
+        place: Place,
+        leaves: type[LeafCircuits] = LeafCircuits,
+    ) -> None:
         self.graph = graph
         self.table = table
-        self.leaves = LeafCircuits(graph, products=place == "products")
+        self.leaves = leaves(graph, careful=place == "careful")
         self.predicates: list[Predicate] = []
         self._early = place != "late"
         self._paths: dict[int, str] = {}
