@@ -23,6 +23,7 @@ from amaters.fhe.parameters import Parameters
 from amaters.fhe.residues import to_kernel
 from amaters.fhe.seeds import uniform_row
 from amaters.ring import products
+from amaters.ring.memory import empty
 from amaters.ring.order import automorphism
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class BgvEvaluator:
         out = self._empty(meta)
         a = np.array([_addresses(x.data) for x in xs], dtype=np.int64)
         b = np.array([_addresses(y.data) for y in ys], dtype=np.int64)
-        acc = np.empty(6 * products.ROOM)
+        acc = empty((6 * products.ROOM,))
         products.dot(a, b, out, self._primes[: meta.level], acc)
         return self._made(xs[0], meta, out)
 
@@ -193,7 +194,8 @@ class BgvEvaluator:
         meta = self.rules.automorphism(a.meta)
         N = self.parameters.ring_degree
         order = automorphism(N, exponent % (2 * N))
-        moved = np.zeros((3, a.level, N))
+        moved = empty((3, a.level, N))
+        moved[1] = 0.0
         products.permute(a.data[0], order, moved[0])
         products.permute(a.data[1], order, moved[2])
         return self._made(a, meta, self._switched(moved, exponent % (2 * N), merged=False))
@@ -244,7 +246,7 @@ class BgvEvaluator:
         chosen = a.meta.level if level is None else level
         meta = self.rules.truncate(a.meta, chosen)
         N = self.parameters.ring_degree
-        data = np.empty((2, chosen, N))
+        data = empty((2, chosen, N))
         for limb in range(chosen):
             prime = self.parameters.data_primes[limb]
             to_kernel(a.c0[limb].copy(), float(prime), data[0, limb])
@@ -264,7 +266,7 @@ class BgvEvaluator:
     # internals
 
     def _empty(self, meta: Meta) -> Array:
-        return np.empty((meta.degree + 1, meta.level, self.parameters.ring_degree))
+        return empty((meta.degree + 1, meta.level, self.parameters.ring_degree))
 
     def _made(self, like: Ciphertext, meta: Meta, data: NDArray[Any]) -> Ciphertext:
         return Ciphertext(self.parameters, like.key_id, meta, data)

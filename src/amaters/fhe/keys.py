@@ -115,11 +115,12 @@ class SwitchingKey:
     def _expand(self) -> NDArray[np.float64]:
         from amaters.fhe.residues import to_kernel, unpack
         from amaters.fhe.seeds import uniform_row
+        from amaters.ring.memory import empty
 
         N = self.parameters.ring_degree
         chain = self.shape.chain(self.parameters)
         primes = chain_of(self.parameters)
-        out = np.empty((len(self.rows), 2, len(chain), N))
+        out = empty((len(self.rows), 2, len(chain), N))
         for digit, rows in enumerate(self.rows):
             for row, (index, packed) in enumerate(zip(chain, rows, strict=True)):
                 prime = primes[index]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from amaters.fhe.keys import SwitchingKey, chain_of
 from amaters.fhe.parameters import Parameters
 from amaters.ring import switching
+from amaters.ring.memory import empty
 from amaters.ring.primes import centred
 from amaters.ring.products import reduce_row
 from amaters.ring.tables import Tables, get_tables
@@ -120,7 +121,7 @@ class Switcher:
         """
         level, N = data.shape[1], self._parameters.ring_degree
         plan = switch_plan(self._parameters, level, merged=merged)
-        out = np.empty((2, level - merged, N))
+        out = empty((2, level - merged, N))
         contiguous = np.ascontiguousarray(data)
         switching.key_switch(
             contiguous, key.expanded(), key.key_rows, plan, self._tables, self._scratch(), out
@@ -130,7 +131,7 @@ class Switcher:
     def drop(self, data: Array) -> Array:
         """Shape: (D, L, N) to (D, L - 1, N)."""
         plan = drop_plan(self._parameters, data.shape[1])
-        out = np.empty((data.shape[0], data.shape[1] - 1, data.shape[2]))
+        out = empty((data.shape[0], data.shape[1] - 1, data.shape[2]))
         y, _, _, buffer, fix = self._scratch()
         scratch = (y, buffer, fix[0])
         switching.drop(np.ascontiguousarray(data), plan, self._tables, scratch, out)
@@ -138,7 +139,7 @@ class Switcher:
 
     def shrink(self, data: Array) -> Array:
         """Shape: (2, 1, N) evaluations to (2, 1, N) coefficients mod the download modulus."""
-        out = np.empty((2, 1, data.shape[2]))
+        out = empty((2, 1, data.shape[2]))
         primes, _, _, inverse, quotients, t = self._tables
         scale = _inverse(self._parameters.ring_degree, self._parameters.data_primes[0])
         tables = (inverse[0], quotients[0], scale)
@@ -155,11 +156,11 @@ class Switcher:
         if found is None:
             N, rows = self._parameters.ring_degree, self._parameters.max_level
             found = (
-                np.empty((rows, N)),
-                np.empty((2, switching.ROWS_MAX, N)),
-                np.empty((2, N)),
-                np.empty(N),
-                np.empty((2, N)),
+                empty((rows, N)),
+                empty((2, switching.ROWS_MAX, N)),
+                empty((2, N)),
+                empty((N,)),
+                empty((2, N)),
             )
             self._local.scratch = found
         return found

@@ -8,12 +8,15 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from amaters.ring import selftest as selftest  # runs before any table is made
+from amaters.ring import selftest
+from amaters.ring.memory import empty
 from amaters.ring.modular import LOG_DEGREE_MAX, PRIME_BITS_MAX
 from amaters.ring.order import bit_reversed
 from amaters.ring.primes import smallest_root
 
 FloatArray = npt.NDArray[np.float64]
+
+selftest.require_exact_arithmetic()
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ def get_tables(degree: int, moduli: tuple[int, ...]) -> Tables:
         raise ValueError("a modulus is too large or has no transform")
     layout = _layout(degree)
     primes = np.array(moduli, dtype=np.float64)
-    forward = np.empty((len(moduli), degree))
-    inverse = np.empty((len(moduli), degree))
+    forward = empty((len(moduli), degree))
+    inverse = empty((len(moduli), degree))
     for row, p in enumerate(moduli):
         root = smallest_root(p, 2 * degree)
         forward[row] = _powers(root, degree, p)[layout]
@@ -54,14 +57,20 @@ def get_tables(degree: int, moduli: tuple[int, ...]) -> Tables:
         primes=primes,
         inverse_degree=np.array([centred_inverse(degree, p) for p in moduli]),
         forward=forward,
-        forward_quotients=forward / primes[:, None],
+        forward_quotients=_quotients(forward, primes),
         inverse=inverse,
-        inverse_quotients=inverse / primes[:, None],
+        inverse_quotients=_quotients(inverse, primes),
     )
     for array in vars(tables).values():
         if isinstance(array, np.ndarray):
             array.setflags(write=False)
     return tables
+
+
+def _quotients(table: FloatArray, primes: FloatArray) -> FloatArray:
+    result = empty((table.shape[0], table.shape[1]))
+    np.divide(table, primes[:, None], out=result)
+    return result
 
 
 def centred_inverse(value: int, prime: int) -> float:
@@ -82,10 +91,10 @@ def _powers(root: int, degree: int, prime: int) -> FloatArray:
 def _layout(degree: int) -> npt.NDArray[np.int64]:
     """For each table position the index of its twiddle in bit-reversed order.
 
-    A pass over B blocks starts at position B - 1 with (w1, w2, w3) per block; the last pass (B = N/4) holds them
+    A pass over B blocks starts at position B with (w1, w2, w3) per block; the last pass (B = N/4) holds them
     four blocks at a time: w1 of four, w2 of four, w3 of four.
     """
-    parts: list[npt.NDArray[np.int64]] = []
+    parts: list[npt.NDArray[np.int64]] = [np.array([0])]  # unused: N - 1 twiddles in all
     blocks = 1
     if (degree.bit_length() - 1) % 2:
         parts.append(np.array([1]))
@@ -97,5 +106,4 @@ def _layout(degree: int) -> npt.NDArray[np.int64]:
             triples = triples.reshape(-1, 4, 3).transpose(0, 2, 1)
         parts.append(triples.reshape(-1))
         blocks *= 4
-    parts.append(np.array([0]))  # unused: N - 1 twiddles in all
     return np.concatenate(parts)

@@ -115,7 +115,7 @@ def forward(x, w, wq, prime):  # type: ignore[no-untyped-def]
     p, m = splat(prime), splat(ROUNDER)
     blocks, s = 1, n // 4
     if (n & 0x5555555555555555) == 0:  # odd log2(N): one radix-2 pass first
-        w1, v1 = splat(w[0]), splat(wq[0])
+        w1, v1 = splat(w[1]), splat(wq[1])
         for j in range(0, n // 2, 4):
             a = load(x, j)
             b = mulmod(load(x, j + n // 2), w1, v1, p, m)
@@ -124,18 +124,18 @@ def forward(x, w, wq, prime):  # type: ignore[no-untyped-def]
         blocks, s = 2, n // 8
     while s > _BLOCK_STRIDE:
         for b in range(blocks):
-            _forward_pass(x, 4 * s * b, s, w, wq, blocks - 1 + 3 * b, p, m)
+            _forward_pass(x, 4 * s * b, s, w, wq, blocks + 3 * b, p, m)
         blocks, s = 4 * blocks, s // 4
     for b in range(blocks):
         base, inner, stride = 4 * s * b, 1, s
         while stride > 4:
-            k = blocks * inner - 1 + 3 * b * inner
+            k = blocks * inner + 3 * b * inner
             for i in range(inner):
                 _forward_pass(x, base + 4 * stride * i, stride, w, wq, k + 3 * i, p, m)
             inner, stride = 4 * inner, stride // 4
-        k = blocks * inner - 1 + 3 * b * inner
+        k = blocks * inner + 3 * b * inner
         _forward_fours(x, base, inner, w, wq, k, p, m)
-        k = 4 * blocks * inner - 1 + 12 * b * inner
+        k = 4 * blocks * inner + 12 * b * inner
         _forward_ones(x, base, inner, w, wq, k, p, m)
 
 
@@ -230,10 +230,10 @@ def _inverse_last(x, w, wq, scale, prime):  # type: ignore[no-untyped-def]
     """The pass of stride N/4 with the scaling folded in; ``scale`` includes 1/N."""
     n = x.shape[0]
     s = n // 4
-    scaled = mulmod(w[0], scale, scale / prime, prime, ROUNDER)
+    scaled = mulmod(w[1], scale, scale / prime, prime, ROUNDER)
     p, m = splat(prime), splat(ROUNDER)
     c, cq, d, dq = splat(scale), splat(scale / prime), splat(scaled), splat(scaled / prime)
-    w2, w3, v2, v3 = splat(w[1]), splat(w[2]), splat(wq[1]), splat(wq[2])
+    w2, w3, v2, v3 = splat(w[2]), splat(w[3]), splat(wq[2]), splat(wq[3])
     for j in range(0, s, 4):
         x0, x1, x2, x3 = load(x, j), load(x, j + s), load(x, j + 2 * s), load(x, j + 3 * s)
         y0, y1 = add(x0, x1), mulmod(sub(x0, x1), w2, v2, p, m)
@@ -248,7 +248,7 @@ def _inverse_last(x, w, wq, scale, prime):  # type: ignore[no-untyped-def]
 def _inverse_last2(x, w, wq, scale, prime):  # type: ignore[no-untyped-def]
     """The final radix-2 pass for odd log2(N), scaling folded in."""
     half = x.shape[0] // 2
-    scaled = mulmod(w[0], scale, scale / prime, prime, ROUNDER)
+    scaled = mulmod(w[1], scale, scale / prime, prime, ROUNDER)
     p, m = splat(prime), splat(ROUNDER)
     c, cq, d, dq = splat(scale), splat(scale / prime), splat(scaled), splat(scaled / prime)
     for j in range(0, half, 4):
@@ -279,19 +279,19 @@ def inverse_from(source, x, w, wq, prime, scale):  # type: ignore[no-untyped-def
     blocks = n // (4 * s)
     for b in range(blocks):
         base, inner, stride = 4 * s * b, s // 4, 4
-        k = blocks * inner - 1 + 3 * b * inner
-        kl = 4 * blocks * inner - 1 + 12 * b * inner
+        k = blocks * inner + 3 * b * inner
+        kl = 4 * blocks * inner + 12 * b * inner
         _inverse_ones(source, x, base, inner, w, wq, kl, p, pi, m)
         _inverse_fours(x, base, inner, w, wq, k, p, pi, m)
         while stride < s:
             inner, stride = inner // 4, 4 * stride
-            k = blocks * inner - 1 + 3 * b * inner
+            k = blocks * inner + 3 * b * inner
             for i in range(inner):
                 _inverse_pass(x, base + 4 * stride * i, stride, w, wq, k + 3 * i, p, pi, m)
     while s < top:
         blocks, s = blocks // 4, 4 * s
         for b in range(blocks):
-            _inverse_pass(x, 4 * s * b, s, w, wq, blocks - 1 + 3 * b, p, pi, m)
+            _inverse_pass(x, 4 * s * b, s, w, wq, blocks + 3 * b, p, pi, m)
     if odd_log:
         _inverse_last2(x, w, wq, scale, prime)
     else:
