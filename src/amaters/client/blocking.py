@@ -10,7 +10,6 @@ import asyncio
 import functools
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from amaters.base import errors
@@ -19,6 +18,32 @@ A = TypeVar("A")
 R = TypeVar("R")
 S = TypeVar("S")
 P = ParamSpec("P")
+
+
+class _Call(Generic[R]):
+    """One coroutine on its way; ``finished`` is set when it and its cleanup are over."""
+
+    def __init__(self, work: Coroutine[Any, Any, R]) -> None:
+        self._work = work
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled = False
+        self.finished = threading.Event()
+
+    async def run(self) -> R:
+        self._task = asyncio.current_task()
+        try:
+            if self._cancelled:
+                self._work.close()
+                raise asyncio.CancelledError
+            return await self._work
+        finally:
+            self.finished.set()
+
+    def cancel(self) -> None:
+        """Called on the loop."""
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 class Portal:
@@ -44,25 +69,13 @@ class Portal:
         if not self.running:
             work.close()
             errors.fail("AM-5002")
-        future: Future[R] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        call = _Call(work)
         try:
-            return future.result()
+            return asyncio.run_coroutine_threadsafe(call.run(), self._loop).result()
         except KeyboardInterrupt:
-            self._cancel(future)
+            self._loop.call_soon_threadsafe(call.cancel)
+            call.finished.wait()
             raise
-
-    def _cancel(self, future: Future[R]) -> None:
-        finished = threading.Event()
-        self._loop.call_soon_threadsafe(self._cancel_tasks, finished)
-        finished.wait()
-        future.cancel()
-
-    def _cancel_tasks(self, finished: threading.Event) -> None:
-        tasks = [task for task in asyncio.all_tasks(self._loop) if not task.done()]
-        for task in tasks:
-            task.cancel()
-        gathered = asyncio.gather(*tasks, return_exceptions=True)
-        gathered.add_done_callback(lambda _: finished.set())
 
     @property
     def running(self) -> bool:
