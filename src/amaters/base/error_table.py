@@ -13,6 +13,7 @@ def fill(define: Callable[..., None]) -> None:
     _base(define)
     _keys(define)
     _ciphertexts(define)
+    _formats(define)
     _schema(define)
     _planning(define)
     error_table_sql.fill_text(define)
@@ -139,6 +140,10 @@ def _ciphertexts(define: Callable[..., None]) -> None:
         "do not trust this server's answer; nothing was reported to it",
         dbapi="DatabaseError",
     )
+
+
+def _formats(define: Callable[..., None]) -> None:
+    """1210 to 1219: bytes of ciphertexts and keys; 2301: depth."""
     define(
         "AM-1210",
         e.DataError,
