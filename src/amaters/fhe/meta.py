@@ -51,6 +51,9 @@ class Meta:
         return self.factors | self.others
 
 
+_Factors = tuple[float | None, frozenset[int], frozenset[int]]  # rest, factors, others
+
+
 class Rules:
     """The rules for one parameter set: pure, cheap (microseconds), no ciphertexts involved."""
 
@@ -91,11 +94,14 @@ class Rules:
     # linear operations
 
     def add(self, *metas: Meta) -> Meta:
-        """Bounds add. Raises: AM-1203 when values that fit t would no longer fit it."""
-        total = metas[0]
-        for meta in metas[1:]:
-            total = self._add(total, meta, meta.lo, meta.hi)
-        return self._refuse_overflow(total, metas)
+        """Bounds add; distinct independent factors add in quadrature.
+
+        Raises: AM-1203 when values that fit t would no longer fit it.
+        """
+        total = self._sum(metas)
+        if self.wrapped(total) and not any(self.wrapped(meta) for meta in metas):
+            fail("AM-1203", width=sum(meta.hi - meta.lo for meta in metas), modulus=self._t)
+        return total
 
     def sub(self, a: Meta, b: Meta) -> Meta:
         """Like ``add`` of the negated second operand."""
@@ -122,12 +128,9 @@ class Rules:
 
     def linear(self, terms: Sequence[tuple[int, Meta]], offset: int = 0) -> Meta:
         """sum of k_i a_i + offset. Values may leave [0, t): polynomials are evaluated mod t."""
-        total: Meta | None = None
-        for k, meta in terms:
-            term = self.scale(meta, k)
-            total = term if total is None else self._add(total, term, term.lo, term.hi)
-        if total is None:
+        if not terms:
             fail("AM-1204", what="a linear combination without terms")
+        total = self._sum([self.scale(meta, k) for k, meta in terms])
         return self.offset(total, offset) if offset else total
 
     # products
@@ -140,13 +143,13 @@ class Rules:
             fail("AM-1204", what=f"levels {a.level} and {b.level}")
         if a.degree + b.degree > DEGREE_MAX:
             fail("AM-1204", what=f"a product of degrees {a.degree} and {b.degree}")
+        rest, factors, others = self._product_factors(a, b)
         corners = (a.lo * b.lo, a.lo * b.hi, a.hi * b.lo, a.hi * b.hi)
-        product = Meta(a.level, a.degree + b.degree, a.noise + b.noise, 0, 0)
-        product = self._choose_factor(product, a, b)
-        unknown = self.wrapped(a) or self.wrapped(b)
-        return self._bounded(
-            product, min(corners), self._t if unknown else max(corners), unknown=unknown
-        )
+        lo, hi = min(corners), max(corners)
+        if hi - lo >= self._t or self.wrapped(a) or self.wrapped(b):
+            lo, hi = 0, self._t
+        degree, bound = a.degree + b.degree, a.noise + b.noise
+        return Meta(a.level, degree, bound, lo, hi, rest, factors, others)
 
     def dot(self, pairs: Iterable[tuple[Meta, Meta]]) -> Meta:
         """Sum of products of degree-1 operands. Raises: AM-1203 like ``add``."""
@@ -186,8 +189,9 @@ class Rules:
         """Sum with a public vector with slots in [lo, hi]. Raises: AM-1203, AM-1205."""
         norm = self._public_norm(norm_log2)
         unknown = self.wrapped(a)
-        total = self._bounded(self._plus(a, norm), a.lo + lo, a.hi + hi, unknown=unknown)
-        return self._refuse_overflow(total, (a,))
+        if not unknown and a.hi + hi - a.lo - lo >= self._t:
+            fail("AM-1203", width=a.hi + hi - a.lo - lo, modulus=self._t)
+        return self._bounded(self._plus(a, norm), a.lo + lo, a.hi + hi, unknown=unknown)
 
     # key switches and levels
 
@@ -295,13 +299,13 @@ class Rules:
 
     # internals
 
-    def _choose_factor(self, product: Meta, a: Meta, b: Meta) -> Meta:
+    def _product_factors(self, a: Meta, b: Meta) -> _Factors:
         first, second = self._rest_of(a, b), self._rest_of(b, a)
         if first is None and second is None:
-            return replace(product, others=a.origins | b.origins)
+            return None, _NONE, a.origins | b.origins
         if second is None or (first is not None and first <= second):
-            return replace(product, rest=first, factors=a.factors, others=a.others | b.origins)
-        return replace(product, rest=second, factors=b.factors, others=b.others | a.origins)
+            return first, a.factors, a.others | b.factors | b.others
+        return second, b.factors, b.others | a.factors | a.others
 
     @staticmethod
     def _rest_of(factor: Meta, other: Meta) -> float | None:
@@ -313,31 +317,34 @@ class Rules:
             return None
         return factor.rest + other.noise
 
-    def _add(self, a: Meta, b: Meta, lo: int, hi: int) -> Meta:
-        if a.level != b.level or a.level == 0:
-            fail("AM-1204", what=f"levels {a.level} and {b.level}")
-        total = Meta(a.level, max(a.degree, b.degree), noise.log_sum(a.noise, b.noise), 0, 0)
-        total = self._add_factors(total, a, b)
-        unknown = self.wrapped(a) or hi - lo >= self._t
-        return self._bounded(total, a.lo + lo, a.hi + hi, unknown=unknown)
+    def _sum(self, metas: Sequence[Meta]) -> Meta:
+        level = metas[0].level
+        if level == 0 or any(meta.level != level for meta in metas):
+            fail("AM-1204", what=f"levels {', '.join(str(meta.level) for meta in metas[:8])}")
+        lo, hi = sum(meta.lo for meta in metas), sum(meta.hi for meta in metas)
+        if hi - lo >= self._t or any(self.wrapped(meta) for meta in metas):
+            lo, hi = 0, self._t
+        total = noise.log_sum(*(meta.noise for meta in metas))
+        degree = max(meta.degree for meta in metas)
+        return Meta(level, degree, total, lo, hi, *self._sum_factors(metas))
 
-    def _add_factors(self, total: Meta, a: Meta, b: Meta) -> Meta:
-        if a.rest is None and b.rest is None:
-            return replace(total, others=a.others | b.others)
+    def _sum_factors(self, metas: Sequence[Meta]) -> _Factors:
+        others = _NONE.union(*(meta.others for meta in metas))
+        if all(meta.rest is None for meta in metas):
+            return None, _NONE, others
+        factors = _NONE.union(*(meta.factors for meta in metas))
+        rests = [self._rest(meta) for meta in metas]
         independent = (
-            bool(a.factors and b.factors)
-            and ANY_ORIGIN not in a.others
-            and ANY_ORIGIN not in b.others
-            and a.factors.isdisjoint(b.others)
-            and b.factors.isdisjoint(a.others)
+            all(meta.factors for meta in metas)
+            and ANY_ORIGIN not in others
+            and factors.isdisjoint(others)
         )
-        if independent and a.factors.isdisjoint(b.factors):
-            rest = 0.5 * noise.log_sum(2 * self._rest(a), 2 * self._rest(b))
-        else:  # shared factors: Minkowski's inequality; otherwise the coefficients add
-            rest = noise.log_sum(self._rest(a), self._rest(b))
         if not independent:
-            return replace(total, rest=rest, others=a.origins | b.origins)
-        return replace(total, rest=rest, factors=a.factors | b.factors, others=a.others | b.others)
+            return noise.log_sum(*rests), _NONE, factors | others
+        if sum(len(meta.factors) for meta in metas) == len(factors):
+            return 0.5 * noise.log_sum(*(2.0 * rest for rest in rests)), factors, others
+        # Shared factors, f r + f r': Minkowski's inequality.
+        return noise.log_sum(*rests), factors, others
 
     def _rest(self, a: Meta) -> float:
         """The coefficient bound in units of a fresh factor."""
@@ -366,12 +373,6 @@ class Rules:
         if unknown or hi - lo >= self._t:
             lo, hi = 0, self._t
         return replace(a, lo=lo, hi=hi)
-
-    def _refuse_overflow(self, total: Meta, inputs: Sequence[Meta]) -> Meta:
-        if self.wrapped(total) and not any(self.wrapped(meta) for meta in inputs):
-            width = sum(meta.hi - meta.lo for meta in inputs)
-            fail("AM-1203", width=width, modulus=self._t)
-        return total
 
     def _scalar_bits(self, k: int) -> float:
         centred = (k + self._t // 2) % self._t - self._t // 2
