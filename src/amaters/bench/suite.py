@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amaters.base.errors import fail
+from amaters.bench.ingest import ingest
+from amaters.bench.kernels import kernels
+from amaters.bench.peers import peers
 from amaters.bench.predicates import predicates
 from amaters.bench.record import Record
+from amaters.bench.scan import scan
 from amaters.bench.sums import sums
 from amaters.bench.tpch import tpch
 from amaters.bench.workbench import Workbench
@@ -14,9 +18,13 @@ from amaters.fhe.parameters import DEFAULT, Parameters
 
 Benchmark = Callable[[Workbench, int | None], list[Record]]
 TABLE: dict[str, Benchmark] = {
+    "kernels": kernels,
     "predicates": predicates,
     "sum": sums,
+    "ingest": ingest,
     "tpch": tpch,
+    "scan": scan,
+    "peers": peers,
 }
 
 
