@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,6 @@ def encode_block(columns: Mapping[int, tuple[Values, Valid | None]]) -> bytes:
     for column_id, (values, valid) in columns.items():
         mask = None if valid is None or bool(valid.all()) else ~valid
         kind = _arrow_type(pa, values)
-        if values.dtype != object:
-            values = values.astype(np.uint64 if values.dtype.kind == "u" else np.int64, copy=False)
         arrays.append(pa.array(values, type=kind, mask=mask))
         fields.append(pa.field(str(column_id), kind))
     batch = pa.record_batch(arrays, schema=pa.schema(fields))
@@ -153,4 +152,4 @@ def decode_pack(data: bytes | bytearray | memoryview) -> list[memoryview]:
     """Views of the blobs of a pack, in row order. Raises: AM-3002."""
     view = memoryview(data)
     bounds = pack_offsets(view, len(view)).tolist()
-    return [view[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [view[a:b] for a, b in pairwise(bounds)]
