@@ -10,9 +10,12 @@ import asyncio
 import functools
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import wait
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from amaters.base import errors
+
+WAKE_SECONDS = 0.25
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -71,10 +74,15 @@ class Portal:
             errors.fail("AM-5002")
         call = _Call(work)
         try:
-            return asyncio.run_coroutine_threadsafe(call.run(), self._loop).result()
+            future = asyncio.run_coroutine_threadsafe(call.run(), self._loop)
+            # A signal that comes just before a wait does not end it, so waits are finite.
+            while not wait([future], WAKE_SECONDS).done:
+                pass
+            return future.result()
         except KeyboardInterrupt:
             self._loop.call_soon_threadsafe(call.cancel)
-            call.finished.wait()
+            while not call.finished.wait(WAKE_SECONDS):
+                pass
             raise
 
     @property
