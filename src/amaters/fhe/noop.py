@@ -11,7 +11,6 @@ the same as for real ciphertexts.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import log2
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +75,10 @@ class NoopEvaluator:
     def linear(self, terms: Sequence[tuple[int, Ciphertext]], offset: int = 0) -> Ciphertext:
         meta = self.rules.linear([(k, ct.meta) for k, ct in terms], offset)
         first = terms[0][1]
-        total = np.full_like(first.data, offset % self._t)
-        for k, ct in terms:
+        total = np.full(first.data.shape, offset % self._t, dtype=np.int64)
+        for k, ct in terms:  # below 2^32 each: reducing once is enough for 2^31 terms
             require_same(first, ct)
-            total += ct.data * (k % self._t) % self._t
+            total += ct.data * (k % self._t)
         return self._made(first, meta, total)
 
     def multiply(self, a: Ciphertext, b: Ciphertext) -> Ciphertext:
@@ -90,11 +89,11 @@ class NoopEvaluator:
         if not xs or len(xs) != len(ys):
             fail("AM-1204", what=f"a dot product of {len(xs)} and {len(ys)} operands")
         meta = self.rules.dot((x.meta, y.meta) for x, y in zip(xs, ys, strict=True))
-        total = np.zeros_like(xs[0].data)
+        total = np.zeros(xs[0].data.shape, dtype=np.int64)
         for x, y in zip(xs, ys, strict=True):
             require_same(xs[0], x)
             require_same(xs[0], y)
-            total += x.data * y.data % self._t
+            total += x.data * y.data
         return self._made(xs[0], meta, total)
 
     def multiply_accumulate(
@@ -171,7 +170,7 @@ class NoopEvaluator:
         return Ciphertext(self.parameters, like.key_id, meta, data % self._t)
 
     def _moved(self, a: Ciphertext, rule: Callable[[Meta], Meta]) -> Ciphertext:
-        return replace(a, meta=rule(a.meta))
+        return Ciphertext(a.parameters, a.key_id, rule(a.meta), a.data)
 
 
 class NoopClientScheme:
