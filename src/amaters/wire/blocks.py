@@ -21,6 +21,7 @@ Values = NDArray[Any]
 Valid = NDArray[np.bool_]
 
 ROWS_MAX = 1 << 20
+ID_DIGITS_MAX = 10
 _PACK_MAGIC = b"AMP1"
 _PACK_HEADER = struct.Struct("<4sI")
 
@@ -69,15 +70,16 @@ def decode_block(data: bytes | bytearray | memoryview) -> Block:
         with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
             batch = reader.read_next_batch()
             batch.validate(full=True)
+            fields = list(zip(batch.schema.names, batch.columns, strict=True))
     except (pa.ArrowException, StopIteration, OSError, ValueError) as error:
         fail("AM-3002", what=f"not a block of columns ({type(error).__name__})")
     if batch.num_rows > ROWS_MAX:
         fail("AM-3002", what=f"a block of {batch.num_rows} rows")
     columns = {}
-    for field, array in zip(batch.schema, batch.columns, strict=True):
-        if not field.name.isdecimal() or int(field.name) in columns:
+    for name, array in fields:
+        if not name.isdecimal() or len(name) > ID_DIGITS_MAX or int(name) in columns:
             fail("AM-3002", what="a block with a field that is no column id")
-        columns[int(field.name)] = _column(pa, field.type, array)
+        columns[int(name)] = _column(pa, array.type, array)
     return Block(batch.num_rows, columns)
 
 
