@@ -148,6 +148,16 @@ def decode_slots(parameters: Parameters, residues: Slots, meta: Meta) -> Slots:
     return values
 
 
+def residues(parameters: Parameters, row: Slots, bound: tuple[int, int]) -> NDArray[np.uint64]:
+    """A new array of one row of slots mod t; division only for values beyond one t."""
+    t = parameters.plaintext_modulus
+    if bound[0] >= 0 and bound[1] < t:
+        return row.astype(np.uint64)
+    if bound[0] > -t and bound[1] < t:
+        return (row + t * (row < 0)).astype(np.uint64)
+    return (row % t).astype(np.uint64)
+
+
 def require_bounds(parameters: Parameters, slots: Slots, bounds: Sequence[tuple[int, int]]) -> None:
     """Refuse slots of the wrong shape or outside their bounds (AM-1207; values are not named)."""
     if slots.ndim != 2 or slots.shape[1] != parameters.slots or slots.dtype != np.int64:

@@ -103,7 +103,7 @@ class PublicEncryptor:
         residues = (slots % self._parameters.plaintext_modulus).astype(np.uint64)
         return [self._one(row, bound, chosen) for row, bound in zip(residues, bounds, strict=True)]
 
-    def _one(self, row: NDArray[np.uint64], bound: tuple[int, int], level: int) -> Ciphertext:
+    def _one(self, row: NDArray[np.int64], bound: tuple[int, int], level: int) -> Ciphertext:
         parameters = self._parameters
         name = origin_of(self._rng.bytes(SEED_BYTES))
         meta = self._rules.public_key_fresh(level, *bound, origin=name)
@@ -112,7 +112,8 @@ class PublicEncryptor:
         N = parameters.ring_degree
         mask = sampling.uniform_ternary(stream, N).astype(np.float64)
         error = sampling.noisy_plaintext(stream, np.zeros(N, dtype=np.int64))
-        message = sampling.noisy_plaintext(stream, self._slots.message_of(row))
+        residues = encoder.residues(parameters, row, bound)
+        message = sampling.noisy_plaintext(stream, self._slots.message_of(residues))
         u = transform_small(mask, tables)
         data = np.stack((transform_small(message, tables), transform_small(error, tables)))
         for limb, prime in enumerate(tables.primes):

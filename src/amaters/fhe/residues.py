@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from amaters.ring.compile import kernel
 from amaters.ring.modular import ROUNDER, reduce
-from amaters.ring.simd import even, high, load, low, odd, splat, store, sub
+from amaters.ring.simd import add, even, high, load, low, odd, splat, store, sub
 
 Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
@@ -27,6 +27,7 @@ assert sys.byteorder == "little", "format v1 is little-endian and its kernels co
 
 _EXPONENT = np.uint64(0x4330000000000000)
 _BASE = 4503599627370496.0  # 2^52
+_ROUNDER_BITS = np.uint64(0x4338000000000000)  # the bits of 1.5 * 2^52
 WIDTH_MAX = 6  # bytes: primes have at most 48 bits
 
 
@@ -107,13 +108,24 @@ def to_kernel(words: Words, prime: float, out: Row) -> None:  # pragma: no cover
 
 @kernel
 def from_kernel(row: Row, prime: float, out: Words) -> None:  # pragma: no cover
-    """Inverse of ``to_kernel`` for integers of absolute value below ``prime``."""
-    for group in range(0, row.size, 16):
-        for r in range(4):
-            for lane in range(4):
-                value = row[group + 4 * r + lane]
-                value += prime if value < 0.0 else 0.0
-                out[group + 4 * lane + r] = np.uint64(np.int64(value))
+    """Inverse of ``to_kernel`` for integers of absolute value below ``prime``.
+
+    The double x + 1.5 * 2^52 has x, in two's complement, in its low bits.
+    """
+    doubles = out.view(np.float64)
+    base = splat(ROUNDER)
+    for g in range(0, row.size, 16):
+        a, b = add(load(row, g), base), add(load(row, g + 4), base)
+        c, d = add(load(row, g + 8), base), add(load(row, g + 12), base)
+        e0, o0, e1, o1 = even(a, b), odd(a, b), even(c, d), odd(c, d)
+        store(doubles, g, low(e0, e1))
+        store(doubles, g + 4, low(o0, o1))
+        store(doubles, g + 8, high(e0, e1))
+        store(doubles, g + 12, high(o0, o1))
+    p = np.uint64(prime)
+    for i in range(out.size):
+        value = out[i] - _ROUNDER_BITS
+        out[i] = value + (p & (np.uint64(0) - (value >> np.uint64(63))))
 
 
 def unpack_into(block: Bytes, width: int, out: Words, *, bits: int | None = None) -> None:

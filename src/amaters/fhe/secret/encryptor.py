@@ -6,6 +6,7 @@ resend bytes instead of encrypting again. Source: FHE design section 2.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,6 +24,9 @@ from amaters.fhe.secret.transformed import TransformedKey
 from amaters.fhe.seeds import fill_uniform
 
 Words = NDArray[np.uint64]
+_Job = tuple[
+    NDArray[np.int64], bool, tuple[int, int]
+]  # slots or coefficients, whether slots, bound
 
 
 class Encryptor:
@@ -34,6 +38,7 @@ class Encryptor:
         self._key = transformed
         self._rng = rng
         self._rules = Rules(key.parameters)
+        self._local = threading.local()
 
     def encrypt(
         self,
@@ -46,12 +51,8 @@ class Encryptor:
         16384.
         """
         encoder.require_bounds(self._parameters, slots, bounds)
-        residues = (slots % self._parameters.plaintext_modulus).astype(np.uint64)
-        return self._each(
-            [(row, True, bound) for row, bound in zip(residues, bounds, strict=True)],
-            level,
-            threads,
-        )
+        jobs = [(row, True, bound) for row, bound in zip(slots, bounds, strict=True)]
+        return self._each(jobs, level, threads)
 
     def encrypt_scalars(
         self,
@@ -66,7 +67,7 @@ class Encryptor:
         for index, (value, (lo, hi)) in enumerate(zip(values, bounds, strict=True)):
             if not lo <= value <= hi:
                 fail("AM-1207", index=index, what=f"a value outside [{lo}, {hi}]")
-            message = np.zeros(self._parameters.ring_degree, dtype=np.uint64)
+            message = np.zeros(self._parameters.ring_degree, dtype=np.int64)
             message[0] = value % self._parameters.plaintext_modulus
             jobs.append((message, False, (lo, hi)))
         return self._each(jobs, level, 1)
@@ -75,42 +76,45 @@ class Encryptor:
         self, values: Sequence[int], bound: tuple[int, int], level: int | None = None
     ) -> SeededCiphertext:
         """See ``ClientScheme.encrypt_packed``."""
-        message = encoder.packed_message(self._parameters, values, bound).astype(np.uint64)
+        message = encoder.packed_message(self._parameters, values, bound)
         (made,) = self._each([(message, False, bound)], level, 1)
         return made
 
     def _each(
         self,
-        jobs: Sequence[tuple[Words, bool, tuple[int, int]]],
+        jobs: Sequence[_Job],
         level: int | None,
         threads: int,
     ) -> list[SeededCiphertext]:
         chosen = self._parameters.max_level if level is None else level
+        metas = [self._rules.fresh(chosen, lo, hi) for _, _, (lo, hi) in jobs]
+        # One block for all: large allocations get huge pages, small ones a fault every 4 KB.
+        block = np.empty((len(jobs), chosen, self._parameters.ring_degree), dtype=np.uint64)
 
-        def work(job: tuple[Words, bool, tuple[int, int]]) -> SeededCiphertext:
-            row, in_slots, (lo, hi) = job
-            return self._one(row, in_slots, self._rules.fresh(chosen, lo, hi).level, (lo, hi))
+        def work(index: int) -> SeededCiphertext:
+            row, in_slots, bound = jobs[index]
+            message = row
+            if in_slots:
+                message = self._key.message_of(encoder.residues(self._parameters, row, bound))
+            seed = self._one(message, block[index])
+            lo, hi = metas[index].lo, metas[index].hi
+            meta = self._rules.fresh(chosen, lo, hi, origin=origin_of(seed))
+            return SeededCiphertext(self._parameters, self._key_id, meta, block[index], seed)
 
         if threads <= 1 or len(jobs) <= 1:
-            return [work(job) for job in jobs]
+            return [work(index) for index in range(len(jobs))]
         with ThreadPoolExecutor(max_workers=threads) as pool:
-            return list(pool.map(work, jobs))
+            return list(pool.map(work, range(len(jobs))))
 
-    def _one(
-        self, row: Words, in_slots: bool, level: int, bound: tuple[int, int]
-    ) -> SeededCiphertext:
-        N = self._parameters.ring_degree
+    def _one(self, message: NDArray[np.int64], c0: Words) -> bytes:
+        """Encrypts coefficients in [0, t) into ``c0``; returns the seed of c1."""
         stream = sampling.KeyStream(self._rng)
         seed = self._rng.bytes(SEED_BYTES)
-        message = self._key.message_of(row) if in_slots else row.astype(np.int64)
         noisy = sampling.noisy_plaintext(stream, message)
-        c1 = np.empty((level, N), dtype=np.uint64)
-        for limb in range(level):
-            prime = self._parameters.data_primes[limb]
-            fill_uniform(seed, prime, limb, 0, c1[limb])
-        c0 = np.empty_like(c1)
-        key = self._key
-        tables = key.tables
+        c1 = self._scratch(c0.shape)
+        for limb, out in enumerate(c1):
+            fill_uniform(seed, self._parameters.data_primes[limb], limb, 0, out)
+        key, tables = self._key, self._key.tables
         kernels.encrypt_limbs(
             noisy,
             c1,
@@ -121,5 +125,11 @@ class Encryptor:
             tables.primes,
             c0,
         )
-        meta = self._rules.fresh(level, *bound, origin=origin_of(seed))
-        return SeededCiphertext(self._parameters, self._key_id, meta, c0, seed)
+        return seed
+
+    def _scratch(self, shape: tuple[int, ...]) -> Words:
+        """This thread's buffer for c1: fresh memory would cost as much as the encryption."""
+        found: Words | None = getattr(self._local, "c1", None)
+        if found is None or found.shape[0] < shape[0]:
+            found = self._local.c1 = np.empty(shape, dtype=np.uint64)
+        return found[: shape[0]]
