@@ -232,6 +232,22 @@ def test_keys_and_schemes_are_guarded() -> None:
     support.run(work)
 
 
+def test_noop_tables_stay_shut_without_the_flag(tmp_path: Path) -> None:
+    """A database that was made with the noop scheme is not usable by an engine that forbids it."""
+
+    async def work() -> None:
+        async with engine(tmp_path / "db") as service:
+            table = await support.setup(service)
+        strict = open_engine(tmp_path / "db", threads=1)
+        with pytest.raises(DeniedError, match="AM-3011"):
+            await support.snapshot(strict, table)
+        with pytest.raises(DeniedError, match="AM-3011"):
+            await support.commit(strict, table, tail=[1])
+        await strict.close()
+
+    support.run(work)
+
+
 def test_schema_updates_compare_and_set() -> None:
     """Only the next version of the known one goes in, and only its sealed part may differ."""
 

@@ -40,7 +40,8 @@ class Catalogue:
     read by others: entries are immutable and the mapping is exchanged whole.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, *, unsafe_scheme: bool) -> None:
+        self._unsafe = unsafe_scheme
         self._entries: dict[bytes, TableEntry] = {}
         self.refresh(state)
 
@@ -61,11 +62,13 @@ class Catalogue:
     def find(self, table_id: bytes, schema_version: int | None = None) -> TableEntry:
         """The table of this id, at the schema version the caller assumes.
 
-        Raises: AM-3021, AM-3022.
+        Raises: AM-3011 (its scheme encrypts nothing and that is not allowed), AM-3021, AM-3022.
         """
         entry = self._entries.get(table_id)
         if entry is None:
             fail("AM-3021")
+        if entry.table.scheme == "noop" and not self._unsafe:
+            fail("AM-3011")
         if schema_version is not None and entry.record.version != schema_version:
             name, theirs = entry.record.name, entry.record.version
             fail("AM-3022", table=name, theirs=theirs, ours=schema_version)

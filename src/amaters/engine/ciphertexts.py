@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from amaters.base.errors import AmatersError, fail
 from amaters.engine.catalogue import ID_BYTES, TableEntry, invalid
@@ -125,11 +127,6 @@ class Slices:
         except AmatersError as error:
             fail("AM-3053", column=column.name, what=error.message)
 
-    def forget(self, object_id: bytes, count: int) -> None:
-        """Drop the slices of a deleted object."""
-        for index in range(count):
-            self._cache.remove((object_id, index))
-
 
 def _object_of(segment: SegmentRow, column_id: int, kind: str) -> bytes:
     for item in segment.manifest.segment.encodings:
@@ -154,20 +151,20 @@ class Constants:
         return found
 
     def expand(
-        self, request: pb.PutConstantsRequest, data: bytearray, evaluator: Evaluator
+        self, request: pb.PutConstantsRequest, data: bytearray, evaluator: Evaluator, threads: int
     ) -> None:
         """Keep uploaded constants in the evaluator's form. Raises: AM-12xx for anything else."""
-        name, view, start = request.name, memoryview(data), 0
-        made = []
-        for size in request.sizes:
-            seeded = deserialize_seeded(
-                view[start : start + size],
-                evaluator.parameters,
-                scheme=name.scheme,
-                key_id=name.key_id,
-            )
-            made.append(evaluator.expand_seeded(seeded))
-            start += size
+        name, view = request.name, memoryview(data)
+        stops = list(accumulate(request.sizes))
+
+        def one(index: int) -> Ciphertext:
+            part = view[stops[index] - request.sizes[index] : stops[index]]
+            parameters = evaluator.parameters
+            seeded = deserialize_seeded(part, parameters, scheme=name.scheme, key_id=name.key_id)
+            return evaluator.expand_seeded(seeded)
+
+        with ThreadPoolExecutor(threads) as pool:
+            made = list(pool.map(one, range(len(stops))))
         self._held.put(request.constants_id, made, sum(ct.data.nbytes for ct in made))
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from blake3 import blake3
@@ -36,7 +37,9 @@ from amaters.wire.service import Chunk
 CIRCUITS_KEPT = 256
 JOBS_MAX = 64
 PROGRESS_SECONDS = 0.05
+EVENTS_MAX = 16
 PROGRESS_SECONDS = 0.05
+EVENTS_MAX = 16
 Emit = Callable[[pb.ExecuteEvent], None]
 
 
@@ -107,7 +110,8 @@ class Jobs:
         self, request: pb.PutConstantsRequest, keys: cb.ObjectRef, data: bytearray
     ) -> None:
         """Keep constants, expanded. Cost: about 0.1 ms per constant and limb."""
-        self._constants.expand(request, data, self._evaluators.get(request.name, keys))
+        evaluator = self._evaluators.get(request.name, keys)
+        self._constants.expand(request, data, evaluator, self._threads)
 
     def cancel(self, job_id: bytes) -> None:
         """Stop a job soon; unknown ids are ignored."""
@@ -130,10 +134,10 @@ class Jobs:
             invalid("too many jobs at once")
         job = self._running[request.job_id] = Job()
         loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[pb.ExecuteEvent | None] = asyncio.Queue()
+        queue: asyncio.Queue[pb.ExecuteEvent | None] = asyncio.Queue(EVENTS_MAX)
 
         def emit(event: pb.ExecuteEvent | None) -> None:
-            loop.call_soon_threadsafe(queue.put_nowait, event)
+            asyncio.run_coroutine_threadsafe(queue.put(event), loop).result()
 
         def work() -> None:
             try:
@@ -148,7 +152,11 @@ class Jobs:
             await running
         finally:
             job.cancelled.set()
-            await asyncio.wait([running])
+            while not running.done():  # a full queue would hold the job up
+                unread = asyncio.ensure_future(queue.get())
+                both: set[asyncio.Future[Any]] = {running, unread}
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                unread.cancel()
             del self._running[request.job_id]
 
     def _run(

@@ -54,7 +54,7 @@ class Engine:
         self._working = ThreadPoolExecutor(threads + 2, thread_name_prefix="amaters-worker")
         self._uploads = Uploads(database.objects, self._working)
         self._snapshots = Snapshots()
-        self._writer = Writer(database, self._uploads, self._snapshots)
+        self._writer = Writer(database, self._uploads, self._snapshots, unsafe_scheme=unsafe_scheme)
         self._rows = RowReader(database.objects)
         self._jobs = Jobs(
             database.objects,

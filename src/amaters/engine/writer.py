@@ -23,13 +23,15 @@ KEYS_MAX = 1 << 40
 class Writer:
     """Runs on the engine's single writer thread."""
 
-    def __init__(self, database: Database, uploads: Uploads, snapshots: Snapshots) -> None:
+    def __init__(
+        self, database: Database, uploads: Uploads, snapshots: Snapshots, *, unsafe_scheme: bool
+    ) -> None:
         self._database = database
         self._uploads = uploads
         self._snapshots = snapshots
         self._reserved_keys: dict[int, int] = {}
         self._doomed: set[bytes] = set()
-        self.catalogue = Catalogue(database.state)
+        self.catalogue = Catalogue(database.state, unsafe_scheme=unsafe_scheme)
 
     # ---- keys and schemas --------------------------------------------------------------------
 

@@ -45,9 +45,6 @@ class Log(Protocol):
         Raises: AM-4003; after that only AM-4004, because the end of the log is unknown.
         """
 
-    def replay(self, applied: int) -> Iterator[tuple[int, bytes]]:
-        """Records after ``applied``, once, before the first append."""
-
     def cut(self, position: int) -> None:
         """Forget records up to ``position``, which a durable checkpoint holds."""
 
@@ -64,9 +61,6 @@ class MemoryLog:
     def append(self, payload: bytes) -> int:
         self.last += 1
         return self.last
-
-    def replay(self, applied: int) -> Iterator[tuple[int, bytes]]:
-        return iter(())
 
     def cut(self, position: int) -> None:
         """Nothing was kept."""
@@ -146,6 +140,10 @@ class FileLog:
         return paths
 
     def replay(self, applied: int) -> Iterator[tuple[int, bytes]]:
+        """Records after ``applied``, all of them and once, before the first append.
+
+        Raises: AM-4001, AM-4006.
+        """
         self.last = applied
         paths = self._files()
         for index, path in enumerate(paths):

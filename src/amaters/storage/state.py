@@ -276,10 +276,6 @@ class State:
                 found.append(self._conflict(part, row, (place_id, slot)))
         return found[:CONFLICTS_MAX]
 
-    def newest_replaced(self, tid: int, rows: BatchRows) -> int:
-        """The highest row version that a batch replaces."""
-        return max((version for _, version in rows.removed), default=0)
-
     def _staged_conflicts(self, tid: int, rows: BatchRows) -> list[tuple[int, int, Key, int, int]]:
         self._db.execute("DELETE FROM staged")
         self._db.execute("BEGIN")
