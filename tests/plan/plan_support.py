@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from amaters.client.finish import Totals, totals_of
 from amaters.columns.batch import ColumnBatch, ColumnValues
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import PublicTable, Table
-from amaters.client.finish import Totals, totals_of
 from amaters.engine.executor import Executor, Outcome
 from amaters.fhe.ciphertext import Ciphertext
 from amaters.fhe.noop import NoopClientScheme, NoopEvaluator

@@ -9,6 +9,7 @@ from plan_support import Database, make_table
 
 from amaters.columns import declare
 from amaters.plan.expressions import (
+    Aggregate,
     And,
     Between,
     Compare,
@@ -17,7 +18,6 @@ from amaters.plan.expressions import (
     Literal,
     Not,
     OutputItem,
-    Aggregate,
     Predicate,
     Select,
 )
@@ -73,6 +73,19 @@ def test_between_and_in(database: Database, negated: bool) -> None:
         rows = tuple(Literal(value) for value in values)
         if any(value is not None for value in values) and not (negated and None in values):
             rows_where(database, In(1, rows, negated))
+
+
+def test_two_bounds_of_one_column_become_one_range(database: Database) -> None:
+    """x > a AND x <= b, and x <= a OR x > b, with empty, full and touching ranges."""
+    from amaters.plan.expressions import Or
+
+    for low, high in [(20, 30), (30, 20), (25, 25), (0, 99), (70, 300), (9, 10), (73, 80)]:
+        for public in (False, True):
+            above = Compare(">", 1, Literal(low, public))
+            below = Compare("<=", 1, Literal(high, public))
+            for where in (And((above, below)), Or((below, above)), Not(And((below, above)))):
+                select = Select(database.table, where, COUNT)
+                assert type(database.check(select).spec.filter).__name__ == "RangeLeaf"
 
 
 def test_null_tests_and_double_negation(database: Database) -> None:

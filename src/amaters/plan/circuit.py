@@ -129,13 +129,15 @@ def compile_plan(
     programs: list[_Program] = []
     for places in _places(spec):
         fresh = [_Program(spec, table, parameters, place, parts) for place in places]
+        programs += fresh
+        if all(program.deepest > parameters.max_level for program in fresh):
+            continue
         for extra in range(parameters.max_level):
             for bumps in range(extra + 1):
                 for program in fresh:
                     made = program.attempt(program.least_level + extra - bumps, bumps)
                     if made is not None:
                         return made
-        programs += fresh
     needed = max(min(program.deepest for program in programs), parameters.max_level + 1)
     available = f"{parameters.max_level} in {parameters.name}"
     fail("AM-2301", needed=f"{needed} levels", available=available)
@@ -179,7 +181,8 @@ class _Program:
         self._build(table, place)
         switched = any(node.op == "switch" for node in self.graph.nodes)
         self.least_level = 2 if switched or self.mask or self._degree() > 1 else 1
-        self.deepest = 1 << 30
+        levels = assign(self.graph, dict.fromkeys(self._roots(), self.least_level), {})
+        self.deepest = max(levels)  # without proof: no attempt can need fewer levels
         self._prover = parts.prover(self.graph, self.rules, self._roots())
         self._floor = noise.rounding(parameters, 1)
 
@@ -234,12 +237,7 @@ class _Program:
         drops: dict[int, int] = {}
         while True:
             levels = assign(self.graph, roots, drops)
-            deepest = max(
-                (level + drops.get(i, 1) * (self.graph.nodes[i].op == "switch"))
-                for i, level in enumerate(levels)
-            )
-            self.deepest = min(self.deepest, deepest)
-            if deepest > self.parameters.max_level:
+            if max(levels) > self.parameters.max_level:
                 return None
             metas, proven = self._prover.prove(levels, drops)
             if len(drops) == bumps:

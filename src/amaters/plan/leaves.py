@@ -20,7 +20,6 @@ from amaters.plan.polynomials import equality_polynomial, size_for
 from amaters.plan.spec import EqualLeaf, MemberLeaf, NullLeaf, RangeLeaf
 
 INDICATOR = (0, 1)
-DigitCircuit = Callable[[int, bool], tuple[int, int | None]]  # (index, equal wanted) -> lt, eq
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,20 @@ class Truth:
 
     node: int
     factor: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """An indicator that is not computed yet: products of ``pairs`` plus the nodes ``rest``.
+
+    Sums of sums become one dot product, which reads every operand once and writes one result.
+    """
+
+    pairs: tuple[tuple[int, int], ...] = ()
+    rest: tuple[int, ...] = ()
+
+
+DigitCircuit = Callable[[int, bool], tuple[Sum, int | None]]  # (index, equal wanted) -> lt, eq
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +55,9 @@ class Digits:
 class LeafCircuits:
     """Adds leaves to a graph; ``vector`` masks a leaf by multiplying its fresh operands only.
 
-    ``careful``: masked leaves spend key switches instead of a level on the mask's 25 bits of noise. A
-    masked equality becomes a tree of products instead of a polynomial, whose squares would double them;
-    a masked comparison switches every partial result, so that each drop takes some of them away.
+    ``careful``: masked leaves spend key switches instead of a level on the mask's 25 bits of noise.
+    A masked equality becomes a tree of products instead of a polynomial, whose squares would double
+    them; a masked comparison switches every partial result, so that each drop takes some away.
     """
 
     def __init__(self, graph: Graph, *, careful: bool = False) -> None:
@@ -191,36 +204,41 @@ class LeafCircuits:
         pairs = list(zip((*data.lower, data.top), (*constant.lower, constant.top), strict=True))
         last = len(pairs) - 1
 
-        def digit(index: int, equal: bool) -> tuple[int, int | None]:
+        def digit(index: int, equal: bool) -> tuple[Sum, int | None]:
             mine, theirs = pairs[index]
             less = self._less(mine, theirs, top=index == last, least=index == 0)
             both = self._same(mine, theirs, top=index == last) if equal else None
             return less, both
 
-        return self._tree(digit, (0, len(pairs)), False, eager)[0]
+        return self._summed(self._tree(digit, (0, len(pairs)), False, eager)[0])
 
-    def _less(self, data: Sequence[int], constant: Sequence[int], *, top: bool, least: bool) -> int:
-        """One digit: v < c, in the least digit v <= c. Shape: raw products; see the module."""
+    def _less(self, data: Sequence[int], constant: Sequence[int], *, top: bool, least: bool) -> Sum:
+        """One digit: v < c, in the least digit v <= c; see the module."""
         graph = self.graph
-        zero, one, two = constant[:3]
         if least and top:
-            kept = [graph.linear([(1, k) for k in constant[v:]], bound=INDICATOR) for v in range(4)]
-            return graph.dot(list(zip(data, kept, strict=True)), INDICATOR)
+            return Sum(tuple(zip(data, self._suffixes(constant), strict=True)))
         if least:
-            three = graph.linear([(-1, zero), (-1, one), (-1, two)], 1, INDICATOR)
-            sums = ([zero, one, two], [one, two], [two])
-            kept = [graph.linear([(1, k) for k in part], bound=INDICATOR) for part in sums]
-            raw = graph.dot(list(zip(data, kept, strict=True)))
-            return graph.linear([(1, graph.switch(raw)), (1, three)], bound=INDICATOR)
+            suffixes = self._suffixes(constant)
+            three = graph.linear([(-1, suffixes[0])], 1, INDICATOR)
+            raw = graph.dot(list(zip(data, suffixes, strict=True)))
+            return Sum(rest=(graph.switch(raw), three))
         if top:
-            above = [
-                graph.linear([(1, k) for k in constant[v:]], bound=INDICATOR) for v in (1, 2, 3)
-            ]
-        else:
-            above = [
-                graph.linear([(-1, k) for k in constant[: v + 1]], 1, INDICATOR) for v in range(3)
-            ]
-        return graph.dot(list(zip(data[:3], above, strict=True)), INDICATOR)
+            return Sum(tuple(zip(data[:3], self._suffixes(constant[1:]), strict=True)))
+        return Sum(tuple(zip(data, self._above(constant), strict=True)))
+
+    def _suffixes(self, constant: Sequence[int]) -> list[int]:
+        """sum of k_v over v >= i, for every i; each from the next, two operands at a time."""
+        made = [constant[-1]]
+        for node in reversed(constant[:-1]):
+            made.append(self.graph.linear([(1, node), (1, made[-1])], bound=INDICATOR))
+        return made[::-1]
+
+    def _above(self, constant: Sequence[int]) -> list[int]:
+        """1 - k_0 - .. - k_v for v = 0..2 of one lower constant digit; the last one is k_3."""
+        made = [self.graph.linear([(-1, constant[0])], 1, INDICATOR)]
+        for node in constant[1:]:
+            made.append(self.graph.linear([(1, made[-1]), (-1, node)], bound=INDICATOR))
+        return made
 
     def _same(self, data: Sequence[int], constant: Sequence[int], *, top: bool) -> int:
         """One digit: v = c, switched."""
@@ -233,12 +251,9 @@ class LeafCircuits:
 
     def _against_three(self, constant: Sequence[int]) -> tuple[list[int], int]:
         """k_v - k_3 for v = 0..2, and k_3 = 1 - k_0 - k_1 - k_2, of one lower constant digit."""
-        graph = self.graph
-        against = [
-            graph.linear([(2 if k is mine else 1, k) for k in constant], -1, (-1, 1))
-            for mine in constant
-        ]
-        return against, graph.linear([(-1, k) for k in constant], 1, INDICATOR)
+        three = self._above(constant)[-1]
+        against = [self.graph.linear([(1, k), (-1, three)], bound=(-1, 1)) for k in constant]
+        return against, three
 
     def _le_public(self, data: Digits, shape: EncodingShape, code: int, eager: bool) -> int:
         """x <= code without any level for the constant; trailing digits of 3 cannot decide."""
@@ -252,13 +267,13 @@ class LeafCircuits:
             first += 1
         indicators = (*data.lower, data.top)
 
-        def digit(index: int, equal: bool) -> tuple[int, int | None]:
+        def digit(index: int, equal: bool) -> tuple[Sum, int | None]:
             mine, value = indicators[index], (code >> (2 * index)) & 3
             kept = mine[: value + (index == first)]
             less = graph.linear([(1, node) for node in kept] or [(0, mine[0])], bound=INDICATOR)
-            return less, self._indicator(mine, value) if equal else None
+            return Sum(rest=(less,)), self._indicator(mine, value) if equal else None
 
-        return self._tree(digit, (first, len(indicators)), False, eager)[0]
+        return self._summed(self._tree(digit, (first, len(indicators)), False, eager)[0])
 
     def _indicator(self, indicators: Sequence[int], value: int) -> int:
         if value < len(indicators):
@@ -267,7 +282,7 @@ class LeafCircuits:
 
     def _tree(
         self, digit: DigitCircuit, span: tuple[int, int], equal: bool, eager: bool
-    ) -> tuple[int, int | None]:
+    ) -> tuple[Sum, int | None]:
         """(less, equal) over the digits of ``span``, balanced; ``equal`` only where needed.
 
         (lt, eq) o (lt', eq') = (lt + eq lt', eq eq'), the left one being more significant. Results
@@ -276,8 +291,7 @@ class LeafCircuits:
         """
         first, stop = span
         if stop - first == 1:
-            less, same = digit(first, equal)
-            return less, same
+            return digit(first, equal)
         middle = first + (stop - first) // 2
         low_less, low_same = self._tree(digit, (first, middle), equal, eager)
         high_less, high_same = self._tree(digit, (middle, stop), True, eager)
@@ -285,13 +299,21 @@ class LeafCircuits:
         assert high_same is not None
         high_same = graph.switch(high_same)
         if eager:
-            high_less = graph.switch(high_less)
-        product = graph.dot([(high_same, graph.switch(low_less))], INDICATOR)
-        less = graph.linear([(1, product), (1, high_less)], bound=INDICATOR)
+            high_less = Sum(rest=(graph.switch(self._summed(high_less)),))
+        pair = (high_same, graph.switch(self._summed(low_less)))
+        less = Sum((*high_less.pairs, pair), high_less.rest)
         if not equal:
             return less, None
         assert low_same is not None
         return less, graph.dot([(high_same, graph.switch(low_same))], INDICATOR)
+
+    def _summed(self, total: Sum) -> int:
+        """The node of a sum, not switched."""
+        if not total.pairs:
+            return self.graph.linear([(1, node) for node in total.rest], bound=INDICATOR)
+        products = self.graph.dot(total.pairs, None if total.rest else INDICATOR)
+        terms = [(1, node) for node in (products, *total.rest)]
+        return self.graph.linear(terms, bound=INDICATOR)
 
     # ---- equality ----------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from amaters.base.errors import fail
 from amaters.columns.constants import (
+    NEVER,
     Operator,
     digits_scalars,
     normalize_between,
@@ -201,6 +202,7 @@ class _FilterBuilder:
     def __init__(self, table: Table) -> None:
         self.table = table
         self._scalars: list[tuple[int, ...]] = []
+        self._codes: dict[int, tuple[int, ...]] = {}  # of ranges, by their place in _scalars
 
     def build(
         self, where: Predicate | None
@@ -242,7 +244,8 @@ class _FilterBuilder:
                 return self._convert(child, negated=not negated)
             case And(children) | Or(children):
                 parts = [self._convert(child, negated=negated) for child in children]
-                return _joined(parts, conjunction=isinstance(predicate, And) != negated)
+                conjunction = isinstance(predicate, And) != negated
+                return _joined(self._paired(parts, conjunction), conjunction=conjunction)
             case IsNull(column_id):
                 wants_null = predicate.negated == negated
                 if not self.table.column(column_id).nullable:
@@ -324,7 +327,39 @@ class _FilterBuilder:
         if public:
             return RangeLeaf(column.id, form, codes=codes)  # type: ignore[arg-type]
         slot = self._keep(self._digits(column, codes))
+        self._codes[slot] = codes
         return RangeLeaf(column.id, form, slot=slot)  # type: ignore[arg-type]
+
+    def _paired(self, parts: list[Node | bool], conjunction: bool) -> list[Node | bool]:
+        """x > a AND x <= b as one BETWEEN, x <= a OR x > b as its negation: a subtraction is free.
+
+        Whether the range is empty stays hidden: the constants of an empty one never match.
+        """
+        made: list[Node | bool] = []
+        for part in parts:
+            at = next((i for i, other in enumerate(made) if _are_pair(other, part)), None)
+            if at is None:
+                made.append(part)
+                continue
+            pair = (made[at], part)
+            made[at] = self._between_leaf(pair, "between" if conjunction else "outside")
+        return made
+
+    def _between_leaf(self, pair: tuple[Node | bool, Node | bool], form: str) -> Node:
+        upper, lower = sorted(
+            pair, key=lambda leaf: isinstance(leaf, RangeLeaf) and leaf.form == "gt"
+        )
+        assert isinstance(upper, RangeLeaf)
+        assert isinstance(lower, RangeLeaf)
+        high, low = self._code_of(upper), self._code_of(lower)
+        if form == "outside":
+            high, low = low, high
+        codes = (high, low) if low < high else (NEVER, NEVER)
+        column = self.table.column(upper.column_id)
+        return self._range(column, form, codes, upper.codes is not None)
+
+    def _code_of(self, leaf: RangeLeaf) -> int:
+        return leaf.codes[0] if leaf.codes is not None else self._codes[leaf.slot][0]
 
     def _digits(self, column: Column, codes: Sequence[int]) -> tuple[int, ...]:
         return tuple(scalar for code in codes for scalar in digits_scalars(column.width, code))
@@ -332,6 +367,14 @@ class _FilterBuilder:
     def _keep(self, scalars: tuple[int, ...]) -> int:
         self._scalars.append(scalars)
         return len(self._scalars) - 1
+
+
+def _are_pair(a: Node | bool, b: Node | bool) -> bool:
+    """A lower and an upper bound of one column, both encrypted or both public."""
+    if not isinstance(a, RangeLeaf) or not isinstance(b, RangeLeaf):
+        return False
+    same = a.column_id == b.column_id and (a.codes is None) == (b.codes is None)
+    return same and {a.form, b.form} == {"le", "gt"}
 
 
 def _joined(parts: list[Node | bool], *, conjunction: bool) -> Node | bool:
