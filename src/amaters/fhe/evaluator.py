@@ -113,8 +113,11 @@ class BgvEvaluator:
         out = self._empty(meta)
         a = np.array([_addresses(x.data) for x in xs], dtype=np.int64)
         b = np.array([_addresses(y.data) for y in ys], dtype=np.int64)
-        acc = empty((6 * products.ROOM,))
-        products.dot(a, b, out, self._primes[: meta.level], acc)
+        primes = self._primes[: meta.level]
+        if len(xs) <= products.GROUP:
+            products.dot_few(a, b, out, primes)
+        else:
+            products.dot(a, b, out, primes, empty((6 * products.ROOM,)))
         return self._made(xs[0], meta, out)
 
     def multiply_accumulate(
@@ -135,7 +138,8 @@ class BgvEvaluator:
 
     def _multiply(self, a: Ciphertext, b: Ciphertext, out: Array, *, accumulate: bool) -> None:
         x, y = _addresses(a.data), _addresses(b.data)
-        products.multiply(x, y, out, self._primes[: a.level], accumulate)
+        multiply = products.multiply_linear if a.degree == b.degree == 1 else products.multiply
+        multiply(x, y, out, self._primes[: a.level], accumulate)
 
     # public operands
 

@@ -132,8 +132,8 @@ class Switcher:
         """Shape: (D, L, N) to (D, L - 1, N)."""
         plan = drop_plan(self._parameters, data.shape[1])
         out = empty((data.shape[0], data.shape[1] - 1, data.shape[2]))
-        y, _, _, buffer, fix = self._scratch()
-        scratch = (y, buffer, fix[0])
+        y, _, _, buffers, fix = self._scratch()
+        scratch = (y, buffers[0], fix[0])
         switching.drop(np.ascontiguousarray(data), plan, self._tables, scratch, out)
         return out
 
@@ -149,7 +149,7 @@ class Switcher:
         return out
 
     def _scratch(self) -> Plan:
-        """y (levels, N), special (2, rows, N), acc (2, N), buffer (N,), fix (2, N): 3 MB at N
+        """y (levels, N), special (2, rows, N), acc (2, N), buffers (2, N), fix (2, N): 3 MB at N
         = 16384.
         """
         found: Plan | None = getattr(self._local, "scratch", None)
@@ -159,7 +159,7 @@ class Switcher:
                 empty((rows, N)),
                 empty((2, switching.ROWS_MAX, N)),
                 empty((2, N)),
-                empty((N,)),
+                empty((2, N)),
                 empty((2, N)),
             )
             self._local.scratch = found

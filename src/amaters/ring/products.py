@@ -18,6 +18,7 @@ from amaters.ring.simd import add, fma, fms, load, load_from, prefetch, splat, s
 
 BLOCK = 1024
 ROOM = BLOCK + 24  # from one accumulator to the next: addresses that differ by a page multiple stall
+_LINEAR_BLOCK = 512  # 4 KiB of the result stay in the level-1 cache while the terms are added
 GROUP = 8  # terms between two foldings
 _HIGH = 1.5 * 2.0**100
 _UNIT = 2.0**48
@@ -109,6 +110,54 @@ def dot(a, b, out, primes, acc):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def dot_few(a, b, out, primes):  # type: ignore[no-untyped-def]
+    """``dot`` for at most GROUP terms: the accumulators stay in registers."""
+    terms, rows, n = a.shape[0], out.shape[1], out.shape[2]
+    half, full = rows * n, 2 * rows * n
+    base, zero, m = splat(_HIGH), splat(0.0), splat(ROUNDER)
+    for row in range(rows):
+        prime = primes[row]
+        p, pinv = splat(prime), splat(1.0 / prime)
+        for at in range(row * n, row * n + n, 4):
+            h0, h1, h2, l0, l1, l2 = base, base, base, zero, zero, zero
+            for k in range(terms):
+                x0, x1 = load_from(a[k, 0], at), load_from(a[k, 1], at)
+                y0, y1 = load_from(b[k, 0], at), load_from(b[k, 1], at)
+                g0, g1, g2 = fma(x0, y0, h0), fma(x0, y1, h1), fma(x1, y1, h2)
+                f1 = fma(x1, y0, g1)
+                l0 = add(l0, fms(x0, y0, sub(g0, h0)))
+                l1 = add(l1, add(fms(x0, y1, sub(g1, h1)), fms(x1, y0, sub(f1, g1))))
+                l2 = add(l2, fms(x1, y1, sub(g2, h2)))
+                h0, h1, h2 = g0, f1, g2
+            store(out, at, _fold(h0, l0, p, pinv, m, base))
+            store(out, half + at, _fold(h1, l1, p, pinv, m, base))
+            store(out, full + at, _fold(h2, l2, p, pinv, m, base))
+
+
+@kernel
+def multiply_linear(a, b, out, primes, accumulate):  # type: ignore[no-untyped-def]
+    """``multiply`` for two operands of degree 1: everything is read and written once."""
+    rows, n = out.shape[1], out.shape[2]
+    half, full = rows * n, 2 * rows * n
+    a0, a1, b0, b1 = a[0], a[1], b[0], b[1]
+    for row in range(rows):
+        prime = primes[row]
+        p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
+        for at in range(row * n, row * n + n, 4):
+            x0, x1, y0, y1 = load_from(a0, at), load_from(a1, at), load_from(b0, at), load_from(b1, at)
+            c0 = mulmod2(x0, y0, p, pinv, m)
+            c2 = mulmod2(x1, y1, p, pinv, m)
+            c1 = add(mulmod2(x0, y1, p, pinv, m), mulmod2(x1, y0, p, pinv, m))
+            if accumulate:
+                c0 = reduce(add(c0, load(out, at)), p, pinv, m)
+                c1 = add(c1, load(out, half + at))
+                c2 = reduce(add(c2, load(out, full + at)), p, pinv, m)
+            store(out, at, c0)
+            store(out, half + at, reduce(c1, p, pinv, m))
+            store(out, full + at, c2)
+
+
+@kernel
 def multiply(a, b, out, primes, accumulate):  # type: ignore[no-untyped-def]
     """out (+)= a b for any degrees. Shape: a (da + 1,), b (db + 1,) addresses; out (da + db + 1, L, N)."""
     rows, n = out.shape[1], out.shape[2]
@@ -127,48 +176,45 @@ def multiply(a, b, out, primes, accumulate):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def linear(x, scalars, offset, out, primes):  # type: ignore[no-untyped-def]
-    """out = sum of k_i x_i + offset. Shape: x int64 (K, D) addresses, 0 for an absent polynomial; out (D, L, N).
-
-    ``scalars`` are integers with |k| <= 2^16; ``offset`` is added to every evaluation of polynomial 0.
-    """
-    rows, n = out.shape[1], out.shape[2]
-    for row in range(rows):
-        prime = primes[row]
-        p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
-        for part in range(out.shape[0]):
-            position = (part * rows + row) * n
-            start = splat(offset if part == 0 else 0.0)
-            for j in range(0, n, 4):
-                total = start
-                for k in range(x.shape[0]):
-                    if x[k, part] == 0:
-                        continue
-                    value = load_from(x[k, part], row * n + j)
-                    if scalars[k] == 1.0:
-                        total = add(total, value)
-                    elif scalars[k] == -1.0:
-                        total = sub(total, value)
-                    else:
-                        c = splat(scalars[k])
-                        total = add(total, mulmod(value, c, splat(scalars[k] / prime), p, m))
-                    if k & 7 == 7:
-                        total = reduce(total, p, pinv, m)
-                store(out, position + j, reduce(total, p, pinv, m))
+def _add_scaled(address, at, size, scalar, out, position, prime):  # type: ignore[no-untyped-def]
+    """out[position ..] += scalar x[at ..], unreduced by at most 0.6 p."""
+    if scalar == 1.0:
+        for j in range(0, size, 4):
+            store(out, position + j, add(load(out, position + j), load_from(address, at + j)))
+    elif scalar == -1.0:
+        for j in range(0, size, 4):
+            store(out, position + j, sub(load(out, position + j), load_from(address, at + j)))
+    else:
+        p, m, c, cq = splat(prime), splat(ROUNDER), splat(scalar), splat(scalar / prime)
+        for j in range(0, size, 4):
+            term = mulmod(load_from(address, at + j), c, cq, p, m)
+            store(out, position + j, add(load(out, position + j), term))
 
 
 @kernel
-def multiply_rows(x, row_factor, out, primes):  # type: ignore[no-untyped-def]
-    """out = x times one polynomial. Shape: x int64 (D,) addresses; row_factor address (L, N); out (D, L, N)."""
+def linear(x, scalars, offset, out, primes):  # type: ignore[no-untyped-def]
+    """out = sum of k_i x_i + offset.
+
+    Shape: x int64 (K, D) addresses, 0 for an absent polynomial; out (D, L, N). ``scalars`` are integers with
+    |k| <= 2^16; ``offset`` is added to every evaluation of polynomial 0. Every 24 terms are reduced.
+    """
     rows, n = out.shape[1], out.shape[2]
+    size = min(n, _LINEAR_BLOCK)
     for part in range(out.shape[0]):
+        start = splat(offset if part == 0 else 0.0)
         for row in range(rows):
             prime = primes[row]
             p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
-            for j in range(0, n, 4):
-                at = row * n + j
-                value = mulmod2(load_from(x[part], at), load_from(row_factor, at), p, pinv, m)
-                store(out, part * rows * n + at, value)
+            for at in range(row * n, row * n + n, size):
+                position = part * rows * n + at
+                for j in range(position, position + size, 4):
+                    store(out, j, start)
+                for k in range(x.shape[0]):
+                    if x[k, part] != 0:
+                        _add_scaled(x[k, part], at, size, scalars[k], out, position, prime)
+                    if k % 24 == 23 or k + 1 == x.shape[0]:
+                        for j in range(position, position + size, 4):
+                            store(out, j, reduce(load(out, j), p, pinv, m))
 
 
 @kernel

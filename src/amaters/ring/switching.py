@@ -16,20 +16,16 @@ from __future__ import annotations
 
 from amaters.ring.compile import kernel
 from amaters.ring.modular import PRIME_BITS_MAX, ROUNDER, growth, mulmod, mulmod2, reduce
-from amaters.ring.products import reduce_row
 from amaters.ring.simd import add, fma, fms, fnma, load, mul, splat, store, sub
 from amaters.ring.transform import forward, inverse_from
 
 _CHUNK = 512  # doubles that stay in the level-1 cache between loops
 ROWS_MAX = 6  # primes per digit or in T
-PRODUCTS_MAX = 32  # key products added without a reduction
 
-# A converted row starts at ROWS_MAX/2 p, grows in the transform, and its product with a key stays below p.
+# A converted row starts at ROWS_MAX/2 p, grows in the transform, and its product with a key stays small.
 _CONVERTED = growth(15, start=0.51 * ROWS_MAX + 0.01)
 assert 2.0 * _CONVERTED * 2.0**PRIME_BITS_MAX < 2.0**53
-assert (0.5 + _CONVERTED * 2.0 ** (PRIME_BITS_MAX - 52)) * (PRODUCTS_MAX + 1) < 2.0 ** (
-    53 - PRIME_BITS_MAX
-) * 2
+assert 0.5 + _CONVERTED * 2.0 ** (PRIME_BITS_MAX - 52) < 1.6  # so three of them stay below 5 p
 
 
 @kernel
@@ -117,31 +113,51 @@ def _convert_more(y, row, factor, prime, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _start(d, k0, k1, c0, c1, factor, acc0, acc1, prime):  # type: ignore[no-untyped-def]
-    """acc = factor c + d k for both halves; ``factor`` 0 on the special primes."""
+def _one_digit(d, k0, k1, c0, c1, factor, acc, prime):  # type: ignore[no-untyped-def]
+    """acc (2, N) = factor c + d k for both halves, reduced; ``factor`` is 0 on the special primes."""
+    n = d.shape[0]
     p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
-    if factor == 0.0:
-        for j in range(0, d.shape[0], 4):
-            x = load(d, j)
-            store(acc0, j, mulmod2(x, load(k0, j), p, pinv, m))
-            store(acc1, j, mulmod2(x, load(k1, j), p, pinv, m))
-        return
     f, g = splat(factor), splat(factor / prime)
-    for j in range(0, d.shape[0], 4):
+    for j in range(0, n, 4):
         x = load(d, j)
-        a = mulmod(load(c0, j), f, g, p, m)
-        b = mulmod(load(c1, j), f, g, p, m)
-        store(acc0, j, add(a, mulmod2(x, load(k0, j), p, pinv, m)))
-        store(acc1, j, add(b, mulmod2(x, load(k1, j), p, pinv, m)))
+        u = mulmod2(x, load(k0, j), p, pinv, m)
+        v = mulmod2(x, load(k1, j), p, pinv, m)
+        if factor != 0.0:
+            u = add(u, mulmod(load(c0, j), f, g, p, m))
+            v = add(v, mulmod(load(c1, j), f, g, p, m))
+        store(acc, j, reduce(u, p, pinv, m))
+        store(acc, n + j, reduce(v, p, pinv, m))
 
 
 @kernel
-def _continue(d, k0, k1, acc0, acc1, prime):  # type: ignore[no-untyped-def]
+def _two_digits(d, e, k, l, row, c0, c1, factor, acc, prime):  # type: ignore[no-untyped-def]
+    """acc (2, N) = factor c + d k + e l, reduced. Shape: k, l (2, rows, N), of which ``row`` is used."""
+    n = d.shape[0]
+    low, high = row * n, (k.shape[1] + row) * n
     p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
-    for j in range(0, d.shape[0], 4):
+    f, g = splat(factor), splat(factor / prime)
+    for j in range(0, n, 4):
+        x, y = load(d, j), load(e, j)
+        u = add(mulmod2(x, load(k, low + j), p, pinv, m), mulmod2(y, load(l, low + j), p, pinv, m))
+        v = add(mulmod2(x, load(k, high + j), p, pinv, m), mulmod2(y, load(l, high + j), p, pinv, m))
+        if factor != 0.0:
+            u = add(u, mulmod(load(c0, j), f, g, p, m))
+            v = add(v, mulmod(load(c1, j), f, g, p, m))
+        store(acc, j, reduce(u, p, pinv, m))
+        store(acc, n + j, reduce(v, p, pinv, m))
+
+
+@kernel
+def _more_digits(d, k0, k1, acc, prime):  # type: ignore[no-untyped-def]
+    """acc += d k, reduced."""
+    n = d.shape[0]
+    p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
+    for j in range(0, n, 4):
         x = load(d, j)
-        store(acc0, j, add(load(acc0, j), mulmod2(x, load(k0, j), p, pinv, m)))
-        store(acc1, j, add(load(acc1, j), mulmod2(x, load(k1, j), p, pinv, m)))
+        u = add(load(acc, j), mulmod2(x, load(k0, j), p, pinv, m))
+        v = add(load(acc, n + j), mulmod2(x, load(k1, j), p, pinv, m))
+        store(acc, j, reduce(u, p, pinv, m))
+        store(acc, n + j, reduce(v, p, pinv, m))
 
 
 @kernel
@@ -172,27 +188,31 @@ def _divide(acc, factor, d, prime, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def _accumulate(  # type: ignore[no-untyped-def]
-    data, y, chain, digits, factors, keys, key_row, p_factor, acc, buffer, primes, fw, fq
+    data, y, chain, digits, factors, keys, key_row, p_factor, acc, buffers, primes, fw, fq
 ):
     """acc (2, N) = P (c0, c1) + sum over digits of digit times key, for one prime of the chain; reduced."""
     prime = primes[chain]
     own = chain if chain < data.shape[1] else 0
-    for digit in range(digits.shape[0] - 1):
-        first, stop = digits[digit], digits[digit + 1]
-        row = data[2, own]
-        if not first <= chain < stop:
-            row = buffer
-            _convert(y, first, stop, factors[digit], prime, buffer, False, buffer)
-            forward(buffer, fw, fq, prime)
-        k0, k1 = keys[digit, 0, key_row], keys[digit, 1, key_row]
+    c0, c1, row = data[0, own], data[1, own], data[2, own]
+    factor = p_factor if chain < data.shape[1] else 0.0
+    count = digits.shape[0] - 1
+    first = row
+    for digit in range(count):
+        d = row
+        if not digits[digit] <= chain < digits[digit + 1]:
+            d = buffers[1 if digit == 1 else 0]
+            start, stop = digits[digit], digits[digit + 1]
+            _convert(y, start, stop, factors[digit], prime, d, False, d)
+            forward(d, fw, fq, prime)
         if digit == 0:
-            factor = p_factor if chain < data.shape[1] else 0.0
-            _start(row, k0, k1, data[0, own], data[1, own], factor, acc[0], acc[1], prime)
+            first = d
+            if count == 1:
+                k0, k1 = keys[0, 0, key_row], keys[0, 1, key_row]
+                _one_digit(d, k0, k1, c0, c1, factor, acc, prime)
+        elif digit == 1:
+            _two_digits(first, d, keys[0], keys[1], key_row, c0, c1, factor, acc, prime)
         else:
-            _continue(row, k0, k1, acc[0], acc[1], prime)
-    if digits.shape[0] > 2:
-        reduce_row(acc[0], prime)
-        reduce_row(acc[1], prime)
+            _more_digits(d, keys[digit, 0, key_row], keys[digit, 1, key_row], acc, prime)
 
 
 @kernel
@@ -205,13 +225,14 @@ def key_switch(data, keys, key_rows, plan, tables, scratch, out):  # type: ignor
     """
     digits, targets, input_scale, digit_factors, p_factor, t_scale, t_factors, t_inverse = plan
     primes, fw, fq, iw, iq, t = tables
-    y, special, acc, buffer, fix = scratch
+    y, special, acc, buffers, fix = scratch
+    buffer = buffers[0]
     for i in range(data.shape[1]):
         inverse_from(data[2, i], y[i], iw[i], iq[i], primes[i], input_scale[i])
     for k in range(targets.shape[0]):
         c = targets[k]
         _accumulate(
-            data, y, c, digits, digit_factors[c], keys, key_rows[c], p_factor[c], acc, buffer,
+            data, y, c, digits, digit_factors[c], keys, key_rows[c], p_factor[c], acc, buffers,
             primes, fw[c], fq[c],
         )  # fmt: skip
         for part in range(2):
@@ -220,7 +241,7 @@ def key_switch(data, keys, key_rows, plan, tables, scratch, out):  # type: ignor
         _correction(special[part], targets.shape[0], t, fix[part])
     for c in range(out.shape[1]):
         _accumulate(
-            data, y, c, digits, digit_factors[c], keys, key_rows[c], p_factor[c], acc, buffer,
+            data, y, c, digits, digit_factors[c], keys, key_rows[c], p_factor[c], acc, buffers,
             primes, fw[c], fq[c],
         )  # fmt: skip
         for part in range(2):
