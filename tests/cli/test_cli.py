@@ -32,7 +32,6 @@ def run(
 ) -> object:
     """Runs ``amaters ARGUMENTS`` in this process: (exit code, stdout, stderr)."""
     monkeypatch.setenv("AMATERS_KEYRING", str(tmp_path / "keys"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def call(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:

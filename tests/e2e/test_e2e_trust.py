@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from e2e_support import COLUMNS, FULL, SCHEMES, SMALL, Spy, open_on, people, sma
 
 import amaters as am
 from amaters.base import errors
+from amaters.base.settings import cache_home
 from amaters.cli import demo_queries
 from amaters.client.database import AsyncDatabase
 from amaters.engine.service import open_engine
@@ -171,7 +173,7 @@ def test_a_forged_or_older_schema_is_refused_and_nothing_is_sent() -> None:
 
 
 async def _spawn_engine() -> tuple[asyncio.subprocess.Process, Any]:
-    """An engine process that is given a place to store things and nothing else."""
+    """An engine process that is given the cache of compiled kernels and nothing else."""
     arguments = ("-X", "importtime", "-m", "amaters.engine.pipe", ":memory:", "--unsafe-scheme")
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -180,7 +182,7 @@ async def _spawn_engine() -> tuple[asyncio.subprocess.Process, Any]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=1 << 24,
-        env={"PATH": "", "HOME": "/nonexistent"},
+        env={"PATH": "", "HOME": "/nonexistent", "XDG_CACHE_HOME": str(cache_home(os.environ))},
     )
     return child, connect_streams(child.stdout, child.stdin)  # type: ignore[arg-type]
 
