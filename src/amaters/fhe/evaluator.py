@@ -80,7 +80,7 @@ class BgvEvaluator:
             require_same(first, ct)
         addresses = np.zeros((len(terms), meta.degree + 1), dtype=np.int64)
         for k, (_, ct) in enumerate(terms):
-            addresses[k, : ct.degree + 1] = _addresses(ct.data)
+            addresses[k, : ct.degree + 1] = _starts(ct.data)
         scalars = np.array([float(self._centred(k)) for k, _ in terms])
         out = self._empty(meta)
         primes = self._primes[: meta.level]
@@ -111,8 +111,8 @@ class BgvEvaluator:
         for ct in (*xs, *ys):
             require_same(xs[0], ct)
         out = self._empty(meta)
-        a = np.array([_addresses(x.data) for x in xs], dtype=np.int64)
-        b = np.array([_addresses(y.data) for y in ys], dtype=np.int64)
+        a = np.array([_starts(x.data) for x in xs], dtype=np.int64)
+        b = np.array([_starts(y.data) for y in ys], dtype=np.int64)
         primes = self._primes[: meta.level]
         if len(xs) <= products.GROUP:
             products.dot_few(a, b, out, primes)
@@ -158,7 +158,7 @@ class BgvEvaluator:
         meta = self.rules.public_add(a.meta, v.norm, v.lo, v.hi)
         out = self._empty(meta)
         addresses = np.zeros((2, a.degree + 1), dtype=np.int64)
-        addresses[0] = _addresses(a.data)
+        addresses[0] = _starts(a.data)
         addresses[1, 0] = _address(v.data)
         products.linear(addresses, np.ones(2), 0.0, out, self._primes[: a.level])
         return self._made(a, meta, out)
@@ -278,11 +278,18 @@ class BgvEvaluator:
 
 def _address(polynomial: Array) -> int:
     """Where a C-contiguous (level, N) polynomial starts; the caller keeps the array alive."""
-    if polynomial.dtype != np.float64 or not polynomial.flags.c_contiguous:
-        fail("AM-1204", what="a polynomial that is not contiguous float64")
-    return int(polynomial.__array_interface__["data"][0])
+    return _starts(polynomial[np.newaxis])[0]
 
 
 def _addresses(data: Array) -> Addresses:
     """Addresses of the polynomials of one ciphertext, truncated views included."""
-    return np.array([_address(polynomial) for polynomial in data], dtype=np.int64)
+    return np.array(_starts(data), dtype=np.int64)
+
+
+def _starts(data: Array) -> list[int]:
+    """Like ``_addresses``, without the array: a dot product asks a hundred times."""
+    step, row, item = data.strides
+    if data.dtype != np.float64 or item != 8 or row != 8 * data.shape[2]:
+        fail("AM-1204", what="a polynomial that is not contiguous float64")
+    start = data.__array_interface__["data"][0]
+    return [start + i * step for i in range(data.shape[0])]
