@@ -220,7 +220,9 @@ class Database:
         masked: bool | None = None,
         compile_: Compile = compile_plan,
     ) -> Prepared:
-        """Assert that the circuit's answer equals the plaintext answer; the plan, for more checks."""
+        """Assert that the circuit's answer equals the plaintext answer; the plan, for more
+        checks.
+        """
         prepared = self.prepare(select, masked)
         if prepared.kind == "public":
             chosen = self.live & matches(prepared.fetch.public_filter, self.full, self.table)

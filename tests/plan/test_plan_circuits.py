@@ -243,7 +243,7 @@ def test_stored_data_that_is_worse_than_assumed_is_refused(database: Database) -
         source = sources[0]
         honest = source.load
 
-        def load(column, kind, slices, level, honest=honest, change=change):
+        def load(column, kind, slices, level, *, honest=honest, change=change):
             return [
                 replace(ct, meta=replace(ct.meta, **change))
                 for ct in honest(column, kind, slices, level)

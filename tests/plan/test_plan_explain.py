@@ -1,4 +1,4 @@
-"""EXPLAIN: figures that add up, the leakage lists, a text that can be read and a stable document."""
+"""EXPLAIN: figures that add up, leakage lists, readable text and a stable document."""
 
 from __future__ import annotations
 

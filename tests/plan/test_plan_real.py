@@ -1,4 +1,4 @@
-"""The same statements on the real scheme (small ring): same slots as noop, noise below its bound."""
+"""Statements on the real scheme (small ring): right answers, noise below its bound."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ PLANS = [
 
 
 def test_digests_are_stable_and_tell_plans_apart() -> None:
-    """Equal plans give equal circuits, after travelling too; any difference gives another digest."""
+    """Equal plans give equal circuits, after travelling too; differences change the digest."""
     digests = [compile_plan(plan, PUBLIC, INSECURE_N1024).digest for plan in PLANS]
     travelled = [PlanSpec.from_bytes(plan.with_digest(b"d" * 32).to_bytes()) for plan in PLANS]
     assert [replace(plan, digest=b"") for plan in travelled] == PLANS
@@ -174,7 +174,9 @@ def test_public_predicates_survive_the_wire(predicate: Predicate) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(PLANS) - 1), st.integers(0, 10**6), st.integers(0, 255), st.booleans())
 def test_damaged_plans_are_typed_errors(index: int, at: int, value: int, cut: bool) -> None:
-    """A flipped byte or a cut gives a plan that is checked, or a typed refusal; never anything else."""
+    """A flipped byte or a cut gives a plan that is checked, or a typed refusal; never anything
+    else.
+    """
     data = bytearray(PLANS[index].to_bytes())
     at %= len(data)
     if cut:
@@ -266,7 +268,7 @@ def test_depth_rules_for_counts(bits: int, leaves: int) -> None:
 
 
 def test_too_deep_is_refused_at_bind_time_and_deep_parameters_allow_it() -> None:
-    """DepthExceeded names what is needed and what there is; N = 32768 answers the same statement."""
+    """DepthExceeded names needed and available levels; N = 32768 answers the same statement."""
     where = tree(And, 40)
     table = wide_table(DEFAULT, 40)
     with pytest.raises(InvalidError) as caught:

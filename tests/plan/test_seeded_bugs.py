@@ -1,5 +1,5 @@
-"""Bugs planted in planner and circuits through the parts they are built from: the suite's check sees
-each of them. ``Database.check`` is the check that every circuit test here uses.
+"""Bugs planted in planner and circuits through the parts they are built from: the suite's check
+sees each of them. ``Database.check`` is the check that every circuit test here uses.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Runs a compiled plan over segments: one thread per segment, kernels release the GIL.
 
-Every thread keeps accumulators of its own, which are added at the end; a new one is started before
-the slot-value bound of the old one could break. Intermediate results are freed after their last use, so
-a thread holds little more than its inputs. Masks of 16 segments share one ciphertext.
+Every thread keeps accumulators of its own, which are added at the end; a new one is started
+before the slot-value bound of the old one could break. Intermediate results are freed after their
+last use, so a thread holds little more than its inputs. Masks of 16 segments share one
+ciphertext.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class MaskPack:
-    """Masks of up to 16 segments: bit i of a slot, once normalised, is the segment ``sources[i]``."""
+    """Masks of up to 16 segments: bit i of a slot, once normalised, is the segment
+    ``sources[i]``.
+    """
 
     sources: tuple[int, ...]
     ciphertext: Ciphertext
@@ -87,7 +90,7 @@ class Executor:
         progress: Progress | None = None,
         is_cancelled: Callable[[], bool] = bool,
     ) -> Outcome:
-        """All outputs over ``sources``. Raises: AM-3052 when cancelled, AM-3053 for wrong inputs."""
+        """All outputs over ``sources``. Raises: AM-3052 (cancelled), AM-3053 (wrong inputs)."""
         work = _Work(self, sources, progress, is_cancelled)
         count = max(1, min(threads, len(sources)))
         if count == 1:
@@ -172,7 +175,9 @@ class Executor:
             name = self.table.column(int(step.node.ref[0])).name
             fail("AM-3053", column=name, what=what)
 
-    def _computed(self, step: Step, values: Values, vectors: SegmentVectors | None) -> Ciphertext:
+    def _computed(  # noqa: PLR0911 - one per operation
+        self, step: Step, values: Values, vectors: SegmentVectors | None
+    ) -> Ciphertext:
         evaluator, node = self.evaluator, step.node
         operands = [self._at(values[o], step.level + step.drops) for o in node.operands]
         first = operands[0]

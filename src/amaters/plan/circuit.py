@@ -1,8 +1,9 @@
 """From a plan to the circuit that answers it: pure, the same on client and server.
 
 ``compile_plan`` builds the graph, assigns levels, proves the noise bound and the slot values, and
-names the result by a digest. Candidates differ in where public masks apply, in the level of the final
-product and in switches that drop twice; the first that is provable with the fewest levels wins.
+names the result by a digest. Candidates differ in where public masks apply, in the level of the
+final product and in switches that drop twice; the first that is provable with the fewest levels
+wins.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a plan costs, before it runs: transforms, limb products and bytes, calibrated to seconds.
 
-The constants are for one core at N = 16384 and scale with N log N; ``amaters bench kernels`` measures
-the same quantities. Source: FHE sections 1 and 4.
+The constants are for one core at N = 16384 and scale with N log N; ``amaters bench kernels``
+measures the same quantities. Source: FHE sections 1 and 4.
 """
 
 from __future__ import annotations

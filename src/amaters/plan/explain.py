@@ -1,7 +1,7 @@
 """EXPLAIN: the operators of a statement with their cost, what travels, and what the server learns.
 
-``explain`` makes a document (a dictionary that JSON can hold, ``"version": 1``, stable keys, more may be
-added); ``as_text`` draws it. Neither contacts a server.
+``explain`` makes a document (a dictionary that JSON can hold, ``"version": 1``, stable keys, more
+may be added); ``as_text`` draws it. Neither contacts a server.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def _parameters(table: Table, parameters: Parameters) -> Document:
 # ---- words -----------------------------------------------------------------------------------
 
 
-def _node_text(node: Node, table: Table) -> tuple[str, str]:
+def _node_text(node: Node, table: Table) -> tuple[str, str]:  # noqa: PLR0911 - one per kind
     if isinstance(node, AndNode):
         return "And", "And"
     if isinstance(node, OrNode):

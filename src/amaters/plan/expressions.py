@@ -1,8 +1,9 @@
 """Bound statements: what a question means once every name has been resolved against a schema.
 
-Made by ``sql.binder`` and by the Python API, read by the planner, the plaintext evaluator and the client.
-Columns are named by their id in the table; literals keep the Python value the user wrote (an ``int``, a
-``Decimal``, a ``date``, a ``str``, a ``bool`` or ``None``), comparison semantics are exact.
+Made by ``sql.binder`` and by the Python API, read by the planner, the plaintext evaluator and the
+client. Columns are named by their id in the table; literals keep the Python value the user wrote
+(an ``int``, a ``Decimal``, a ``date``, a ``str``, a ``bool`` or ``None``), comparison semantics
+are exact.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Predicate:
 
 @dataclass(frozen=True, slots=True)
 class Compare(Predicate):
-    """``column op literal`` with op in ``COMPARISONS``; a NULL literal makes it NULL for every row."""
+    """``column op literal`` with op in ``COMPARISONS``; with a NULL literal it is always NULL."""
 
     op: str
     column_id: int
@@ -108,7 +109,7 @@ class Truth(Predicate):
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """``count_star()``, ``count(c)``, ``sum(c)``, ``avg(c)``; sum and avg also of a product (c1, c2)."""
+    """``count_star``, ``count``, ``sum`` or ``avg`` of (), (c,); sum and avg also of (c1, c2)."""
 
     function: str
     columns: tuple[int, ...] = ()
@@ -136,7 +137,8 @@ class OrderItem:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """One bound SELECT over one table. ``group_by`` holds column ids; empty with aggregates: one row.
+    """One bound SELECT over one table. ``group_by`` holds column ids; empty with aggregates: one
+    row.
 
     The last ``hidden`` items only serve ORDER BY and are not part of the result.
     """

@@ -1,7 +1,8 @@
 """The circuit as a graph of operations on ciphertexts, before levels are assigned.
 
-Nodes are numbered in the order they were made, operands first, which is also the order they run in:
-builders work depth first, so few intermediate results are alive at a time. Equal nodes are made once.
+Nodes are numbered in the order they were made, operands first, which is also the order they run
+in: builders work depth first, so few intermediate results are alive at a time. Equal nodes are
+made once.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ OUTPUT = "out"  # the operator that everything outside the filter belongs to
 class Vector:
     """A public vector per segment: 0/1 where the public condition holds, times ``scale`` (mod t).
 
-    ``occupied``: all occupied slots, without regard to liveness and public filter; otherwise those are
-    always part of it, and so are the signed ``literals`` (index of an embedded predicate, wanted
-    truth). ``grouped``: also only the rows of the public group at hand. ``value``: times that limb of
-    a public column (column id, limb), NULL counting as 0; limb -1: the column is not NULL.
+    ``occupied``: all occupied slots, without regard to liveness and public filter; otherwise
+    those are always part of it, and so are the signed ``literals`` (index of an embedded
+    predicate, wanted truth). ``grouped``: also only the rows of the public group at hand.
+    ``value``: times that limb of a public column (column id, limb), NULL counting as 0; limb -1:
+    the column is not NULL.
     """
 
     literals: tuple[tuple[int, bool], ...] = ()
@@ -39,11 +41,11 @@ class Vector:
 class GraphNode:
     """One operation.
 
-    input: ``ref`` = (column id, encoding kind, slice); constant: ``ref`` = (slot,);
-    linear: sum of ``factors[i] * operands[i]`` + ``offset``; dot: sum of operands[2i] * operands[2i+1];
-    switch: relinearise and drop ``offset`` limbs; mask: operand times vector ``ref[0]``;
-    shift: operand plus vector ``ref[0]``. ``bound``: what the slots (times a public factor) are known
-    to be, where that is better than interval arithmetic.
+    input: ``ref`` = (column id, encoding kind, slice); constant: ``ref`` = (slot,); linear: sum
+    of ``factors[i] * operands[i]`` + ``offset``; dot: sum of operands[2i] * operands[2i+1];
+    switch: relinearise and drop ``offset`` limbs; mask: operand times vector ``ref[0]``; shift:
+    operand plus vector ``ref[0]``. ``bound``: what the slots (times a public factor) are known to
+    be, where that is better than interval arithmetic.
     """
 
     op: Op

@@ -1,7 +1,7 @@
 """Levels as late as possible, and the proof that every decryption and every step is exact.
 
-Going backwards from the outputs, a node gets the highest level any consumer needs; a switch needs one
-more of its operand for each prime it drops. Truncating is free, so inputs are read, and lower
+Going backwards from the outputs, a node gets the highest level any consumer needs; a switch needs
+one more of its operand for each prime it drops. Truncating is free, so inputs are read, and lower
 consumers served, at exactly the level they need. Going forwards, ``fhe.meta.Rules`` gives every
 node its noise bound; a node without headroom is a failure.
 """
@@ -39,9 +39,9 @@ def assign(graph: Graph, roots: dict[int, int], drops: dict[int, int]) -> list[i
 class Prover:
     """Metas of all nodes at given levels.
 
-    Independent factors (``fhe.meta``) only matter from the last switches on: those nodes are *tracked*
-    with all origins. Everything below has a plain meta, and equal operations on equal metas are
-    computed once, which makes the proof of a large filter as quick as that of one leaf.
+    Independent factors (``fhe.meta``) only matter from the last switches on: those nodes are
+    *tracked* with all origins. Everything below has a plain meta, and equal operations on equal
+    metas are computed once, which makes the proof of a large filter as quick as that of one leaf.
     """
 
     def __init__(self, graph: Graph, rules: Rules, roots: Iterable[int]) -> None:

@@ -1,13 +1,13 @@
 """The filter tree as a circuit: AND, OR, embedded public predicates, and where masks are applied.
 
-The filter is in negation normal form and its values mean "is TRUE", which three-valued logic allows:
-T(a AND b) = T(a) T(b), T(a OR b) = T(a) + T(b) - T(a) T(b). Public factors of equality polynomials
-multiply along; an OR brings both sides to their product by scaling the switched operands, whose noise
-lies far below that of the product.
+The filter is in negation normal form and its values mean "is TRUE", which three-valued logic
+allows: T(a AND b) = T(a) T(b), T(a OR b) = T(a) + T(b) - T(a) T(b). Public factors of equality
+polynomials multiply along; an OR brings both sides to their product by scaling the switched
+operands, whose noise lies far below that of the product.
 
-A public mask has two places. *early*: it multiplies fresh operands of as few leaves as possible (one
-child of an AND, every child of an OR). *late*: it multiplies the switched result. *careful*: early,
-with key switches instead of levels (``leaves.LeafCircuits``), where nothing else fits.
+A public mask has two places. *early*: it multiplies fresh operands of as few leaves as possible
+(one child of an AND, every child of an OR). *late*: it multiplies the switched result. *careful*:
+early, with key switches instead of levels (``leaves.LeafCircuits``), where nothing else fits.
 Source: FHE section 6.
 """
 

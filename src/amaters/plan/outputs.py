@@ -33,8 +33,8 @@ class Accumulator:
 
     ``categories``: index of the category of each encrypted group column, the number of categories
     for NULL. Slots are ``factor`` times the value, mod t; the value of one segment lies in
-    [``lo``, ``hi``], so at most ``segments_max`` segments share one ciphertext. ``left``, ``right``:
-    nodes of the final product (``right`` None: no product).
+    [``lo``, ``hi``], so at most ``segments_max`` segments share one ciphertext. ``left``,
+    ``right``: nodes of the final product (``right`` None: no product).
     """
 
     term: int
@@ -204,7 +204,7 @@ class OutputCircuits:
 
 
 def public_limbs(column: PublicColumn) -> LimbsEncoding:
-    """How a public column's values become limbs when they are totalled under an encrypted filter."""
+    """How a public column's values become limbs, to be totalled under an encrypted filter."""
     if column.type.kind is TypeKind.TEXT:
         return LimbsEncoding(0, 0)
     return LimbsEncoding(column.type.minimum, column.type.maximum)

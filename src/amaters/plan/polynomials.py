@@ -34,7 +34,8 @@ class Quartic:
 
 @dataclass(frozen=True, slots=True)
 class EqualityPolynomial:
-    """For counts 0 .. d, d = ``size``: the product of ``quartics`` at z = c (c - d + 1) + ``shift``.
+    """For counts 0 .. d, d = ``size``: the product of ``quartics`` at z = c (c - d + 1) +
+    ``shift``.
 
     ``size`` 4 has no quartic: z^2 - 1. ``factor`` is the value at c = d, mod t.
     """

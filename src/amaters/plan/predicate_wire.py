@@ -32,8 +32,8 @@ _EPOCH = date(1970, 1, 1)
 _DAY_MIN, _DAY_MAX = (date.min - _EPOCH).days, (date.max - _EPOCH).days
 
 
-def encode_predicate(predicate: Predicate) -> Any:
-    """The message for ``predicate``; literals lose their ``public`` flag, everything here is public."""
+def encode_predicate(predicate: Predicate) -> Any:  # noqa: PLR0911 - one per kind
+    """The message for ``predicate``; literals lose their flag: everything here is public."""
     match predicate:
         case Compare():
             return _leaf("compare", predicate.column_id, (predicate.literal,), op=predicate.op)

@@ -1,8 +1,8 @@
 """From a bound SELECT to what is sent and what is encrypted.
 
-The filter becomes negation normal form, where NULL may be treated as FALSE: only TRUE selects a row, and
-AND and OR are monotone. Subtrees over public columns stay predicates with values; constants of
-encrypted columns become scalars for the client to encrypt.
+The filter becomes negation normal form, where NULL may be treated as FALSE: only TRUE selects a
+row, and AND and OR are monotone. Subtrees over public columns stay predicates with values;
+constants of encrypted columns become scalars for the client to encrypt.
 """
 
 from __future__ import annotations
@@ -65,10 +65,11 @@ _EQUALITY = ("=", "<>")
 class Prepared:
     """A statement ready to run.
 
-    ``kind`` public: no ciphertext is read, the client fetches what ``fetch`` selects and finishes alone;
-    rows: a mask names the matching slots, which are then fetched; aggregate: encrypted totals of
-    ``spec.terms``, and where ``needs_public_rows`` also the rows that ``fetch`` selects, for totals of
-    public columns. ``constants``: 0/1 scalars to encrypt, ``compiled.constant_levels`` their levels.
+    ``kind`` public: no ciphertext is read, the client fetches what ``fetch`` selects and finishes
+    alone; rows: a mask names the matching slots, which are then fetched; aggregate: encrypted
+    totals of ``spec.terms``, and where ``needs_public_rows`` also the rows that ``fetch``
+    selects, for totals of public columns. ``constants``: 0/1 scalars to encrypt,
+    ``compiled.constant_levels`` their levels.
     """
 
     select: Select
@@ -101,7 +102,8 @@ def prepare(
 ) -> Prepared:
     """The plan for ``select``. Pure.
 
-    Raises: AM-2107 (capability missing), AM-2108 (not supported), AM-2301 (too deep): nothing was sent.
+    Raises: AM-2107 (capability missing), AM-2108 (not supported), AM-2301 (too deep): nothing was
+    sent.
     """
     parameters = parameters or get_parameters(table.parameter_set)
     statistics = statistics or Statistics()
@@ -232,7 +234,9 @@ class _FilterBuilder:
             return replace(node, slot=slot)
         return node
 
-    def _convert(self, predicate: Predicate, *, negated: bool) -> Node | bool:
+    def _convert(  # noqa: PLR0911 - one per kind
+        self, predicate: Predicate, *, negated: bool
+    ) -> Node | bool:
         """The node that is TRUE exactly where ``predicate`` (or its negation) is."""
         columns = predicate_columns(predicate)
         if columns and not any(self.table.column(column).encrypted for column in columns):

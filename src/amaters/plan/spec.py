@@ -1,11 +1,12 @@
-"""What a client sends to be evaluated: the shape of the question, no constants of encrypted columns.
+"""What a client sends to be evaluated: the shape of the question, no constants of encrypted
+columns.
 
-A ``PlanSpec`` is a value. Both sides compile it with the same pure function and compare digests; its
-bytes are size-limited and validated field by field, because they arrive from elsewhere.
+A ``PlanSpec`` is a value. Both sides compile it with the same pure function and compare digests;
+its bytes are size-limited and validated field by field, because they arrive from elsewhere.
 
-Constants occupy *slots*: a leaf names its first one, the number follows from the column's encoding
-(``columns.constants``), so neither shape nor size depends on a value. Codes written ``PUBLIC(...)`` are
-part of the leaf instead.
+Constants occupy *slots*: a leaf names its first one, the number follows from the column's
+encoding (``columns.constants``), so neither shape nor size depends on a value. Codes written
+``PUBLIC(...)`` are part of the leaf instead.
 """
 
 from __future__ import annotations
@@ -102,8 +103,8 @@ class NullLeaf(Node):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One total per group: ``count`` of rows where all ``columns`` are not NULL, or ``sum`` of the product
-    of ``columns`` (one or two); rows with a NULL among them do not count.
+    """One total per group: ``count`` of rows where all ``columns`` are not NULL, or ``sum`` of
+    the product of ``columns`` (one or two); rows with a NULL among them do not count.
     """
 
     kind: Literal["count", "sum"]
