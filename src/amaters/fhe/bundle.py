@@ -26,7 +26,7 @@ from amaters.fhe.ciphertext import (
     origin_of,
 )
 from amaters.fhe.meta import Rules
-from amaters.fhe.parameters import Parameters
+from amaters.fhe.parameters import Parameters, residue_bytes
 from amaters.fhe.serial import (
     ENCODING_BYTES,
     NAME_BYTES,
@@ -41,6 +41,7 @@ _HEADER = struct.Struct(f"<4sHHI{NAME_BYTES}s{KEY_ID_BYTES}s{ENCODING_BYTES}sHHI
 _ENTRY = struct.Struct(f"<{SEED_BYTES}sqq")
 _CHECK_BYTES = 16
 _DIGEST_BYTES = 32
+_ALIGNMENT = 64
 _NOOP_WIDTH = 4
 _SCHEMES = ("noop", "bgv")
 _WHAT = "bundle"
@@ -79,12 +80,21 @@ def pack_bundle(cts: Sequence[SeededCiphertext], encoding: str = "") -> bytes:
         0,
         first.meta.noise,
     )
-    parts = [header, entries, blake3.blake3(header + entries).digest()]
+    reader = BundleReader(first.parameters, first.key_id, first.scheme)
+    head = (header + entries).ljust(reader.header_bytes(len(cts)) - _DIGEST_BYTES, b"\0")
+    out = np.empty(reader.prefix_bytes(first.meta.level, len(cts)), dtype=np.uint8)
+    view = out.data
+    start = len(head) + _DIGEST_BYTES
+    view[:start] = head + blake3.blake3(head).digest()
     for limb in range(first.c0.shape[0]):
-        rows = [_pack_row(ct, limb) for ct in cts]
-        parts += [_check(ct.seed, limb, row) for ct, row in zip(cts, rows, strict=True)]
-        parts += rows
-    return b"".join(parts)
+        size = reader.row_bytes(limb)
+        checks, start = start, start + len(cts) * _CHECK_BYTES
+        for index, ct in enumerate(cts):
+            _pack_row(ct, limb, out[start : start + size])
+            check = checks + index * _CHECK_BYTES
+            view[check : check + _CHECK_BYTES] = _check(ct.seed, limb, view[start : start + size])
+            start += size
+    return out.tobytes()
 
 
 class BundleReader:
@@ -99,13 +109,16 @@ class BundleReader:
         self._rules = Rules(parameters)
 
     def header_bytes(self, count: int) -> int:
-        """Size of the header of a bundle of ``count`` ciphertexts."""
-        return _HEADER.size + count * _ENTRY.size + _DIGEST_BYTES
+        """Size of the header of a bundle of ``count`` ciphertexts: padded, so that rows are
+        aligned.
+        """
+        size = _HEADER.size + count * _ENTRY.size + _DIGEST_BYTES
+        return -(-size // _ALIGNMENT) * _ALIGNMENT
 
     def prefix_bytes(self, level: int, count: int) -> int:
         """How much of a bundle of ``count`` ciphertexts a reader needs for ``level``."""
         return self.header_bytes(count) + sum(
-            count * (_CHECK_BYTES + row) for row in self._row_bytes(level)
+            count * (_CHECK_BYTES + self.row_bytes(limb)) for limb in range(self._rows(level))
         )
 
     def read(
@@ -160,11 +173,14 @@ class BundleReader:
             made.append(Ciphertext(self.parameters, head.key_id, meta, data))
         return made
 
-    def _row_bytes(self, level: int) -> tuple[int, ...]:
-        N = self.parameters.ring_degree
+    def row_bytes(self, limb: int) -> int:
+        """Size of one packed row of a limb."""
         if self.scheme == "noop":
-            return (_NOOP_WIDTH * N,)
-        return tuple(N * ((q.bit_length() + 7) // 8) for q in self.parameters.data_primes[:level])
+            return _NOOP_WIDTH * self.parameters.ring_degree
+        return residue_bytes(self.parameters.data_primes[limb]) * self.parameters.ring_degree
+
+    def _rows(self, level: int) -> int:
+        return 1 if self.scheme == "noop" else level
 
     @staticmethod
     def _wanted(count: int, indices: Sequence[int] | None) -> Sequence[int]:
@@ -211,13 +227,13 @@ class BundleReader:
             fail("AM-1210", kind=_WHAT, what="it does not hold fresh encryptions")
         if len(view) < self.prefix_bytes(level, count):
             fail("AM-1210", kind=_WHAT, what="it is shorter than its header says")
-        starts = [self.prefix_bytes(limb, count) for limb in range(level)]
-        if self.scheme == "noop":
-            starts = [start]
-        return view, _Head(view, key_id, count, starts, self._row_bytes(level))
+        starts = [start]
+        for limb in range(self._rows(level) - 1):
+            starts.append(starts[-1] + count * (_CHECK_BYTES + self.row_bytes(limb)))
+        return view, _Head(view, key_id, count, starts)
 
     def _row(self, view: memoryview, head: _Head, limb: int, index: int) -> memoryview:
-        size = head.row_bytes[limb]
+        size = self.row_bytes(limb)
         start = head.starts[limb]
         check = start + index * _CHECK_BYTES
         data = start + head.count * _CHECK_BYTES + index * size
@@ -230,19 +246,11 @@ class BundleReader:
 class _Head:
     """A checked header: where everything is."""
 
-    def __init__(
-        self,
-        view: memoryview,
-        key_id: bytes,
-        count: int,
-        starts: list[int],
-        row_bytes: tuple[int, ...],
-    ) -> None:
+    def __init__(self, view: memoryview, key_id: bytes, count: int, starts: list[int]) -> None:
         self._view = view
         self.key_id = key_id
         self.count = count
         self.starts = starts
-        self.row_bytes = row_bytes
 
     def entry(self, index: int) -> tuple[bytes, int, int]:
         """Seed and slot bound of one ciphertext. Raises: AM-1210 for a bound that is none."""
@@ -258,13 +266,13 @@ def _check(seed: bytes, limb: int, row: Buffer) -> bytes:
     return digest.digest()[:_CHECK_BYTES]
 
 
-def _pack_row(ct: SeededCiphertext, limb: int) -> bytes:
+def _pack_row(ct: SeededCiphertext, limb: int, out: NDArray[np.uint8]) -> None:
     if ct.scheme == "noop":
-        return bytes(ct.c0[limb].astype("<u4"))
-    from amaters.fhe.residues import pack
+        out.view("<u4")[:] = ct.c0[limb]
+        return
+    from amaters.fhe.residues import pack_into
 
-    width = ct.parameters.residue_bytes(ct.meta.level)[limb]
-    return pack(ct.c0[limb], width).tobytes()
+    pack_into(ct.c0[limb], residue_bytes(ct.parameters.data_primes[limb]), out)
 
 
 def _unpack_row(
@@ -277,8 +285,7 @@ def _unpack_row(
         from amaters.fhe.residues import unpack_into
 
         limit = parameters.data_primes[limb]
-        width = (limit.bit_length() + 7) // 8
-        unpack_into(np.frombuffer(row, dtype=np.uint8), width, out)
+        unpack_into(np.frombuffer(row, dtype=np.uint8), residue_bytes(limit), out)
     if int(out.max()) >= limit:
         fail("AM-1210", kind=_WHAT, what="a residue is not below its prime")
 
@@ -292,6 +299,6 @@ def _expand_row(
 
     prime = parameters.data_primes[limb]
     words = data[0, limb].view(np.uint64)
-    unpack_into(np.frombuffer(row, dtype=np.uint8), (prime.bit_length() + 7) // 8, words)
+    unpack_into(np.frombuffer(row, dtype=np.uint8), residue_bytes(prime), words)
     to_kernel(words, float(prime), data[0, limb])
     uniform_row(seed, prime, limb, 0, data[1, limb])

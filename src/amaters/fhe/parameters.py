@@ -19,6 +19,11 @@ PLAINTEXT_MODULUS = 65537
 PRIME_BITS_MAX = 48  # the proven range of the float64 kernels (FHE section 3)
 
 
+def residue_bytes(modulus: int) -> int:
+    """Bytes of one packed residue."""
+    return (modulus.bit_length() + 7) // 8
+
+
 @dataclass(frozen=True)
 class KeySwitchShape:
     """How one key switch decomposes its input at one level.
@@ -97,7 +102,7 @@ class Parameters:
         endian).
         """
         primes = self.data_primes[:level] if level else (self.download_modulus,)
-        return tuple((q.bit_length() + 7) // 8 for q in primes)
+        return tuple(residue_bytes(q) for q in primes)
 
     def key_switch(self, level: int, *, merged: bool) -> KeySwitchShape:
         """The decomposition used at ``level``: one function for evaluator, planner and noise rules.

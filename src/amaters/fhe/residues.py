@@ -147,9 +147,14 @@ def pack(values: Words, width: int) -> Bytes:
     """The packed block of residues below 2^(8 width). Shape: uint64 (n,) to uint8 (n width,),
     8 | n.
     """
-    out = np.empty(values.size * width // 8, dtype=np.uint64)
-    _PACK[width](values, out)
-    return out.view(np.uint8)
+    out = np.empty(values.size * width, dtype=np.uint8)
+    pack_into(values, width, out)
+    return out
+
+
+def pack_into(values: Words, width: int, out: Bytes) -> None:
+    """``pack`` into a block that starts at a multiple of eight bytes."""
+    _PACK[width](values, out.view(np.uint64))
 
 
 def _words(block: Bytes) -> Words:
