@@ -30,7 +30,7 @@ Cell = tuple[str, str, bool]
 class Case:
     """One statement in both dialects. ``averages``: outputs that DuckDB gives as {s, n, a}.
 
-    ``ordered``: ORDER BY fixes the order of all rows. ``encrypted``: it touches such a column.
+    ``ordered``: ORDER BY fixes the order of all rows.
     """
 
     sql: str
@@ -40,7 +40,6 @@ class Case:
     cells: Counter[Cell]
     averages: set[int]
     ordered: bool
-    encrypted: bool
 
 
 def applicable(operator: str, kind: str) -> bool:
@@ -59,23 +58,53 @@ ALL_CELLS = tuple(
 
 @dataclass
 class Generator:
-    """Makes statements; ``seen`` counts operators by type and nullability of their columns."""
+    """Makes statements with up to ``leaves_max`` conditions, ``secret_leaves_max`` of them over
+    encrypted columns.
+
+    ``seen`` counts operators by type and nullability of the columns they touch, ``secret`` the same
+    over encrypted columns alone.
+    """
 
     tables: list[TableCase]
     rng: random.Random
-    leaves_max: int = 4
+    leaves_max: int = 8
+    secret_leaves_max: int = 3
     seen: Counter[Cell] = field(default_factory=Counter)
+    secret: Counter[Cell] = field(default_factory=Counter)
 
     def case(self) -> Case:
         """The next statement."""
         return _Statement(self, self.rng.choice(self.tables)).build()
+
+    def impossible(self) -> str:
+        """A statement that asks an encrypted column for what it was not declared for."""
+        table = self.rng.choice(self.tables)
+        uses = [("range", "COUNT(*)", "{} > {}"), ("eq", "COUNT(*)", "{} IN ({})")]
+        uses += [("sum", "SUM({})", "TRUE"), ("group", "{}, COUNT(*)", "TRUE GROUP BY {}")]
+        missing = [
+            (use, column)
+            for column in table.columns
+            for use in uses
+            if not column.can(use[0]) and (use[0] != "sum" or column.kind in NUMBERS)
+        ]
+        (_, item, where), column = self.rng.choice(missing)
+        name, constant = _name(column), quoted(column.pool[0])
+        text = where.format(name, constant)
+        return f"SELECT {item.format(name)} FROM {table.name} WHERE {text}"
 
     def thinnest(
         self, choices: list[tuple[str, ColumnCase]], samples: int = 8
     ) -> tuple[str, ColumnCase]:
         """Of some random choices the one whose cell has been seen least."""
         drawn = [self.rng.choice(choices) for _ in range(samples)]
-        return min(drawn, key=lambda pair: self.seen[(pair[0], *pair[1].cell)])
+        return min(drawn, key=lambda pair: self._coverage(*pair))
+
+    def _coverage(self, operator: str, column: ColumnCase) -> float:
+        """How often a cell was met; an encrypted column counts where those are behind."""
+        cell = (operator, *column.cell)
+        return (
+            min(self.seen[cell], 2.5 * self.secret[cell]) if column.encrypted else self.seen[cell]
+        )
 
 
 class _Statement:
@@ -86,7 +115,9 @@ class _Statement:
         self.cells: Counter[Cell] = Counter()
         self.parameters: list[Any] = []
         self.with_parameters = self.rng.random() < 0.3
-        self.encrypted = False
+        self.secret_cells: Counter[Cell] = Counter()
+        self.selected: list[ColumnCase] = []
+        self.secret_leaves = generator.secret_leaves_max
 
     def build(self) -> Case:
         kind = self.rng.choices(["rows", "totals", "groups"], [4, 3, 4])[0]
@@ -94,11 +125,11 @@ class _Statement:
         make = {"rows": self._rows, "totals": self._totals, "groups": self._groups}[kind]
         ours, theirs, averages, groups = make()
         where = self._where()
-        tail, ordered = self._tail(kind, groups, len(ours))
+        tail, ordered = self._tail(kind, groups)
         group = f" GROUP BY {', '.join(map(_name, groups))}" if groups else ""
         source = f" FROM {self.table.name}{where}{group}{tail}"
-        for cell in self.cells:
-            self.generator.seen[cell] += self.cells[cell]
+        self.generator.seen.update(self.cells)
+        self.generator.secret.update(self.secret_cells)
         return Case(
             sql=f"SELECT {', '.join(ours)}{source}",
             duck=f"SELECT {', '.join(theirs)}{source}",
@@ -107,14 +138,13 @@ class _Statement:
             cells=self.cells,
             averages=averages,
             ordered=ordered,
-            encrypted=self.encrypted,
         )
 
     def touch(self, operator: str, *columns: ColumnCase) -> None:
         """Count an operator for the columns it is applied to."""
         for column in columns:
             self.cells[(operator, *column.cell)] += 1
-            self.encrypted |= column.encrypted
+            self.secret_cells[(operator, *column.cell)] += column.encrypted
 
     # ---- select lists ----------------------------------------------------------------------
 
@@ -128,6 +158,7 @@ class _Statement:
         if self.rng.random() < 0.7:
             columns.append(self.table.unique)
         self.touch("selection", *columns)
+        self.selected = columns
         names = [_name(column) for column in columns]
         if self.rng.random() < 0.1:
             names.append("42 AS answer")
@@ -197,7 +228,8 @@ class _Statement:
     # ---- WHERE -------------------------------------------------------------------------------
 
     def _where(self) -> str:
-        leaves = self.rng.choices([0, 1, 2, 3, self.generator.leaves_max], [2, 5, 6, 4, 3])[0]
+        most = self.generator.leaves_max
+        leaves = self.rng.choices([0, 1, 2, *range(3, most + 1)], [1, 4, 4, *[5] * (most - 2)])[0]
         if leaves == 0:
             return ""
         text, _ = self._tree(leaves)
@@ -223,9 +255,10 @@ class _Statement:
             (operator, column)
             for column in self.table.columns
             for operator in LEAVES
-            if column.can(_needed(operator))
+            if column.can(_needed(operator)) and not (column.encrypted and self.secret_leaves <= 0)
         ]
         operator, column = self.generator.thinnest(choices)
+        self.secret_leaves -= column.encrypted
         self.touch(operator, column)
         return self._condition(operator, column), [column]
 
@@ -264,14 +297,14 @@ class _Statement:
 
     # ---- ORDER BY and LIMIT ------------------------------------------------------------------
 
-    def _tail(self, kind: str, groups: list[ColumnCase], outputs: int) -> tuple[str, bool]:
+    def _tail(self, kind: str, groups: list[ColumnCase]) -> tuple[str, bool]:
         if kind == "totals" or self.rng.random() < 0.4:
             return "", False
         unique = groups if kind == "groups" else [self.table.unique]
         keys: list[str] = []
         sorted_by: list[ColumnCase] = []
         candidates = groups or self.table.columns
-        for _ in range(self.rng.randint(0, 2)):
+        for _ in range(self.rng.randint(0, 3)):
             wanted = [("ORDER BY", column) for column in candidates]
             column = self.generator.thinnest(wanted)[1]
             sorted_by.append(column)
@@ -287,7 +320,7 @@ class _Statement:
             limit = f" LIMIT {self.rng.choice([0, 1, 3, 10, 100])}"
             if self.rng.random() < 0.4:
                 limit += f" OFFSET {self.rng.choice([0, 1, 5])}"
-            self.touch("LIMIT", *sorted_by)
+            self.touch("LIMIT", *{c.name: c for c in sorted_by + self.selected}.values())
         return f" ORDER BY {', '.join(keys)}{limit}", True
 
     def _direction(self) -> str:
@@ -324,4 +357,5 @@ def _value(column: ColumnCase, table: TableCase, rng: random.Random) -> Any:
         return rng.choice([low, high, rng.choice(column.pool) + Decimal("0.005"), Decimal("1.5")])
     assert column.kind in INTEGERS
     near = rng.choice(column.pool)
-    return rng.choice([low - 1, low, high, high + 1, near + 1, near - 1, 0, Decimal("0.5")])
+    between = Decimal(near) + rng.choice([Decimal("0.5"), Decimal("-0.5")])
+    return rng.choice([low - 1, low, high, high + 1, near + 1, near - 1, 0, between])

@@ -157,19 +157,22 @@ class TableCase:
         return next(column for column in self.columns if column.name == "k")
 
 
-def make_table(name: str, index: int, rows: int, rng: random.Random) -> TableCase:
-    """A table in which type i is nullable and encrypted as ``index + i`` says.
+def make_table(
+    name: str, index: int, rows: int, rng: random.Random, *, kinds: tuple[str, ...] = TYPES
+) -> TableCase:
+    """A table in which the i-th of ``kinds`` is nullable and encrypted as ``index + i`` says.
 
     Four tables of consecutive indices hold every combination of type, nullability and encryption,
     as a column of many values (``v0`` ...) and as a column of few (``g0`` ...).
     """
     columns = [ColumnCase("k", "BIGINT", "BIGINT", False, False, unique=index % 2 == 0)]
-    for i, kind in enumerate(TYPES):
+    for i, kind in enumerate(kinds):
         columns.append(_many_valued(f"v{i}", kind, (index + i) % 4, rng))
         columns.append(_few_valued(f"G {i}" if i % 5 == 0 else f"g{i}", kind, index + i + 1, rng))
     data = {c.name: [c.value(rng) for _ in range(rows)] for c in columns[1:]}
-    keys = list(range(-rows // 2, -rows // 2 + rows))
-    rng.shuffle(keys)
+    # Dense keys in the first table: canaries that sit in the gaps must give way to later rows.
+    spread = 1 if index == 0 else 50
+    keys = rng.sample(range(-spread * rows // 2, spread * rows // 2 + 1), rows)
     columns[0].pool = keys
     return TableCase(name, columns, rows, {"k": keys, **data})
 
