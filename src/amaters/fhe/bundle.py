@@ -159,12 +159,13 @@ class BundleReader:
         encoding: str | None = None,
     ) -> list[Ciphertext]:
         """Like ``read``, in the real evaluator's form: c1 from the seed, kernel order, centred."""
+        from amaters.ring.memory import empty
+
         view, head = self._open(buffer, level, encoding)
         wanted = self._wanted(head.count, indices)
-        # One block for all: large allocations get huge pages, small ones a fault every 4 KB.
-        block = np.empty((len(wanted), 2, level, self.parameters.ring_degree))
         made = []
-        for data, index in zip(block, wanted, strict=True):
+        for index in wanted:
+            data = empty((2, level, self.parameters.ring_degree))
             seed, lo, hi = head.entry(index)
             for limb in range(level):
                 row = self._row(view, head, limb, index)
