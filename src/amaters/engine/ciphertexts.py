@@ -74,6 +74,10 @@ class Slices:
         """Bytes of expanded ciphertexts held."""
         return self._cache.held_bytes
 
+    def begin_job(self) -> None:
+        """What this job and the last one use stays."""
+        self._cache.begin_round()
+
     def load(
         self,
         evaluator: Evaluator,

@@ -173,6 +173,7 @@ class Jobs:
         circuit = self.circuit(spec, request.plan, entry)
         constants = self._constants.find(request.constants_id)
         evaluator = self._evaluators.get(entry.key_name, keys)
+        self._slices.begin_job()
         sources, groups = self._sources(spec, snapshot, evaluator, usage)
         if spec.output == "aggregate":
             event = pb.GroupsEvent(groups=groups.count, block=groups.block, rows=groups.rows)

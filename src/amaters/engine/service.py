@@ -17,7 +17,7 @@ from amaters.base.errors import fail
 from amaters.base.settings import cores
 from amaters.base.version import VERSION
 from amaters.engine.catalogue import ID_BYTES, invalid
-from amaters.engine.jobs import Jobs
+from amaters.engine.jobs import JOBS_MAX, Jobs
 from amaters.engine.rows import RowReader, Rows, listed_slots
 from amaters.engine.snapshots import Snapshot, Snapshots, tail_blocks
 from amaters.engine.uploads import Uploads
@@ -52,6 +52,8 @@ class Engine:
         self._unsafe = unsafe_scheme
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="amaters-writer")
         self._working = ThreadPoolExecutor(threads + 2, thread_name_prefix="amaters-worker")
+        # Jobs wait for their readers; those readers' other calls must not wait for them.
+        self._running = ThreadPoolExecutor(JOBS_MAX, thread_name_prefix="amaters-job")
         self._uploads = Uploads(database.objects, self._working)
         self._snapshots = Snapshots()
         self._writer = Writer(database, self._uploads, self._snapshots, unsafe_scheme=unsafe_scheme)
@@ -224,7 +226,7 @@ class Engine:
             keys = await self._write(self._writer.keyset, snapshot.entry.key_name)
             if keys is None:
                 fail("AM-3012", parameter_set=snapshot.entry.table.parameter_set)
-            events = self._jobs.run(request, snapshot, keys, self._working)
+            events = self._jobs.run(request, snapshot, keys, self._running)
             try:
                 async for event in events:
                     yield event
@@ -248,6 +250,7 @@ class Engine:
         await loop.run_in_executor(None, self._shut_down)
 
     def _shut_down(self) -> None:
+        self._running.shutdown(wait=True, cancel_futures=True)
         self._working.shutdown(wait=True, cancel_futures=True)
         self._writing.submit(self._database.close).result()
         self._writing.shutdown(wait=True)
