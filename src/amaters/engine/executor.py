@@ -202,10 +202,11 @@ class Executor:
         return evaluator.multiply_public(first, vectors.encoded(vector))
 
     def _bounded(self, step: Step, made: Ciphertext) -> Ciphertext:
-        if step.node.bound is None:
+        bound, meta = step.node.bound, made.meta
+        if bound is None or bound == (meta.lo, meta.hi):
             return made
-        meta = self.evaluator.rules.assert_bound(made.meta, *step.node.bound)
-        return replace(made, meta=meta)
+        known = self.evaluator.rules.assert_bound(meta, *bound)
+        return Ciphertext(made.parameters, made.key_id, known, made.data)
 
     def _at(self, ciphertext: Ciphertext, level: int) -> Ciphertext:
         if ciphertext.level == level:
