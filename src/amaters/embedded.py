@@ -115,6 +115,8 @@ async def _open(
         progress=progress or _default_progress(found),
         threads=found.threads,
     )
+    if choice.scheme == "bgv" and not _kernels_are_compiled():
+        _notice("compiling the kernels for this machine: half a minute or so, once")
     engine = open_engine(
         url,
         unsafe_scheme=choice.unsafe,
@@ -148,6 +150,12 @@ def _keys(
     if url != MEMORY:
         keyring.refuse_inside(Path(url))
     return Keys(keyring, required)
+
+
+def _kernels_are_compiled() -> bool:
+    from amaters.ring.compile import cache_folder
+
+    return Path(cache_folder()).is_dir()
 
 
 def _default_progress(found: settings.Settings) -> ProgressCallback:

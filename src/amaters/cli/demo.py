@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from amaters.base import settings
+from amaters.base import errors, settings
 from amaters.base.clock import SystemClock
 from amaters.cli.context import say
 from amaters.cli.demo_queries import DDL, PERSONS, QUERIES, Plaintext, columns
@@ -54,9 +54,15 @@ def demo(directory: str | None, fresh: bool) -> None:
 
 
 def _open(home: Path) -> Database:
+    """The demo's database; one that another version left behind is made again."""
     from amaters.embedded import connect
 
-    return connect(home / "persons.amaters", keys=home / "keyring")
+    try:
+        return connect(home / "persons.amaters", keys=home / "keyring")
+    except (errors.DataError, errors.DeniedError) as error:
+        say(f"the database of an earlier run cannot be used ({error.message}); starting over")
+        shutil.rmtree(home)
+        return connect(home / "persons.amaters", keys=home / "keyring")
 
 
 def _load(db: Database, home: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from amaters.base import errors
 from amaters.client import expression as ex
@@ -17,6 +17,7 @@ from amaters.client.session import Session, find_table
 from amaters.columns.batch import ColumnBatch
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import Table
+from amaters.fhe.parameters import Parameters
 from amaters.plan.expressions import (
     CopyFrom,
     CreateTable,
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
     from amaters.sql.parser import Parsed
 
-Parameters = Sequence[Any] | Mapping[str, Any] | None
+Arguments = Sequence[Any] | Mapping[str, Any] | None
+ATTEMPTS_MAX = 4  # of a statement that lost a race, for instance against new dictionary codes
+R = TypeVar("R")
 
 
 class AsyncDatabase:
@@ -43,18 +46,22 @@ class AsyncDatabase:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def sql(self, text: str | Parsed, parameters: Parameters = None) -> Result:
+    async def sql(self, text: str | Parsed, parameters: Arguments = None) -> Result:
         """Run one SQL statement. ``parameters`` fill ``?`` (a sequence) or ``:name`` (a mapping).
 
         Raises: InvalidError for a statement that cannot be answered, before anything is sent.
         """
         session = self._session.measured()
-        return await _run(session, await _bind(session, text, parameters))
+
+        async def attempt() -> Result:
+            return await _run(session, await _bind(session, text, parameters))
+
+        return await _repeated(attempt)
 
     async def explain(
         self,
         text: str | Parsed,
-        parameters: Parameters = None,
+        parameters: Arguments = None,
         *,
         format: str = "text",  # noqa: A002
     ) -> str:
@@ -122,9 +129,14 @@ class AsyncTable:
         Raises: InvalidError AM-20xx for a value the schema does not allow, ConflictError AM-5010
         for an existing primary key.
         """
-        table = await self._session.table(self.name)
-        batch = await asyncio.to_thread(ColumnBatch.from_any, table, rows, columns)
-        return await writer.insert(self._session, table, batch)
+        first = await self._session.table(self.name)
+        batch = await asyncio.to_thread(ColumnBatch.from_any, first, rows, columns)
+
+        async def attempt() -> int:
+            table = await self._session.table(self.name)
+            return await writer.insert(self._session, table, batch)
+
+        return await _repeated(attempt)
 
     async def schema(self) -> Table:
         """The table's columns as declared."""
@@ -226,7 +238,18 @@ class AsyncQuery:
         return await AsyncDatabase(self._session).explain(text, parameters, format=format)
 
 
-async def _bind(session: Session, text: str | Parsed, parameters: Parameters) -> Statement:
+async def _repeated(attempt: Callable[[], Awaitable[R]]) -> R:
+    """The result of ``attempt``, made again when it lost a race that a fresh look settles."""
+    for _ in range(ATTEMPTS_MAX - 1):
+        try:
+            return await attempt()
+        except errors.ConflictError as conflict:
+            if conflict.retry != "same":
+                raise
+    return await attempt()
+
+
+async def _bind(session: Session, text: str | Parsed, parameters: Arguments) -> Statement:
     """Parse and bind in a worker thread: sqlglot is slow to load."""
     session.require_open()
     catalogue = await session.tables()
@@ -234,7 +257,7 @@ async def _bind(session: Session, text: str | Parsed, parameters: Parameters) ->
 
 
 def _bound(
-    session: Session, catalogue: Mapping[str, Table], text: str | Parsed, parameters: Parameters
+    session: Session, catalogue: Mapping[str, Table], text: str | Parsed, parameters: Arguments
 ) -> Statement:
     from amaters.sql.binder import NewTables, bind
     from amaters.sql.parser import parse_one
@@ -274,7 +297,26 @@ async def _create(session: Session, statement: CreateTable) -> Result:
     if statement.if_not_exists and name in await session.tables():
         return _message(session, f"table {name} exists already")
     await session.create_table(statement.table)
-    return _message(session, f"created table {name}")
+    fits = what_fits(statement.table, session.parameters)
+    return _message(session, f"created table {name}{fits}")
+
+
+def what_fits(table: Table, parameters: Parameters) -> str:
+    """How many conditions a filter may combine, for the widest column that can be compared.
+
+    A condition takes 1 + log2(digits) levels and AND/OR log2(conditions); totals keep one level for
+    their last product. Source: FHE section 6, depth rules.
+    """
+    widths = [column.width for column in table.columns if column.queries & {"eq", "range"}]
+    if not widths:
+        return ""
+    digits = max(widths) // 2
+    spare = parameters.max_level - 2 - (digits - 1).bit_length()
+    count = 1 << max(spare, 0)
+    return (
+        f"; a filter may combine {count} conditions of {max(widths)} bits, "
+        f"{max(count // 2, 1)} with SUM or GROUP BY"
+    )
 
 
 async def _drop(session: Session, statement: DropTable) -> Result:
