@@ -16,6 +16,7 @@ from amaters.base.errors import AmatersError, ClosedError, ConflictError, DataEr
 from amaters.base.ids import new_id
 from amaters.columns.constants import digits_scalars
 from amaters.columns.schema import Table
+from amaters.engine.jobs import EVENTS_MAX
 from amaters.engine.service import Engine, open_engine
 from amaters.fhe.serial import deserialize, serialize
 from amaters.plan.circuit import CompiledPlan, compile_plan
@@ -30,9 +31,11 @@ T = support.PARAMETERS.plaintext_modulus
 TOWN0 = Compare("=", 2, Literal("town0"))
 
 
-def plan(table: Table, output: str, *, public: bool = False, groups: bool = False) -> CompiledPlan:
+def plan(
+    table: Table, output: str, *, public: bool = False, groups: bool = False, sums: int = 1
+) -> CompiledPlan:
     """WHERE age <= ? [AND town = 'town0'] [GROUP BY town], counting rows and adding pay."""
-    terms = (Term("count"), Term("sum", (4,))) if output == "aggregate" else ()
+    terms = (Term("count"), *[Term("sum", (4,))] * sums) if output == "aggregate" else ()
     spec = PlanSpec(
         table_id=table.id,
         schema_version=table.version,
@@ -288,6 +291,30 @@ def test_cancelling_a_job() -> None:
         answer = await ask(service, table, compiled, 40)
         assert answer.totals[None, "count"] == len(matching(LIVE, 40))
         await service.close()
+
+    support.run(work)
+
+
+def test_closing_under_an_abandoned_job() -> None:
+    """A job whose reader stopped reading does not hold up the engine's close."""
+
+    async def work() -> None:
+        service = open_engine(":memory:", unsafe_scheme=True, threads=1)
+        table = await filled(service)
+        compiled = plan(table, "aggregate", groups=True, sums=6)
+        assert 4 * len(compiled.accumulators) > 2 * EVENTS_MAX
+        request = pb.ExecuteRequest(
+            job_id=new_id(),
+            handle=(await support.snapshot(service, table)).handle,
+            plan=compiled.spec_bytes,
+            constants_id=await put_constants(service, compiled, 3),
+        )
+        stream = service.execute(request)
+        assert (await anext(stream)).WhichOneof("event") == "groups"
+        await service.close()
+        with pytest.raises(ClosedError, match="AM-3004"):
+            await support.snapshot(service, table)
+        await stream.aclose()
 
     support.run(work)
 

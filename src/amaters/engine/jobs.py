@@ -7,7 +7,6 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from blake3 import blake3
@@ -27,6 +26,7 @@ from amaters.fhe.ciphertext import Ciphertext
 from amaters.fhe.scheme import Evaluator
 from amaters.fhe.serial import serialize
 from amaters.plan.circuit import CompiledPlan, compile_plan
+from amaters.plan.outputs import ACCUMULATORS_MAX
 from amaters.plan.spec import PlanSpec
 from amaters.storage.objects import ObjectStore
 from amaters.storage.state import SegmentRow
@@ -65,9 +65,15 @@ class SegmentSource:
 
 @dataclass(slots=True)
 class Job:
-    """One running plan."""
+    """One running plan; ``room``: how many events may still wait for the reader."""
 
     cancelled: threading.Event = field(default_factory=threading.Event)
+    room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(EVENTS_MAX))
+
+    def cancel(self) -> None:
+        """Stop soon, also when nobody reads events any more. From any thread."""
+        self.cancelled.set()
+        self.room.release(ACCUMULATORS_MAX * EVENTS_MAX)
 
 
 class Jobs:
@@ -117,12 +123,12 @@ class Jobs:
         """Stop a job soon; unknown ids are ignored."""
         job = self._running.get(job_id)
         if job is not None:
-            job.cancelled.set()
+            job.cancel()
 
     def cancel_all(self) -> None:
         """Stop everything."""
         for job in list(self._running.values()):
-            job.cancelled.set()
+            job.cancel()
 
     async def run(
         self, request: pb.ExecuteRequest, snapshot: Snapshot, keys: cb.ObjectRef, pool: Pool
@@ -134,29 +140,27 @@ class Jobs:
             invalid("too many jobs at once")
         job = self._running[request.job_id] = Job()
         loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[pb.ExecuteEvent | None] = asyncio.Queue(EVENTS_MAX)
+        queue: asyncio.Queue[pb.ExecuteEvent | None] = asyncio.Queue()
 
-        def emit(event: pb.ExecuteEvent | None) -> None:
-            asyncio.run_coroutine_threadsafe(queue.put(event), loop).result()
+        def emit(event: pb.ExecuteEvent) -> None:
+            job.room.acquire()
+            loop.call_soon_threadsafe(queue.put_nowait, event)
 
         def work() -> None:
             try:
                 self._run(request, snapshot, keys, job, emit)
             finally:
-                emit(None)
+                loop.call_soon_threadsafe(queue.put_nowait, None)
 
         running = loop.run_in_executor(pool, work)
         try:
             while (event := await queue.get()) is not None:
+                job.room.release()
                 yield event
             await running
         finally:
-            job.cancelled.set()
-            while not running.done():  # a full queue would hold the job up
-                unread = asyncio.ensure_future(queue.get())
-                both: set[asyncio.Future[Any]] = {running, unread}
-                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-                unread.cancel()
+            job.cancel()
+            await asyncio.wait([running])
             del self._running[request.job_id]
 
     def _run(
