@@ -34,10 +34,10 @@ def best_of(repeats: int, work: Callable[[], T]) -> tuple[T, float, float]:
     return made, lowest_cpu, lowest_wall
 
 
-def each_microseconds(work: Callable[[], object], *, seconds: float = 0.1) -> float:
-    """CPU microseconds of one call, the best of five runs of about ``seconds``."""
+def each_microseconds(work: Callable[[], object]) -> float:
+    """CPU microseconds of one call, the best of five runs of about 50 ms."""
     _, once = cpu(work)
-    count = max(1, min(1000, int(seconds / max(once, 1e-6))))
+    count = max(1, min(1000, int(0.05 / max(once, 1e-6))))
     lowest = float("inf")
     for _ in range(5):
         before = CLOCK.cpu()

@@ -1,0 +1,120 @@
+"""Shape of the benchmarks' output on a tiny insecure ring; nothing here looks at a time."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from amaters.base import errors
+from amaters.bench import meter, record, suite, tpch
+from amaters.bench.record import Record
+from amaters.bench.workbench import Stored, Workbench
+from amaters.columns.schema import Table
+from amaters.fhe.parameters import INSECURE_N1024
+
+FIELDS = {
+    "name", "bits", "rows", "public", "limbs", "core_us_per_row", "cold_us_per_row",
+    "client_us_per_row", "upload_bytes", "wall_seconds", "peak_mib",
+}  # fmt: skip
+STATEMENT_FIELDS = FIELDS - {"bits"}
+
+
+def run(name: str, rows: int | None) -> list[dict[str, object]]:
+    """One benchmark on the small ring, as its JSON says."""
+    records = suite.run(name, rows, INSECURE_N1024)
+    found = json.loads(record.to_json(records))
+    assert all(set(item) >= FIELDS for item in found)
+    return found
+
+
+def test_predicates_cover_operators_widths_and_publicity() -> None:
+    """Every combination once, over segments of which the last is short; answers were checked."""
+    found = run("predicates", 1500)
+    cases = {(item["name"], item["bits"], item["public"]) for item in found}
+    expected = {(n, b, p) for n in ("eq", "lt") for b in (8, 16, 32, 64) for p in (False, True)}
+    assert cases == expected and len(found) == len(expected)
+    for item in found:
+        assert all(item[field] is not None for field in STATEMENT_FIELDS)
+        assert item["rows"] == 1500
+        assert (item["upload_bytes"] > 10_000) != item["public"]
+
+
+@pytest.fixture(scope="module")
+def lineitem() -> tpch.Lineitem:
+    """What the generator makes, once: it takes a second to start."""
+    return tpch.lineitem(1200)
+
+
+def test_lineitem_has_the_values_of_the_specification(lineitem: tpch.Lineitem) -> None:
+    """Domains that the declarations promise."""
+    assert {len(values) for values in lineitem.values()} == {1200}
+    assert 100 <= lineitem["l_quantity"].min() <= lineitem["l_quantity"].max() <= 5000
+    assert set(lineitem["l_quantity"] % 100) == {0}
+    assert 0 <= lineitem["l_discount"].min() <= lineitem["l_discount"].max() <= 10
+
+
+def test_query_6_is_exact(lineitem: tpch.Lineitem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both declarations of the quantity, over two segments."""
+    monkeypatch.setattr(tpch, "lineitem", lambda _rows: lineitem)
+    found = run("tpch", 1200)
+    assert [(item["name"], item["rows"]) for item in found] == [("q6", 1200), ("q6_whole", 1200)]
+    assert all(item["key_switches"] for item in found)
+
+
+def test_a_wrong_total_is_not_reported(
+    lineitem: tpch.Lineitem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One row that the plaintext side sees differently stops the benchmark."""
+    few = {name: values[:100] for name, values in lineitem.items()}
+    encrypted = Workbench.store
+
+    def store(bench: Workbench, table: Table, columns: dict[str, Any]) -> Stored:
+        changed = columns["l_extendedprice"].copy()
+        changed[:] += 1
+        return encrypted(bench, table, {**columns, "l_extendedprice": changed})
+
+    monkeypatch.setattr(Workbench, "store", store)
+    monkeypatch.setattr(tpch, "lineitem", lambda _rows: few)
+    monkeypatch.setattr(tpch, "_SHIPPED", (date(1992, 1, 1), date(1998, 12, 31)))
+    monkeypatch.setattr(tpch, "_DISCOUNTS", (Decimal("0.01"), Decimal("0.10")))
+    with pytest.raises(errors.InternalError, match="a total is wrong"):
+        suite.run("tpch", 100, INSECURE_N1024)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sum", ["sum", "sum_where", "mask"]),
+        ("ingest", ["encrypt_column", "insert"]),
+        ("scan", ["scan_threads", "scan_processes"]),
+    ],
+)
+def test_records_of(name: str, expected: list[str]) -> None:
+    """Names and row counts of the other benchmarks over rows."""
+    found = run(name, 1100)
+    assert [item["name"] for item in found] == expected
+    assert {item["rows"] for item in found} == {1100}
+
+
+def test_kernels_and_peers_name_their_limbs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One record per kernel and level; ours and SEAL's in pairs. Each runs, none is timed."""
+    monkeypatch.setattr(meter, "each_microseconds", lambda work: float(work() is None))
+    assert {item["limbs"] for item in run("kernels", None)} >= {2, 4, 6, 8}
+    names = [item["name"] for item in run("peers", None)]
+    assert len(names) == 16
+    assert {n.rsplit("_", 1)[1] for n in names} == {"ours", "seal"}
+
+
+def test_table_aligns_and_leaves_out_empty_columns() -> None:
+    """Numbers end in the same column; a field nobody fills is not a column."""
+    text = record.to_table(
+        [Record("eq", bits=8, rows=10), Record("longer", bits=64, rows=1_000_000, public=True)]
+    )
+    head, first, second = text.splitlines()
+    assert head.split() == ["name", "bits", "rows", "public"]
+    assert len(first) == len(second)
+    assert second.split() == ["longer", "64", "1,000,000", "yes"]
