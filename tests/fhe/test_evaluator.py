@@ -26,9 +26,7 @@ def values(parameters: Parameters) -> np.ndarray:
     return np.random.default_rng(7).integers(-20, 21, (4, parameters.slots))
 
 
-def test_linear_operations(
-    client: ClientScheme, evaluator: Evaluator, values: np.ndarray
-) -> None:
+def test_linear_operations(client: ClientScheme, evaluator: Evaluator, values: np.ndarray) -> None:
     for level in (1, 3, 10):
         a, b, c, _ = fresh(client, evaluator, values, level)
         x, y, z, _ = values
@@ -92,9 +90,7 @@ def test_accumulation_writes_into_its_accumulator(
     assert np.array_equal(client.decrypt(three), (x * y + z * w) * (x + y))
 
 
-def test_public_operands(
-    client: ClientScheme, evaluator: Evaluator, values: np.ndarray
-) -> None:
+def test_public_operands(client: ClientScheme, evaluator: Evaluator, values: np.ndarray) -> None:
     mask = (values[3] > 0).astype(np.int64)
     a, b, *_ = fresh(client, evaluator, values, 3)
     vector = evaluator.encode_public(mask)

@@ -1,7 +1,7 @@
 """A thousand random circuits: exact results, noise and slot values never above their bounds.
 
-Inputs are deliberately correlated (squares, powers, the same ciphertext on both sides): the bounds must
-not rest on independence.
+Inputs are deliberately correlated (squares, powers, the same ciphertext on both sides): the bounds
+must not rest on independence.
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ class Circuit:
         fits = [
             v
             for v in self.pool
-            if (degree is None or v.ct.degree <= degree)
-            and (level is None or v.ct.level == level)
+            if (degree is None or v.ct.degree <= degree) and (level is None or v.ct.level == level)
         ]
         return fits[self.rng.integers(len(fits))] if fits else None
 

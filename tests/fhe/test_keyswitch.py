@@ -1,4 +1,6 @@
-"""Key switching, drops and keys: exact at every level, noise below the stated bound, formats checked."""
+"""Key switching, drops and keys: exact at every level, noise below the stated bound, formats
+checked.
+"""
 
 from __future__ import annotations
 

@@ -40,14 +40,16 @@ def test_random_products_of_unreduced_operands_are_exact(prime: int) -> None:
 def test_products_near_rounding_ties_are_exact(
     prime: int, k: int, da: int, db: int, part: int
 ) -> None:
-    """Adversarial: a w / p close to a half-integer, where the rounded quotient may go either way."""
+    """Adversarial: a w / p near a half-integer, where the rounded quotient may go either way."""
     w = centred(pow(2 * part + 1, -1, prime) * (prime // 2 + db), prime)
     a = centred(2 * part + 1 + da, prime) + k * prime
     check(prime, [a, -a, a + 1, a - 1], [w, w, -w, -w])
 
 
 def test_growth_covers_the_largest_transform() -> None:
-    """The recurrence behind the assertions: 14 stages stay under 9.4 p for 48 bits, as in the design."""
+    """The recurrence behind the assertions: 14 stages stay under 9.4 p for 48 bits, as in the
+    design.
+    """
     assert modular.growth(14, 48) < 11.0
     assert modular.growth(15, 48) < 12.0
     assert modular.growth(15, 50) * 2.0**51 > 2.0**53  # 50-bit primes would overflow

@@ -52,7 +52,7 @@ def total(parts: list[list[list[int]]]) -> list[list[int]]:
 @pytest.mark.parametrize("extreme", [False, True])
 @pytest.mark.parametrize("terms", [1, 2, 7, 8, 9, 49, 200])
 def test_dot_is_exact_for_any_number_of_terms(terms: int, extreme: bool) -> None:
-    """The fixed-exponent accumulators neither overflow nor round, also with every residue at p/2."""
+    """The fixed-exponent accumulators neither overflow nor round, even with all residues at p/2."""
     rng = np.random.default_rng(terms)
     a0, a1, b0, b1 = (rows(rng, terms, extreme=extreme) for _ in range(4))
     a = np.stack([addresses(a0), addresses(a1)], axis=1)

@@ -40,7 +40,7 @@ def reduced(x: np.ndarray, prime: int) -> np.ndarray:
 
 
 def inputs(prime: int, degree: int) -> list[np.ndarray]:
-    """Random and extreme rows: all at +-p/2, alternating, one spike, a block of the largest value."""
+    """Random and extreme rows: all at +-p/2, alternating, one spike."""
     half = float(prime // 2)
     rng = np.random.default_rng(degree)
     sign = rng.choice([-1.0, 1.0], degree)

@@ -138,8 +138,11 @@ class BgvEvaluator:
 
     def _multiply(self, a: Ciphertext, b: Ciphertext, out: Array, *, accumulate: bool) -> None:
         x, y = _addresses(a.data), _addresses(b.data)
-        multiply = products.multiply_linear if a.degree == b.degree == 1 else products.multiply
-        multiply(x, y, out, self._primes[: a.level], accumulate)
+        primes = self._primes[: a.level]
+        if a.degree == b.degree == 1:
+            products.multiply_linear(x, y, out, primes, accumulate)
+        else:
+            products.multiply(x, y, out, primes, accumulate)
 
     # public operands
 
@@ -211,7 +214,8 @@ class BgvEvaluator:
         return self._switcher.key_switch(data, key, merged=merged)
 
     def expand(self, a: Ciphertext, count: int) -> list[Ciphertext]:
-        """``count`` ciphertexts, each with one of the first coefficients of ``a``, times 2^rounds, in all slots.
+        """``count`` ciphertexts, each with one of the first coefficients of ``a``, times 2^rounds,
+        in all slots.
 
         The other coefficients of ``a`` must be zero. Cost: count - 1 key switches.
         Leaks: nothing. Source: Angel, Chen, Laine, Setty 2018, algorithm 3 (SealPIR).

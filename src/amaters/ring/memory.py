@@ -1,7 +1,8 @@
 """Buffers for polynomials: aligned to cache lines and recycled when the last array on them dies.
 
-A query makes hundreds of arrays of a few megabytes. Fresh memory costs a page fault every 4 KiB, which can exceed
-the arithmetic done on it; and vectors that straddle cache lines slow a transform by 8 %.
+A query makes hundreds of arrays of a few megabytes. Fresh memory costs a page fault every 4 KiB,
+which can exceed the arithmetic done on it; and vectors that straddle cache lines slow a transform
+by 8 %.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def empty(shape: tuple[int, ...]) -> FloatArray:
     Views keep the buffer as they keep any array's; at most 256 MiB stay idle per process.
     """
     slab = _POOL.take(prod(shape))
-    array = np.frombuffer(memoryview(slab), dtype=np.float64)
+    array = np.frombuffer(slab.data, dtype=np.float64)
     # NumPy holds the buffer through one memoryview, which dies with the last array on it.
     weakref.finalize(array.base, _POOL.give, slab).atexit = False
     return array.reshape(shape)

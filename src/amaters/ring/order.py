@@ -1,7 +1,8 @@
 """Kernel order against SEAL's bit-reversed order, and automorphisms as permutations. Pure NumPy.
 
-Position k of the bit-reversed order holds the evaluation at psi^(2 rev(k) + 1), psi the smallest primitive 2N-th root.
-Kernel order transposes each group of 16 as a 4 x 4 matrix, so the permutation is its own inverse.
+Position k of the bit-reversed order holds the evaluation at psi^(2 rev(k) + 1), psi the smallest
+primitive 2N-th root. Kernel order transposes each group of 16 as a 4 x 4 matrix, so the permutation
+is its own inverse.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ IntArray = npt.NDArray[np.int64]
 
 
 def kernel_position(index: IntArray) -> IntArray:
-    """Where kernel order keeps the value at ``index`` of the bit-reversed order, and the other way round."""
+    """Where kernel order keeps the value at ``index`` of the bit-reversed order, and the other way
+    round.
+    """
     return (index & ~15) | ((index & 3) << 2) | ((index >> 2) & 3)
 
 

@@ -6,7 +6,9 @@ _WITNESSES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
 
 
 def is_prime(n: int) -> bool:
-    """Deterministic for n < 3.3 * 10^24. Source: Sorenson, Webster 2015 (Miller-Rabin, first 12 primes)."""
+    """Deterministic for n < 3.3 * 10^24. Source: Sorenson, Webster 2015 (Miller-Rabin, first 12
+    primes).
+    """
     if n < 2:
         return False
     for prime in _WITNESSES:
@@ -28,7 +30,9 @@ def _passes(n: int, witness: int, shift: int) -> bool:
 
 
 def smallest_root(prime: int, order: int) -> int:
-    """The smallest primitive ``order``-th root of unity modulo ``prime`` (``order`` a power of two), as SEAL."""
+    """The smallest primitive ``order``-th root of unity modulo ``prime`` (``order`` a power of
+    two), as SEAL.
+    """
     candidate = 2
     exponent = (prime - 1) // order
     while pow(candidate, exponent * (order // 2), prime) != prime - 1:

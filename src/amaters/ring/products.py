@@ -1,13 +1,14 @@
 """Products, sums and linear maps of polynomials in the evaluation domain, limb by limb.
 
-Operands arrive as *addresses* of C-contiguous (level, N) blocks, one per polynomial: any number of ciphertexts,
-truncated views included, without copies and with one compilation. The caller keeps the arrays alive. All inputs
-are residues with |x| <= 0.6 p, all outputs are reduced to |x| <= 0.51 p.
+Operands arrive as *addresses* of C-contiguous (level, N) blocks, one per polynomial: any number of
+ciphertexts, truncated views included, without copies and with one compilation. The caller keeps the
+arrays alive. All inputs are residues with |x| <= 0.6 p, all outputs are reduced to |x| <= 0.51 p.
 
-Sums of products are exact without a reduction per term (``_fold``): with H in [2^100, 2^101), whose unit is 2^48,
+Sums of products are exact without a reduction per term (``_fold``): with H in [2^100, 2^101), whose
+unit is 2^48,
     H' = fma(a, b, H);  s = H' - H;  low += fma(a, b, -s)
-adds a b to H + low exactly: s is a multiple of 2^48, |a b - s| <= 2^47. Source: Ogita, Rump, Oishi 2005,
-"Accurate sum and dot product" (error-free transformation), here with a fixed exponent.
+adds a b to H + low exactly: s is a multiple of 2^48, |a b - s| <= 2^47. Source: Ogita, Rump, Oishi
+2005, "Accurate sum and dot product" (error-free transformation), here with a fixed exponent.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from amaters.ring.modular import PRIME_BITS_MAX, ROUNDER, mulmod, mulmod2, reduc
 from amaters.ring.simd import add, fma, fms, load, load_from, prefetch, splat, store, sub
 
 BLOCK = 1024
-ROOM = BLOCK + 24  # from one accumulator to the next: addresses that differ by a page multiple stall
+ROOM = (
+    BLOCK + 24
+)  # from one accumulator to the next: addresses that differ by a page multiple stall
 _LINEAR_BLOCK = 512  # 4 KiB of the result stay in the level-1 cache while the terms are added
 GROUP = 8  # terms between two foldings
 _HIGH = 1.5 * 2.0**100
@@ -55,7 +58,7 @@ def _absorb(a0, a1, b0, b1, acc, j):  # type: ignore[no-untyped-def]
 
 @kernel
 def _absorb_term(a, b, k, ahead, offset, size, acc):  # type: ignore[no-untyped-def]
-    """Term k of one block, while the lines of term ``ahead`` are fetched: memory is the bottleneck."""
+    """Term k of one block, while the lines of term ``ahead`` are fetched."""
     a0, a1, b0, b1 = a[k, 0], a[k, 1], b[k, 0], b[k, 1]
     p0, p1, q0, q1 = a[ahead, 0], a[ahead, 1], b[ahead, 0], b[ahead, 1]
     for j in range(0, size, 8):
@@ -92,8 +95,8 @@ def _fold_block(acc, out, row, start, size, primes, first):  # type: ignore[no-u
 def dot(a, b, out, primes, acc):  # type: ignore[no-untyped-def]
     """out = sum over k of (a_k0 + a_k1 s)(b_k0 + b_k1 s), degree 2.
 
-    Shape: a, b int64 (K, 2) addresses of (L, N); out (3, L, N); acc (6 ROOM,) scratch. Cost: reads every
-    operand once; memory-bound.
+    Shape: a, b int64 (K, 2) addresses of (L, N); out (3, L, N); acc (6 ROOM,) scratch. Cost: reads
+    every operand once; memory-bound.
     """
     terms, rows, n = a.shape[0], out.shape[1], out.shape[2]
     size = min(BLOCK, n)
@@ -144,7 +147,12 @@ def multiply_linear(a, b, out, primes, accumulate):  # type: ignore[no-untyped-d
         prime = primes[row]
         p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
         for at in range(row * n, row * n + n, 4):
-            x0, x1, y0, y1 = load_from(a0, at), load_from(a1, at), load_from(b0, at), load_from(b1, at)
+            x0, x1, y0, y1 = (
+                load_from(a0, at),
+                load_from(a1, at),
+                load_from(b0, at),
+                load_from(b1, at),
+            )
             c0 = mulmod2(x0, y0, p, pinv, m)
             c2 = mulmod2(x1, y1, p, pinv, m)
             c1 = add(mulmod2(x0, y1, p, pinv, m), mulmod2(x1, y0, p, pinv, m))
@@ -159,7 +167,9 @@ def multiply_linear(a, b, out, primes, accumulate):  # type: ignore[no-untyped-d
 
 @kernel
 def multiply(a, b, out, primes, accumulate):  # type: ignore[no-untyped-def]
-    """out (+)= a b for any degrees. Shape: a (da + 1,), b (db + 1,) addresses; out (da + db + 1, L, N)."""
+    """out (+)= a b for any degrees. Shape: a (da + 1,), b (db + 1,) addresses; out (da + db + 1, L,
+    N).
+    """
     rows, n = out.shape[1], out.shape[2]
     for row in range(rows):
         prime = primes[row]
@@ -195,8 +205,9 @@ def _add_scaled(address, at, size, scalar, out, position, prime):  # type: ignor
 def linear(x, scalars, offset, out, primes):  # type: ignore[no-untyped-def]
     """out = sum of k_i x_i + offset.
 
-    Shape: x int64 (K, D) addresses, 0 for an absent polynomial; out (D, L, N). ``scalars`` are integers with
-    |k| <= 2^16; ``offset`` is added to every evaluation of polynomial 0. Every 24 terms are reduced.
+    Shape: x int64 (K, D) addresses, 0 for an absent polynomial; out (D, L, N). ``scalars`` are
+    integers with |k| <= 2^16; ``offset`` is added to every evaluation of polynomial 0. Every 24
+    terms are reduced.
     """
     rows, n = out.shape[1], out.shape[2]
     size = min(n, _LINEAR_BLOCK)

@@ -1,7 +1,8 @@
 """A check of the processor and its floating-point mode, run when the tables are imported.
 
-The kernels need round-to-nearest, fused multiply-add and no contraction by the compiler. Libraries in the same
-process can change the rounding mode or load code that does; then every result would be silently wrong.
+The kernels need round-to-nearest, fused multiply-add and no contraction by the compiler. Libraries
+in the same process can change the rounding mode or load code that does; then every result would be
+silently wrong.
 """
 
 from __future__ import annotations
@@ -56,4 +57,3 @@ def require_exact_arithmetic() -> None:
         what = mismatch(a, b, prime, 0.9)
         if what:
             fail("AM-1000", what=f"this processor or its floating-point mode is inexact ({what})")
-

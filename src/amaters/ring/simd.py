@@ -1,8 +1,9 @@
 """A vector of four doubles as a Numba type, and the few operations the kernels need.
 
-LLVM's loop vectoriser leaves the last stages of a transform scalar and keeps too few products in flight; with
-explicit vectors the source decides. Every arithmetic operation here accepts ``float64`` scalars as well, so the
-modular arithmetic built on it is written once. On machines without 256-bit registers LLVM splits the vectors.
+LLVM's loop vectoriser leaves the last stages of a transform scalar and keeps too few products in
+flight; with explicit vectors the source decides. Every arithmetic operation here accepts
+``float64`` scalars as well, so the modular arithmetic built on it is written once. On machines
+without 256-bit registers LLVM splits the vectors.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def _intrinsic(typer: Typer) -> Any:
 
 
 def _numeric(kind: Any) -> bool:
-    return bool(kind == VECTOR or kind == types.float64)
+    return bool(kind in (VECTOR, types.float64))
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
@@ -64,7 +65,7 @@ def load(_typing: Any, array: Any, index: Any) -> Any:
 
 @_intrinsic
 def load_from(_typing: Any, address: Any, index: Any) -> Any:
-    """Four consecutive doubles at position ``index`` of the array whose data starts at ``address``."""
+    """Four consecutive doubles at position ``index`` of the array that starts at ``address``."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         data = builder.inttoptr(args[0], ir.DoubleType().as_pointer())

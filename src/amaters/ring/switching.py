@@ -1,15 +1,22 @@
 """Hybrid key switching, merged with dropping the top limb, and dropping alone.
 
 One call does, for ciphertext polynomials c0, c1 and the component c2 to be switched:
-1. inverse transforms of c2, scaled so that row i is y_i = [c2 (Q_j/q_i)^-1] mod q_i for its digit j;
-2. for every prime p of the chain Q P: each digit converted to p (sum of y_i (Q_j/q_i mod p), within digit-size
-   multiples of Q_j of the digit), transformed, multiplied with the key halves and added to P c0, P c1;
-3. division by T = P (times the top prime when merged): with x~ = sum of y'_i (T/q_i) over the primes of T and
-   delta = x~ - T [x~]_t, (x - delta)/T = x/T - sum of y'_i/q_i + [sum of y'_i]_t, because all primes are 1 mod t.
+1. inverse transforms of c2, scaled so that row i is y_i = [c2 (Q_j/q_i)^-1] mod q_i for its digit
+j;
+2. for every prime p of the chain Q P: each digit converted to p (sum of y_i (Q_j/q_i mod p), within
+digit-size
+   multiples of Q_j of the digit), transformed, multiplied with the key halves and added to P c0, P
+   c1;
+3. division by T = P (times the top prime when merged): with x~ = sum of y'_i (T/q_i) over the
+primes of T and
+   delta = x~ - T [x~]_t, (x - delta)/T = x/T - sum of y'_i/q_i + [sum of y'_i]_t, because all
+   primes are 1 mod t.
 
-Targets are handled one prime at a time, so accumulators and tables stay in the level-2 cache and keys stream.
-Sources: Gentry, Halevi, Smart 2012, section 3.1 (special modulus); Han, Ki 2020 (hybrid digits); Kim, Polyakov, Zucca
-2021, section 4 (level-aware, BGV correction mod t); Halevi, Polyakov, Shoup 2019 (fast base conversion).
+Targets are handled one prime at a time, so accumulators and tables stay in the level-2 cache and
+keys stream.
+Sources: Gentry, Halevi, Smart 2012, section 3.1 (special modulus); Han, Ki 2020 (hybrid digits);
+Kim, Polyakov, Zucca 2021, section 4 (level-aware, BGV correction mod t); Halevi, Polyakov, Shoup
+2019 (fast base conversion).
 """
 
 from __future__ import annotations
@@ -22,7 +29,8 @@ from amaters.ring.transform import forward, inverse_from
 _CHUNK = 512  # doubles that stay in the level-1 cache between loops
 ROWS_MAX = 6  # primes per digit or in T
 
-# A converted row starts at ROWS_MAX/2 p, grows in the transform, and its product with a key stays small.
+# A converted row starts at ROWS_MAX/2 p, grows in the transform, and its product with a key stays
+# small.
 _CONVERTED = growth(15, start=0.51 * ROWS_MAX + 0.01)
 assert 2.0 * _CONVERTED * 2.0**PRIME_BITS_MAX < 2.0**53
 assert 0.5 + _CONVERTED * 2.0 ** (PRIME_BITS_MAX - 52) < 1.6  # so three of them stay below 5 p
@@ -30,7 +38,8 @@ assert 0.5 + _CONVERTED * 2.0 ** (PRIME_BITS_MAX - 52) < 1.6  # so three of them
 
 @kernel
 def _convert(y, first, stop, factors, prime, fix, fixed, out):  # type: ignore[no-untyped-def]
-    """out = sum of y_i factors[i - first] mod p for rows first .. stop - 1, minus ``fix`` if ``fixed``.
+    """out = sum of y_i factors[i - first] mod p for rows first .. stop - 1, minus ``fix`` if
+    ``fixed``.
 
     |out| <= (stop - first) 0.51 p + 2^15.
     """
@@ -114,7 +123,7 @@ def _convert_more(y, row, factor, prime, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def _one_digit(d, k0, k1, c0, c1, factor, acc, prime):  # type: ignore[no-untyped-def]
-    """acc (2, N) = factor c + d k for both halves, reduced; ``factor`` is 0 on the special primes."""
+    """acc (2, N) = factor c + d k, both halves, reduced; ``factor`` is 0 on the special primes."""
     n = d.shape[0]
     p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
     f, g = splat(factor), splat(factor / prime)
@@ -130,16 +139,22 @@ def _one_digit(d, k0, k1, c0, c1, factor, acc, prime):  # type: ignore[no-untype
 
 
 @kernel
-def _two_digits(d, e, k, l, row, c0, c1, factor, acc, prime):  # type: ignore[no-untyped-def]
-    """acc (2, N) = factor c + d k + e l, reduced. Shape: k, l (2, rows, N), of which ``row`` is used."""
+def _two_digits(d, e, keys, row, c0, c1, factor, acc, prime):  # type: ignore[no-untyped-def]
+    """acc (2, N) = factor c + d k + e l, reduced; k, l: row ``row`` of the first two digits."""
     n = d.shape[0]
-    low, high = row * n, (k.shape[1] + row) * n
+    low, high, other = row * n, (keys.shape[2] + row) * n, 2 * keys.shape[2] * n
     p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
     f, g = splat(factor), splat(factor / prime)
     for j in range(0, n, 4):
         x, y = load(d, j), load(e, j)
-        u = add(mulmod2(x, load(k, low + j), p, pinv, m), mulmod2(y, load(l, low + j), p, pinv, m))
-        v = add(mulmod2(x, load(k, high + j), p, pinv, m), mulmod2(y, load(l, high + j), p, pinv, m))
+        u = add(
+            mulmod2(x, load(keys, low + j), p, pinv, m),
+            mulmod2(y, load(keys, other + low + j), p, pinv, m),
+        )
+        v = add(
+            mulmod2(x, load(keys, high + j), p, pinv, m),
+            mulmod2(y, load(keys, other + high + j), p, pinv, m),
+        )
         if factor != 0.0:
             u = add(u, mulmod(load(c0, j), f, g, p, m))
             v = add(v, mulmod(load(c1, j), f, g, p, m))
@@ -190,7 +205,9 @@ def _divide(acc, factor, d, prime, out):  # type: ignore[no-untyped-def]
 def _accumulate(  # type: ignore[no-untyped-def]
     data, y, chain, digits, factors, keys, key_row, p_factor, acc, buffers, primes, fw, fq
 ):
-    """acc (2, N) = P (c0, c1) + sum over digits of digit times key, for one prime of the chain; reduced."""
+    """acc (2, N) = P (c0, c1) + sum over digits of digit times key, for one prime of the chain;
+    reduced.
+    """
     prime = primes[chain]
     own = chain if chain < data.shape[1] else 0
     c0, c1, row = data[0, own], data[1, own], data[2, own]
@@ -210,7 +227,7 @@ def _accumulate(  # type: ignore[no-untyped-def]
                 k0, k1 = keys[0, 0, key_row], keys[0, 1, key_row]
                 _one_digit(d, k0, k1, c0, c1, factor, acc, prime)
         elif digit == 1:
-            _two_digits(first, d, keys[0], keys[1], key_row, c0, c1, factor, acc, prime)
+            _two_digits(first, d, keys, key_row, c0, c1, factor, acc, prime)
         else:
             _more_digits(d, keys[digit, 0, key_row], keys[digit, 1, key_row], acc, prime)
 
@@ -219,9 +236,9 @@ def _accumulate(  # type: ignore[no-untyped-def]
 def key_switch(data, keys, key_rows, plan, tables, scratch, out):  # type: ignore[no-untyped-def]
     """out = (c0, c1) plus c2 switched to the secret, divided by T.
 
-    Shape: data (3, L, N) reduced residues; keys (digits, 2, rows, N), the row of each chain prime in ``key_rows``;
-    out (2, L', N), L' = L, or L - 1 when merged. ``plan``, ``tables``, ``scratch`` as ``fhe.keyswitch`` builds
-    them. Cost: about (digits + 2)(L + alpha) transforms.
+    Shape: data (3, L, N) reduced residues; keys (digits, 2, rows, N), the row of each chain prime
+    in ``key_rows``; out (2, L', N), L' = L, or L - 1 when merged. ``plan``, ``tables``, ``scratch``
+    as ``fhe.keyswitch`` builds them. Cost: about (digits + 2)(L + alpha) transforms.
     """
     digits, targets, input_scale, digit_factors, p_factor, t_scale, t_factors, t_inverse = plan
     primes, fw, fq, iw, iq, t = tables
@@ -254,7 +271,8 @@ def key_switch(data, keys, key_rows, plan, tables, scratch, out):  # type: ignor
 
 @kernel
 def drop(data, plan, tables, scratch, out):  # type: ignore[no-untyped-def]
-    """out = data divided by its top prime with the same plaintext. Shape: data (D, L, N), out (D, L - 1, N).
+    """out = data divided by its top prime with the same plaintext. Shape: data (D, L, N), out (D, L
+    - 1, N).
 
     Cost: D L transforms. Here T is one prime, so the base conversion is exact.
     """
@@ -275,8 +293,9 @@ def drop(data, plan, tables, scratch, out):  # type: ignore[no-untyped-def]
 def shrink(x, prime, modulus, t, tables, out):  # type: ignore[no-untyped-def]
     """out = round(modulus / prime x) with out = x mod t, centred, in the coefficient domain.
 
-    ``prime`` = ``modulus`` = 1 mod t. With k = round(modulus x / prime) and d = modulus x - k prime, the integer
-    k + [d]_t equals x mod t and differs from modulus x / prime by at most (t + 1)/2. Shape: x (N,) one limb.
+    ``prime`` = ``modulus`` = 1 mod t. With k = round(modulus x / prime) and d = modulus x - k
+    prime, the integer k + [d]_t equals x mod t and differs from modulus x / prime by at most (t +
+    1)/2. Shape: x (N,) one limb.
     """
     iw, iq, scale = tables
     inverse_from(x, out, iw, iq, prime, scale)

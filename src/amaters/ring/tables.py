@@ -1,4 +1,6 @@
-"""Twiddle tables for one ring degree and a list of primes, in the order in which the kernels read them."""
+"""Twiddle tables for one ring degree and a list of primes, in the order in which the kernels read
+them.
+"""
 
 from __future__ import annotations
 
@@ -91,8 +93,8 @@ def _powers(root: int, degree: int, prime: int) -> FloatArray:
 def _layout(degree: int) -> npt.NDArray[np.int64]:
     """For each table position the index of its twiddle in bit-reversed order.
 
-    A pass over B blocks starts at position B with (w1, w2, w3) per block; the last pass (B = N/4) holds them
-    four blocks at a time: w1 of four, w2 of four, w3 of four.
+    A pass over B blocks starts at position B with (w1, w2, w3) per block; the last pass (B = N/4)
+    holds them four blocks at a time: w1 of four, w2 of four, w3 of four.
     """
     parts: list[npt.NDArray[np.int64]] = [np.array([0])]  # unused: N - 1 twiddles in all
     blocks = 1

@@ -1,11 +1,11 @@
 """The negacyclic number-theoretic transform of one limb, forward and inverse, in place.
 
-Radix 4 on vectors of four lanes; between stages nothing is reduced (``modular.growth``). Passes of stride
-above 256 run over the whole row (level-2 cache), the others block by block (level 1). The last two
-passes (strides 4 and 1) are one: 16 values in four registers, transposed between the passes and *not* transposed
-back. So the evaluation domain is in **kernel order**: position 16 g + 4 r + l holds what SEAL's
-bit-reversed order has at 16 g + 4 l + r (``order``). Sources: Longa, Naehrig 2016 (merged twiddles, bit-reversed
-order); Bailey 1990 (blocking).
+Radix 4 on vectors of four lanes; between stages nothing is reduced (``modular.growth``). Passes of
+stride above 256 run over the whole row (level-2 cache), the others block by block (level 1). The
+last two passes (strides 4 and 1) are one: 16 values in four registers, transposed between the
+passes and *not* transposed back. So the evaluation domain is in **kernel order**: position 16 g + 4
+r + l holds what SEAL's bit-reversed order has at 16 g + 4 l + r (``order``). Sources: Longa,
+Naehrig 2016 (merged twiddles, bit-reversed order); Bailey 1990 (blocking).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _forward_fours(x, base, count, w, wq, k, p, m):  # type: ignore[no-untyped-d
 
 @kernel
 def _forward_ones(x, base, count, w, wq, k, p, m):  # type: ignore[no-untyped-def]
-    """Stride 1: each group transposed first, so that every lane is one butterfly; kernel order out."""
+    """Stride 1: groups are transposed, so that every lane is one butterfly; kernel order out."""
     for j in range(base, base + 16 * count, 16):
         t0, t1, t2, t3 = load(x, j), load(x, j + 4), load(x, j + 8), load(x, j + 12)
         e0, o0, e1, o1 = even(t0, t1), odd(t0, t1), even(t2, t3), odd(t2, t3)
@@ -107,7 +107,8 @@ def _forward_ones(x, base, count, w, wq, k, p, m):  # type: ignore[no-untyped-de
 
 @kernel
 def forward(x, w, wq, prime):  # type: ignore[no-untyped-def]
-    """Coefficients (|x| <= 0.6 p, natural order) to evaluations (kernel order), unreduced: below 12 p.
+    """Coefficients (|x| <= 0.6 p, natural order) to evaluations (kernel order), unreduced: below 12
+    p.
 
     Shape: x (N,) contiguous; w, wq the row's forward table (``tables``). N is 64 .. 32768.
     """
@@ -265,10 +266,11 @@ def inverse(x, w, wq, prime, scale):  # type: ignore[no-untyped-def]
 
 @kernel
 def inverse_from(source, x, w, wq, prime, scale):  # type: ignore[no-untyped-def]
-    """x = ``scale`` N times the coefficients of evaluations (kernel order, |source| <= 4.2 p), reduced.
+    """x = ``scale`` N times the coefficients of evaluations (kernel order, |source| <= 4.2 p),
+    reduced.
 
-    ``scale`` = c / N mod p, centred, multiplies the coefficients by c at no cost.
-    Only the sum of four grows; it is reduced, so no value exceeds 4.2 p (x1 + x3 of two residues: 1.1 p).
+    ``scale`` = c / N mod p, centred, multiplies the coefficients by c at no cost. Only the sum of
+    four grows; it is reduced, so no value exceeds 4.2 p (x1 + x3 of two residues: 1.1 p).
     """
     n = x.shape[0]
     pinv = 1.0 / prime

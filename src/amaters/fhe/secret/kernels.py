@@ -205,3 +205,15 @@ def small_product(
     for i in range(out.size):
         out[i] = mulmod(out[i], secret[i], secret_quotients[i], prime, ROUNDER)
     inverse(out, iw, iwq, prime, scale)
+
+
+@kernel
+def key_row(
+    a: Row, secret: Row, error: Row, source: Row, factor: float, prime: float, out: Row
+) -> None:  # pragma: no cover
+    """out = factor source + error - a secret mod p, reduced: one row of a switching key."""
+    pinv = 1.0 / prime
+    for i in range(out.size):
+        value = error[i] + mulmod(source[i], factor, factor / prime, prime, ROUNDER)
+        value -= mulmod2(a[i], secret[i], prime, pinv, ROUNDER)
+        out[i] = reduce(value, prime, pinv, ROUNDER)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,29 +19,16 @@ from amaters.fhe.keys import (
     relinearization_shapes,
     residue_bytes,
 )
-from amaters.fhe.residues import from_kernel, pack, to_kernel
-from amaters.fhe.secret import sampling
+from amaters.fhe.residues import from_kernel, pack
+from amaters.fhe.secret import kernels, sampling
 from amaters.fhe.secret.key import SecretKey
 from amaters.fhe.secret.transformed import transform_small
-from amaters.fhe.seeds import uniform_residues
-from amaters.ring.compile import kernel
-from amaters.ring.modular import ROUNDER, mulmod, mulmod2, reduce
+from amaters.fhe.seeds import uniform_row
 from amaters.ring.order import automorphism
+from amaters.ring.primes import centred
 from amaters.ring.tables import get_tables
 
 Row = NDArray[np.float64]
-
-
-@kernel
-def _key_row(
-    a: Row, secret: Row, error: Row, source: Row, factor: float, prime: float, out: Row
-) -> Any:
-    """out = factor source + error - a secret mod p, reduced. Branch-free."""
-    pinv = 1.0 / prime
-    for i in range(out.shape[0]):
-        value = error[i] + mulmod(source[i], factor, factor / prime, prime, ROUNDER)
-        value -= mulmod2(a[i], secret[i], prime, pinv, ROUNDER)
-        out[i] = reduce(value, prime, pinv, ROUNDER)
 
 
 class KeyGenerator:
@@ -79,7 +65,9 @@ class KeyGenerator:
             row = []
             for index in chain:
                 factor = special % primes[index] if first <= index < stop else 0
-                row.append(self._row(seed, digit, index, factor, error[index], source[index]))
+                b = self._half(seed, digit, index)
+                self._complete(b, index, factor, error[index], source[index])
+                row.append(self._packed(b, index))
             rows.append(row)
         return SwitchingKey(self._parameters, shape, seed, rows)
 
@@ -90,7 +78,7 @@ class KeyGenerator:
         zero = np.zeros(self._secret.shape[1])
         for row, prime in enumerate(self._tables.primes):
             s = self._secret[row]
-            _key_row(-s, s, zero, zero, 0.0, prime, square[row])
+            kernels.key_row(-s, s, zero, zero, 0.0, prime, square[row])
         return square
 
     def _error(self, stream: sampling.KeyStream) -> Row:
@@ -98,16 +86,20 @@ class KeyGenerator:
         scaled = error.astype(np.float64) * self._parameters.plaintext_modulus
         return transform_small(scaled, self._tables)
 
-    def _row(
-        self, seed: bytes, digit: int, index: int, factor: int, error: Row, source: Row
-    ) -> NDArray[np.uint8]:
-        N = self._parameters.ring_degree
+    def _half(self, seed: bytes, digit: int, index: int) -> Row:
+        """The uniform half of one row, for the prime with this index in the chain."""
+        row: Row = np.empty(self._parameters.ring_degree)
+        uniform_row(seed, chain_of(self._parameters)[index], index, digit, row)
+        return row
+
+    def _complete(self, row: Row, index: int, factor: int, error: Row, source: Row) -> None:
+        """``row`` (a) becomes b = factor source + error - a s."""
         prime = chain_of(self._parameters)[index]
-        words = uniform_residues(seed, prime, limb=index, polynomial=digit, count=N)
-        a, b = np.empty(N), np.empty(N)
-        to_kernel(words, float(prime), a)
-        centred = float(factor - prime if factor > prime // 2 else factor)
-        _key_row(a, self._secret[index], error, source, centred, float(prime), b)
-        out = np.empty(N, dtype=np.uint64)
-        from_kernel(b, float(prime), out)
+        scale = float(centred(factor, prime))
+        kernels.key_row(row, self._secret[index], error, source, scale, float(prime), row)
+
+    def _packed(self, row: Row, index: int) -> NDArray[np.uint8]:
+        prime = chain_of(self._parameters)[index]
+        out = np.empty(self._parameters.ring_degree, dtype=np.uint64)
+        from_kernel(row, float(prime), out)
         return pack(out, residue_bytes(prime))
