@@ -10,7 +10,7 @@ import pytest
 
 from amaters.base.errors import AmatersError, fail
 from amaters.engine.service import Engine
-from amaters.storage.database import open_directory
+from amaters.storage.database import DirectoryDatabase, open_directory
 from amaters.storage.files import Buffer, Disk
 
 
@@ -43,6 +43,46 @@ class FailingSync(Disk):
                 self.left = None
                 fail("AM-4003", file=path.name, what="Input/output error")
         super().sync(fd, path)
+
+
+class DiedError(Exception):
+    """What every disk operation of a dead process raises."""
+
+
+class DyingDisk(Disk):
+    """Its process dies before the disk operation number ``life``."""
+
+    def __init__(self, life: int) -> None:
+        self.life = life
+
+    def _live(self) -> None:
+        self.life -= 1
+        if self.life < 0:
+            raise DiedError
+
+    def create(self, path: Path) -> int:
+        self._live()
+        return super().create(path)
+
+    def write(self, fd: int, data: Buffer, path: Path) -> None:
+        self._live()
+        super().write(fd, data, path)
+
+    def sync(self, fd: int, path: Path) -> None:
+        self._live()
+        super().sync(fd, path)
+
+    def publish(self, temporary: Path, path: Path) -> None:
+        self._live()
+        super().publish(temporary, path)
+
+    def make_directory(self, path: Path) -> None:
+        self._live()
+        super().make_directory(path)
+
+    def remove(self, path: Path) -> None:
+        self._live()
+        super().remove(path)
 
 
 async def attempt(path: Path, disk: Disk, table: support.Table) -> tuple[set[int], set[int]]:
@@ -121,5 +161,46 @@ def test_a_failed_sync(tmp_path: Path, sync: int) -> None:
             assert error.code == "AM-4003"
             acknowledged, tried = set(), set()
         await check(path, table, acknowledged, tried)
+
+    support.run(work)
+
+
+async def live_and_die(path: Path, table: support.Table, life: int) -> tuple[bool, set[int]]:
+    """A whole life of a database, checkpoints included, until its process dies; whether it did
+    not, and what was acknowledged.
+    """
+    acknowledged: set[int] = set()
+    opened: DirectoryDatabase | None = None
+    try:
+        opened = open_directory(path, DyingDisk(life))
+        service = Engine(opened, unsafe_scheme=True, threads=1)
+        await support.setup(service, table)
+        for batch in range(3):
+            keys = [batch * 10 + n for n in range(3)]
+            halves = {"segments": [keys]} if batch == 1 else {"tail": keys}
+            await support.commit(service, table, **halves)  # type: ignore[arg-type]
+            acknowledged.update(keys)
+            if batch == 1:
+                opened.checkpoint()
+        await service.close()
+    except DiedError:
+        if opened is not None:
+            opened.abandon()
+        return False, acknowledged
+    return True, acknowledged
+
+
+def test_death_at_every_other_disk_operation(tmp_path: Path) -> None:
+    """Wherever the process dies, the database opens again and holds all that was acknowledged."""
+
+    async def work() -> None:
+        survived, life = False, 0
+        while not survived:
+            path, table = tmp_path / f"db{life}", support.make_table()
+            survived, acknowledged = await live_and_die(path, table, life)
+            tried = {batch * 10 + n for batch in range(3) for n in range(3)}
+            await check(path, table, acknowledged, tried)
+            life += 2
+        assert life > 60
 
     support.run(work)

@@ -84,7 +84,8 @@ class DirectoryDatabase(Database):
     """A database in a directory that this process has locked."""
 
     def __init__(self, path: Path, disk: Disk, lock: int) -> None:
-        self._path, self._disk, self._lock = path, disk, lock
+        self._path, self._disk = path, disk
+        self._lock: int | None = lock
         if not (path / MARKER).exists():
             _make(path, disk)
         database_id = _read_marker(path, disk)
@@ -133,8 +134,14 @@ class DirectoryDatabase(Database):
             if not self._failed and self.state.applied > self._checkpointed:
                 self.checkpoint()
         finally:
-            super().close()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of everything as a dying process does: nothing more is written."""
+        super().close()
+        if self._lock is not None:
             self._disk.close(self._lock)
+            self._lock = None
 
 
 def open_memory() -> Database:
@@ -142,7 +149,7 @@ def open_memory() -> Database:
     return Database(new_id(), MemoryLog(), MemoryObjects(), State())
 
 
-def open_directory(path: Path, disk: Disk | None = None) -> Database:
+def open_directory(path: Path, disk: Disk | None = None) -> DirectoryDatabase:
     """The database in ``path``, made if there is nothing yet.
 
     Raises: AM-4001 (damage), AM-4002 (open in another process), AM-4005 (something else is there),
