@@ -152,6 +152,8 @@ class _Reader:
         self, column_ids: Sequence[int], data: bytes
     ) -> list[dict[int, Storage | None]]:
         block = decode_block(data)
+        if block.rows == 0:  # the engine skipped every segment and has no values to type
+            return []
         for column_id in column_ids:
             expected = storage_dtype(self._table.column(column_id).type)
             if column_id not in block.columns or block.columns[column_id][0].dtype != expected:
