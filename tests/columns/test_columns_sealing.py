@@ -189,3 +189,28 @@ def test_wrong_layouts_are_refused() -> None:
     ]
     for changed in bad:
         assert rowcodec.decode_rows(SECRET, [changed]) is None
+
+
+def test_the_length_of_a_box_tells_no_category() -> None:
+    """Categories and dictionary entries of any length, and NULL, give boxes of one length."""
+    table = make_table(
+        {
+            "key": am.Int64(primary_key=True),
+            "grade": am.Enum(
+                ["a", "very much longer than the others"], encrypt=["group"], nullable=True
+            ),
+            "city": am.Text(encrypt=["eq"], nullable=True),
+        }
+    )
+    cities = ["Ob", "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch", None]
+    (city,) = [column for column in table.columns if column.name == "city"]
+    assert city.dictionary is not None
+    known = city.dictionary.extended([text for text in cities if text], column="city")
+    table = table.with_dictionaries({city.id: known})
+    grades = ["a", "very much longer than the others", None]
+    rows = [(i, grades[i % 3], cities[i // 3]) for i in range(9)]
+    batch = ColumnBatch.from_rows(table, rows)
+    boxes = sealing.seal_rows(KEYS, table, batch, row_version=1, rng=RNG)
+    assert len({len(box) for box in boxes}) == 1
+    opened = sealing.open_rows(KEYS, table, boxes, keys_of(table, batch), row_version=1)
+    assert opened.rows(table.encrypted_columns) == [row[1:] for row in rows]

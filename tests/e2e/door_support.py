@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,7 +144,8 @@ def open_through_door(
     parameters: str | None = SMALL,
     keyring: Path | None = None,
     engine: Any = None,
-    progress: Any = no_progress,
+    rng: Any = None,
+    clock: Any = None,
     threads: int = 2,
 ) -> Opened:
     """Like ``amaters.connect``, with a ``Door`` between client and engine.
@@ -154,7 +154,9 @@ def open_through_door(
     """
     choice = choose(scheme, parameters)
     notices: list[str] = []
-    outside = Outside(SystemClock(), SystemRng(), notices.append, progress, threads)
+    outside = Outside(
+        clock or SystemClock(), rng or SystemRng(), notices.append, no_progress, threads
+    )
     keys = Keys(None if keyring is None else Keyring(keyring))
     portal = Portal()
 
@@ -197,8 +199,3 @@ class Plain:
     def rows(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """DuckDB's answer."""
         return self.connection.execute(sql, parameters).fetchall()
-
-
-def log(text: str) -> None:
-    """A line a person sees when a test fails."""
-    sys.stderr.write(f"{text}\n")

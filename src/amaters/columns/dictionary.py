@@ -49,5 +49,10 @@ class Dictionary:
         return Dictionary(self.values + tuple(new))
 
     @cached_property
+    def longest(self) -> int:
+        """Bytes of the longest value."""
+        return max((len(value.encode()) for value in self.values), default=0)
+
+    @cached_property
     def _bytes(self) -> int:
         return sum(len(value.encode()) for value in self.values)

@@ -4,6 +4,10 @@ A row is: format (1 byte), number of columns (u16), per column its id (u16) and 
 *fixed part*: NULL bitmap, numbers in their type's width, lengths of texts (u32); then the texts;
 then zeros up to the Padme length. Everything is little-endian. A form is 0 for text, else width in
 bytes, plus 128 if unsigned.
+
+A text of a ``group`` column takes the room of its longest category, and so does NULL: otherwise the
+length of a sealed row would tell the category. Likewise a text of an ``eq`` column takes the room
+of the longest in the dictionary, at most ``ROOM_BYTES_MAX``; only longer ones show a padded length.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from amaters.columns.types import SqlType, TypeKind
 
 FORMAT = 1
 ROW_BYTES_MAX = 64 << 20
+ROOM_BYTES_MAX = 64
 _HEAD = struct.Struct("<BH")
 _ENTRY = struct.Struct("<HB")
 _TEXT_FORM = 0
@@ -91,7 +96,8 @@ def _dtype(form: int) -> np.dtype[Any]:
 def encode_rows(columns: Sequence[Column], batch: ColumnBatch) -> list[bytes | memoryview]:
     """The padded bytes of each row of ``batch``, with these columns."""
     layout = _Layout(tuple((column.id, _form(column.type)) for column in columns))
-    texts = [_encoded(batch.columns[c.id]) for c in columns if c.type.kind is TypeKind.TEXT]
+    of_text = [column for column in columns if column.type.kind is TypeKind.TEXT]
+    texts = [_encoded(batch.columns[column.id]) for column in of_text]
     size = layout.fixed_bytes
     padded = size if texts else padme(size)
     matrix = np.zeros((batch.length, padded), dtype=np.uint8)
@@ -101,10 +107,25 @@ def encode_rows(columns: Sequence[Column], batch: ColumnBatch) -> list[bytes | m
     if not texts:
         return [whole[start : start + padded] for start in starts]
     rows: list[bytes | memoryview] = []
-    for start, parts in zip(starts, zip(*texts, strict=True), strict=True):
+    spare = _spare_bytes(of_text, texts)
+    for start, more, parts in zip(starts, spare, zip(*texts, strict=True), strict=True):
         row = bytes(whole[start : start + size]) + b"".join(parts)
-        rows.append(row.ljust(padme(len(row)), b"\0"))
+        rows.append(row.ljust(padme(len(row) + more), b"\0"))
     return rows
+
+
+def _spare_bytes(columns: Sequence[Column], texts: list[list[bytes]]) -> list[int]:
+    """Per row, the room its texts leave to the longest texts of their columns."""
+    spare = np.zeros(len(texts[0]), dtype=np.int64)
+    for column, encoded in zip(columns, texts, strict=True):
+        room = max((len(str(text).encode()) for text in column.categories), default=0)
+        if column.dictionary is not None:
+            room = min(column.dictionary.longest, ROOM_BYTES_MAX)
+        if room:
+            lengths = np.array([len(text) for text in encoded], dtype=np.int64)
+            spare += np.maximum(room - lengths, 0)
+    found: list[int] = spare.tolist()
+    return found
 
 
 def _encoded(column: ColumnValues) -> list[bytes]:
@@ -211,7 +232,9 @@ def _decode_group(
             return False
         if column is not None and not _store(out[number], column, at_rows, values, valid):
             return False
-    return all(len(row) == padme(end) for row, end in zip(rows, ends.tolist(), strict=True))
+    return all(
+        end <= len(row) == padme(len(row)) for row, end in zip(rows, ends.tolist(), strict=True)
+    )
 
 
 def _texts(

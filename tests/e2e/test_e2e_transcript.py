@@ -1,0 +1,338 @@
+"""What crosses the door depends on public things only: two databases with different secrets and
+different constants produce the same requests, and no secret appears in any byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from door_support import Call, Opened, open_through_door
+
+from amaters.base import errors
+
+ROWS = 1100
+DDL = """CREATE TABLE pay (
+  id BIGINT PRIMARY KEY, dept TEXT,
+  age SMALLINT ENCRYPTED WITH (QUERIES = 'eq,range,sum', MIN = 0, MAX = 100),
+  pay BIGINT ENCRYPTED WITH (QUERIES = 'eq,range,sum'),
+  born DATE NOT NULL ENCRYPTED WITH (QUERIES = 'range'),
+  grade TEXT ENCRYPTED WITH (QUERIES = 'group', VALUES = 'A,excellent,C'),
+  city TEXT ENCRYPTED WITH (QUERIES = 'eq'),
+  notes TEXT ENCRYPTED
+)"""
+
+
+class Counting:
+    """Randomness that two databases share, so that their transcripts can be compared."""
+
+    def __init__(self) -> None:
+        self._drawn = 0
+
+    def bytes(self, count: int) -> bytes:
+        self._drawn += 1
+        return hashlib.shake_128(self._drawn.to_bytes(8, "little")).digest(count)
+
+
+class Still:
+    """A clock that stands still."""
+
+    def now(self) -> float:
+        return 1_700_000_000.0
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def cpu(self) -> float:
+        return 0.0
+
+
+def low_rows() -> list[tuple[Any, ...]]:
+    """Small values, no NULL, few different ones. (The size of a dictionary is public.)"""
+    return [
+        (5 * i, ("HR", "R&D")[i % 2], 0, -i, "1970-01-01", "A", "Nara" if i else "Kyo", "aaaa")
+        for i in range(ROWS)
+    ]
+
+
+def high_rows() -> list[tuple[Any, ...]]:
+    """Other values everywhere: large, NULL, mixed; texts of the same length."""
+    return [
+        (
+            5 * i,
+            ("HR", "R&D")[i % 2],
+            None if i % 3 == 0 else 100 - i % 7,
+            None if i % 5 == 0 else 2**63 - 1 - i,
+            f"20{10 + i % 80}-12-31",
+            None if i % 4 == 0 else ("excellent", "C")[i % 2],
+            ("Oslo", "Ås", None)[i % 3],
+            "zzzz",
+        )
+        for i in range(ROWS)
+    ]
+
+
+@pytest.fixture(scope="module")
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Opened, Opened]]:
+    """Two databases of one public shape and different secrets, with the record of their making."""
+    made = []
+    patch = pytest.MonkeyPatch()
+    # A plan's digest covers the table's random id: both tables get the same.
+    patch.setattr("amaters.columns.declare.new_id", lambda: b"table of workers")
+    for rows in (low_rows(), high_rows()):
+        opened = open_through_door(scheme=request.param, rng=Counting(), clock=Still())
+        opened.db.sql(DDL)
+        opened.db.table("pay").insert([row for row in rows if row[0] < 5000])
+        opened.db.table("pay").insert([row for row in rows if row[0] >= 5000])
+        made.append(opened)
+    patch.undo()
+    yield made[0], made[1]
+    for opened in made:
+        opened.db.close()
+
+
+OPAQUE = {"sealed_bytes", "mac", "sealed_pack", "canaries"}
+
+
+def shape(call: Call, names: dict[bytes, bytes], public: set[bytes]) -> tuple[Any, ...]:
+    """A call with ids renamed, and sealed or encrypted bytes replaced by their length."""
+    request = type(call.request).FromString(call.request.SerializeToString())
+    blank(request)
+    data = request.SerializeToString()
+    chunks: Any = [len(chunk) for chunk in call.uploads]
+    if getattr(request, "object_id", None) in public:
+        chunks = call.uploads
+    for found, name in names.items():
+        data = data.replace(found, name)
+    return call.name, data, chunks
+
+
+def blank(message: Any) -> None:
+    """Opaque fields, wherever they are, keep their length only."""
+    for field, value in message.ListFields():
+        if field.name in OPAQUE:
+            setattr(message, field.name, bytes(len(value)))
+        elif field.message_type is not None:
+            for item in value if field.is_repeated else [value]:
+                blank(item)
+
+
+def shapes(opened: Opened) -> list[tuple[Any, ...]]:
+    calls = opened.door.calls
+    names: dict[bytes, bytes] = {}
+    public = set()
+    for call in calls:
+        if call.name == "commit":
+            public |= {segment.public_object for segment in call.request.segments}
+        # Ids that the engine or the scheme draws.
+        for reply in call.replies:
+            for new in getattr(reply, "ids", ()):
+                names.setdefault(new, b"object%010d" % len(names))
+            if call.name == "snapshot":
+                names.setdefault(reply.handle, b"handle%010d" % len(names))
+    session = opened.db._asynchronous._session
+    names[session.keyset.key_id] = b"key" * 5 + b"!"
+    return [shape(call, names, public) for call in calls]
+
+
+def compare(pair: tuple[Opened, Opened]) -> None:
+    first, second = (shapes(opened) for opened in pair)
+    assert [call[0] for call in first] == [call[0] for call in second]
+    for one, other in zip(first, second, strict=True):
+        assert one == other, f"{one[0]} differs"
+
+
+both_schemes = pytest.mark.parametrize("pair", ["noop", None], ids=["noop", "bgv"], indirect=True)
+
+
+@both_schemes
+def test_writing_shows_public_columns_only(pair: tuple[Opened, Opened]) -> None:
+    """Same keys and public columns, other secrets (NULLs among them): every request of CREATE and
+    INSERT is equal, but for the content of sealed and encrypted parts, which have equal sizes.
+    """
+    assert len(pair[0].door.of("upload")) >= 10
+    compare(pair)
+
+
+STATEMENTS = [
+    ("SELECT count(*) FROM pay WHERE age = 7", "SELECT count(*) FROM pay WHERE age = 99"),
+    ("SELECT count(*) FROM pay WHERE age = 7", "SELECT count(*) FROM pay WHERE age = 30000"),
+    ("SELECT count(*) FROM pay WHERE age < 40", "SELECT count(*) FROM pay WHERE age < -5"),
+    ("SELECT sum(age) FROM pay WHERE age <= 40", "SELECT sum(age) FROM pay WHERE age <= 30000"),
+    ("SELECT sum(age) FROM pay WHERE age > 40", "SELECT sum(age) FROM pay WHERE age > 100"),
+    ("SELECT sum(age) FROM pay WHERE age >= 1", "SELECT sum(age) FROM pay WHERE age >= 0"),
+    ("SELECT avg(age) FROM pay WHERE age <> 4", "SELECT avg(age) FROM pay WHERE age <> 400"),
+    (
+        "SELECT count(*) FROM pay WHERE pay BETWEEN 10 AND 20",
+        "SELECT count(*) FROM pay WHERE pay BETWEEN 9000000000000 AND -3",
+    ),
+    (
+        "SELECT count(*) FROM pay WHERE age NOT BETWEEN 10 AND 20",
+        "SELECT count(*) FROM pay WHERE age NOT BETWEEN 0 AND 100",
+    ),
+    (
+        "SELECT count(*) FROM pay WHERE age IN (1, 2, 3)",
+        "SELECT count(*) FROM pay WHERE age IN (5, 900, -1)",
+    ),
+    (
+        "SELECT count(*) FROM pay WHERE age IN (1, 2, 3)",
+        "SELECT count(*) FROM pay WHERE age IN (5, 5, 5)",
+    ),
+    (
+        "SELECT count(*) FROM pay WHERE age NOT IN (1, 2, 3)",
+        "SELECT count(*) FROM pay WHERE age NOT IN (100, 5, 100)",
+    ),
+    (
+        "SELECT count(*) FROM pay WHERE born < DATE '1980-02-29'",
+        "SELECT count(*) FROM pay WHERE born < DATE '2080-12-31'",
+    ),
+    (
+        "SELECT grade, count(*) FROM pay WHERE city = 'Nara' GROUP BY grade",
+        "SELECT grade, count(*) FROM pay WHERE city = 'Atlantis' GROUP BY grade",
+    ),
+    (
+        "SELECT count(*) FROM pay WHERE grade = 'A' OR grade IN ('excellent', 'C')",
+        "SELECT count(*) FROM pay WHERE grade = 'C' OR grade IN ('A', 'Q')",
+    ),
+    (
+        "SELECT dept, sum(pay) FROM pay WHERE dept = 'HR' AND NOT (age < 5 OR pay = 9) "
+        "GROUP BY dept",
+        "SELECT dept, sum(pay) FROM pay WHERE dept = 'HR' AND NOT (age < 101 OR pay = -77) "
+        "GROUP BY dept",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("pair", "statements"),
+    [("noop", statements) for statements in STATEMENTS]
+    + [(None, statements) for statements in STATEMENTS[2::5]],
+    indirect=["pair"],
+)
+def test_questions_show_their_shape_only(
+    statements: tuple[str, str], pair: tuple[Opened, Opened]
+) -> None:
+    """Other constants (outside of all bounds, always or never true, repeated) against other
+    secrets: the engine sees equal plans, equal sizes, an equal order of calls, for every statement
+    of which EXPLAIN says that it hides its constants.
+    """
+    for opened, sql in zip(pair, statements, strict=True):
+        hidden = opened.db.explain(sql).split("does not learn")[1]
+        assert "constant" in hidden
+        opened.door.forget()
+        opened.db.sql(sql)
+    compare(pair)
+    sizes = [
+        [
+            [len(reply.SerializeToString()) for reply in call.replies if not timing(reply)]
+            for call in opened.door.calls
+            if call.name in ("execute", "read_tail", "read_canaries")
+        ]
+        for opened in pair
+    ]
+    assert sizes[0] == sizes[1]
+
+
+def timing(reply: Any) -> bool:
+    """Progress and statistics depend on the clock."""
+    fields = [field.name for field, _ in reply.ListFields()]
+    return fields in (["progress"], ["stats"])
+
+
+@both_schemes
+def test_public_constants_do_differ(pair: tuple[Opened, Opened]) -> None:
+    """The comparison can fail: PUBLIC() shows the constant, and EXPLAIN says so."""
+    for opened, number in zip(pair, (7, 99), strict=True):
+        sql = f"SELECT count(*) FROM pay WHERE age = PUBLIC({number})"
+        learns = opened.db.explain(sql).split("does not learn")[0]
+        assert "PUBLIC" in learns.split("the server learns")[1]
+        opened.door.forget()
+        opened.db.sql(sql)
+    with pytest.raises(AssertionError, match="execute differs"):
+        compare(pair)
+
+
+@pytest.mark.parametrize("pair", [None], ids=["bgv"], indirect=True)
+def test_the_same_constants_are_never_encrypted_twice_the_same(pair: tuple[Opened, Opened]) -> None:
+    """Asking again sends other bytes of the same size: the engine cannot see repetitions."""
+    opened = pair[1]
+    opened.door.forget()
+    for _ in range(2):
+        opened.db.sql("SELECT count(*) FROM pay WHERE age = 7")
+    first, second = (b"".join(call.uploads) for call in opened.door.of("put_constants"))
+    assert len(first) == len(second)
+    assert first != second
+
+
+# ---- markers ------------------------------------------------------------------------------------
+
+SECRET_TEXTS = [
+    "SECRET-NOTE-MARKER", "SECRET-CITY-MARKER", "SECRET-GRADE-ONE", "SECRET-GRADE-TWO",
+    "SECRET-CONSTANT", "SECRET-COMMENT", "SECRET-UNKNOWN-CITY",
+]  # fmt: skip
+SECRET_NUMBERS = [0x1122334455667788, 0x2233445566778899, 0x33445566778899AA, 0x445566778899AA]
+VALUE, LOWEST, HIGHEST, CONSTANT = 0x2233445566778899, *SECRET_NUMBERS[:1], *SECRET_NUMBERS[2:]
+
+
+def markers() -> list[bytes]:
+    """Every secret in every form it could have on the way."""
+    found = [text.encode() for text in SECRET_TEXTS]
+    for number in (VALUE, LOWEST, HIGHEST, CONSTANT):
+        found += [str(number).encode(), struct.pack("<q", number), struct.pack(">q", number)]
+    return found
+
+
+def test_no_secret_is_in_any_byte_outside(tmp_path: Path) -> None:
+    """Values, bounds, categories, dictionary entries and constants of encrypted columns are in no
+    message in either direction, in no file of the database, in no error message and no notice.
+    """
+    opened = open_through_door(tmp_path / "db", scheme=None, keyring=tmp_path / "keys")
+    db = opened.db
+    db.sql(
+        "CREATE TABLE people (id BIGINT PRIMARY KEY, town TEXT, "
+        "notes TEXT ENCRYPTED, city TEXT ENCRYPTED WITH (QUERIES = 'eq'), "
+        "grade TEXT ENCRYPTED WITH (QUERIES = 'group', "
+        "VALUES = 'SECRET-GRADE-ONE,SECRET-GRADE-TWO'), "
+        f"n BIGINT ENCRYPTED WITH (QUERIES = 'eq,range,sum', MIN = {LOWEST}, MAX = {HIGHEST}))"
+    )
+    rows = [
+        (i, "PUBLIC-TOWN", SECRET_TEXTS[0], SECRET_TEXTS[1], SECRET_TEXTS[2 + i % 2], VALUE)
+        for i in range(0, 2000, 2)
+    ]
+    db.table("people").insert(rows)
+    db.table("people").insert([(1, "PUBLIC-TOWN", *rows[0][2:])])
+    assert db.sql(f"SELECT count(*) FROM people WHERE n <= {CONSTANT}").scalar() == 0
+    sql = "SELECT id, notes, n FROM people WHERE city = ? OR n = ? -- SECRET-COMMENT\n"
+    assert len(db.sql(sql, ["SECRET-CONSTANT", VALUE])) == 1001
+    db.explain(sql, ["SECRET-CONSTANT", VALUE])
+    told = [str(note) for note in opened.notices]
+    bad = [
+        ("INSERT INTO people VALUES (7, 'x', 'SECRET-NOTE-MARKER', 'a', 'SECRET-UNKNOWN-CITY', 1)"),
+        (f"INSERT INTO people VALUES (7, 'x', 'SECRET-NOTE-MARKER', 'a', NULL, {CONSTANT})"),
+        (f"INSERT INTO people VALUES (0, 'x', 'SECRET-NOTE-MARKER', 'a', NULL, {VALUE})"),
+    ]
+    for statement in bad:
+        with pytest.raises(errors.AmatersError) as caught:
+            db.sql(statement)
+        told.append(str(caught.value) + repr(caught.value))
+    for value in ("SECRET-CONSTANT", b"SECRET-CONSTANT", 1.5):
+        with pytest.raises(errors.AmatersError) as caught:
+            db.table("people").insert([(9, "x", "y", "z", None, value)])
+        told.append(str(caught.value) + repr(caught.value))
+    db.close()
+    crossed = b"\0".join(call.sent for call in opened.door.calls)
+    crossed += b"\0".join(
+        reply.SerializeToString() for call in opened.door.calls for reply in call.replies
+    )
+    files = [file for file in (tmp_path / "db").rglob("*") if file.is_file()]
+    stored = b"\0".join(file.read_bytes() for file in files)
+    assert b"PUBLIC-TOWN" in crossed
+    assert b"PUBLIC-TOWN" in stored
+    for marker in markers():
+        assert marker not in crossed
+        assert marker not in stored
+        assert marker not in "\0".join(told).encode()
