@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from amaters.base.errors import fail
+from amaters.base.ids import ID_BYTES
 from amaters.columns.batch import storage_dtype
-from amaters.engine.catalogue import ID_BYTES, TableEntry, invalid
+from amaters.engine.catalogue import TableEntry, invalid
 from amaters.engine.uploads import Uploads
 from amaters.fhe.bundle import BundleReader
 from amaters.storage.objects import ObjectReader

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from amaters.base.errors import fail
+from amaters.base.ids import ID_BYTES
 from amaters.columns.records import decode_public
 from amaters.columns.schema import PublicTable
 from amaters.fhe.parameters import Parameters, get_parameters
@@ -14,7 +15,6 @@ from amaters.storage.state import State, TableRow
 from amaters.wire import service_pb2 as pb
 
 NAME_MAX = 128
-ID_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)

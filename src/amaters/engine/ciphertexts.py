@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from amaters.base.errors import AmatersError, fail
-from amaters.engine.catalogue import ID_BYTES, TableEntry, invalid
+from amaters.base.ids import ID_BYTES
+from amaters.engine.catalogue import TableEntry, invalid
 from amaters.engine.lru import Lru
 from amaters.fhe.bundle import BundleReader
 from amaters.fhe.ciphertext import Ciphertext

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from amaters.base.clock import Clock
 from amaters.base.errors import fail
+from amaters.base.ids import ID_BYTES
 from amaters.columns.batch import ColumnBatch
-from amaters.engine.catalogue import ID_BYTES, TableEntry, invalid
+from amaters.engine.catalogue import TableEntry, invalid
 from amaters.engine.ciphertexts import Constants, Evaluators, Slices, Usage, receive_constants
 from amaters.engine.executor import Executor
 from amaters.engine.groups import Groups, group_rows

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 from amaters.base.clock import Clock, SystemClock
 from amaters.base.errors import fail
+from amaters.base.ids import ID_BYTES
 from amaters.base.settings import cores
 from amaters.base.version import VERSION
-from amaters.engine.catalogue import ID_BYTES, invalid
+from amaters.engine.catalogue import invalid
 from amaters.engine.jobs import JOBS_MAX, Jobs
 from amaters.engine.rows import RowReader, Rows, listed_slots
 from amaters.engine.snapshots import Snapshot, Snapshots, tail_blocks

@@ -9,8 +9,9 @@ from blake3 import blake3
 from google.protobuf.message import Message
 
 from amaters.base.errors import fail
+from amaters.base.ids import ID_BYTES
 from amaters.engine.batches import check_batch, check_rows, check_tail_room
-from amaters.engine.catalogue import ID_BYTES, Catalogue, invalid
+from amaters.engine.catalogue import Catalogue, invalid
 from amaters.engine.snapshots import Snapshot, Snapshots
 from amaters.engine.uploads import Uploads
 from amaters.storage.database import Database
