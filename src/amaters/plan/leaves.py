@@ -245,15 +245,13 @@ class LeafCircuits:
         graph = self.graph
         if top:
             return graph.switch(graph.dot(list(zip(data, constant, strict=True)), INDICATOR))
-        against, three = self._against_three(constant)
-        raw = graph.dot(list(zip(data, against, strict=True)))
+        three = self._above(constant)[-1]
+        raw = graph.dot(list(zip(data, self._against(constant, three), strict=True)))
         return graph.linear([(1, graph.switch(raw)), (1, three)], bound=INDICATOR)
 
-    def _against_three(self, constant: Sequence[int]) -> tuple[list[int], int]:
-        """k_v - k_3 for v = 0..2, and k_3 = 1 - k_0 - k_1 - k_2, of one lower constant digit."""
-        three = self._above(constant)[-1]
-        against = [self.graph.linear([(1, k), (-1, three)], bound=(-1, 1)) for k in constant]
-        return against, three
+    def _against(self, constant: Sequence[int], three: int) -> list[int]:
+        """k_v - k_3 for v = 0..2 of one lower constant digit."""
+        return [self.graph.linear([(1, k), (-1, three)], bound=(-1, 1)) for k in constant]
 
     def _le_public(self, data: Digits, shape: EncodingShape, code: int, eager: bool) -> int:
         """x <= code without any level for the constant; trailing digits of 3 cannot decide."""
@@ -323,7 +321,8 @@ class LeafCircuits:
         pairs: list[tuple[int, int]] = []
         rest: list[int] = []
         for mine, theirs in zip(data.lower, constant.lower, strict=True):
-            against, three = self._against_three(theirs)
+            three = graph.linear([(-1, k) for k in theirs], 1, INDICATOR)
+            against = self._against(theirs, three)
             pairs.extend(zip(mine, against, strict=True))
             rest.append(three)
         pairs.extend(zip(data.top, constant.top, strict=True))
