@@ -254,7 +254,7 @@ def test_stored_data_that_is_worse_than_assumed_is_refused(database: Database) -
             prepared.compiled, database.table.public(), database.evaluator, constants
         )
         with pytest.raises(DataError) as caught:
-            executor.run([source])
+            executor.run([*sources[1:], source], threads=2)
         assert caught.value.code == "AM-3053"
 
 

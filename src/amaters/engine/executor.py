@@ -98,8 +98,9 @@ class Executor:
         else:
             with ThreadPoolExecutor(count, thread_name_prefix="amaters-plan") as pool:
                 futures = [pool.submit(work.worker) for _ in range(count)]
-                for future in futures:
-                    future.result()
+            failed = [error for future in futures if (error := future.exception()) is not None]
+            if failed:
+                raise work.first_error or failed[0]
         return work.outcome()
 
     def total_switches(self, sources: Sequence[Source]) -> int:
@@ -301,6 +302,7 @@ class _Work:
         self._lock = threading.Lock()
         self._pending: Iterator[int] = iter(range(len(sources)))
         self._stopped = False
+        self.first_error: BaseException | None = None  # what made the other threads stop
         self._total = executor.total_switches(sources)
         self._done = 0
         self._finished: dict[AccumulatorKey, list[_Running]] = defaultdict(list)
@@ -313,8 +315,10 @@ class _Work:
             while (index := self._next()) is not None:
                 sink.source = index
                 self.executor.segment(self.sources[index], sink)
-        except BaseException:
-            self._stopped = True
+        except BaseException as error:
+            with self._lock:
+                self.first_error = self.first_error or error
+                self._stopped = True
             raise
         with self._lock:
             for key, parts in sink.parts.items():

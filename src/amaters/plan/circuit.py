@@ -124,7 +124,9 @@ def compile_plan(
 
     Raises: AM-2102 when the plan does not fit the table, AM-2301 when no candidate is provable.
     """
-    check_spec(spec, table, parameters)
+    check_spec(spec, table)
+    if table.parameter_set != parameters.name:
+        fail("AM-2102", table=table.name, what=f"its parameter set is not {parameters.name}")
     spec = replace(spec, digest=b"")
     parts = parts or Parts()
     programs: list[_Program] = []
