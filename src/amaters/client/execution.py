@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -72,9 +73,14 @@ async def execute(session: Session, table: Table, prepared: Prepared, handle: by
 async def _send_constants(session: Session, prepared: Prepared, compiled: CompiledPlan) -> bytes:
     if not prepared.constants:
         return b""
-    blobs = await asyncio.to_thread(
-        _encrypted, session, prepared.constants, compiled.constant_levels
-    )
+    stop = threading.Event()
+    try:
+        blobs = await asyncio.to_thread(
+            _encrypted, session, prepared.constants, compiled.constant_levels, stop
+        )
+    except asyncio.CancelledError:
+        stop.set()
+        raise
     constants_id = session.new_id()
     request = pb.PutConstantsRequest(
         constants_id=constants_id, name=session.key_name, sizes=[len(blob) for blob in blobs]
@@ -83,12 +89,18 @@ async def _send_constants(session: Session, prepared: Prepared, compiled: Compil
     return constants_id
 
 
-def _encrypted(session: Session, values: Sequence[int], levels: Sequence[int]) -> list[bytes]:
-    """One serialised ciphertext per constant, each at the level its circuit reads it."""
+def _encrypted(
+    session: Session, values: Sequence[int], levels: Sequence[int], stop: threading.Event
+) -> list[bytes]:
+    """One serialised ciphertext per constant, each at the level its circuit reads it; the rest are
+    empty once ``stop`` is set.
+    """
     if len(values) != len(levels):
         errors.fail("AM-1000", what="a plan whose constants and levels differ in number")
 
     def one(index: int) -> bytes:
+        if stop.is_set():
+            return b""
         (made,) = session.scheme.encrypt_scalars(
             [values[index]], [BOOLEAN_BOUND], level=levels[index]
         )
