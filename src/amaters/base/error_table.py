@@ -176,6 +176,7 @@ def _formats(define: Callable[..., None]) -> None:
 def _schema(define: Callable[..., None]) -> None:
     """20xx: schema, types and values."""
     _values(define)
+    _batches(define)
     _declarations(define)
     _sealed(define)
 
@@ -224,6 +225,10 @@ def _values(define: Callable[..., None]) -> None:
         "use one of the declared values, or declare this one too",
         dbapi="DataError",
     )
+
+
+def _batches(define: Callable[..., None]) -> None:
+    """2007 to 2019: batches of rows that do not fit as a whole."""
     define(
         "AM-2007",
         e.InvalidError,
