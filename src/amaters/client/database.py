@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from amaters.sql.parser import Parsed
 
 Arguments = Sequence[Any] | Mapping[str, Any] | None
+DROPPED, UNKNOWN_TABLE = "AM-3021", "AM-2203"
 ATTEMPTS_MAX = 4  # of a statement that lost a race, for instance against new dictionary codes
 R = TypeVar("R")
 
@@ -56,7 +57,7 @@ class AsyncDatabase:
         async def attempt() -> Result:
             return await _run(session, await _bind(session, text, parameters))
 
-        return await _repeated(attempt)
+        return await _repeated(session, attempt)
 
     async def explain(
         self,
@@ -136,7 +137,7 @@ class AsyncTable:
             table = await self._session.table(self.name)
             return await writer.insert(self._session, table, batch)
 
-        return await _repeated(attempt)
+        return await _repeated(self._session, attempt)
 
     async def schema(self) -> Table:
         """The table's columns as declared."""
@@ -238,20 +239,26 @@ class AsyncQuery:
         return await AsyncDatabase(self._session).explain(text, parameters, format=format)
 
 
-async def _repeated(attempt: Callable[[], Awaitable[R]]) -> R:
+async def _repeated(session: Session, attempt: Callable[[], Awaitable[R]]) -> R:
     """The result of ``attempt``, made again when it lost a race that a fresh look settles."""
     for _ in range(ATTEMPTS_MAX - 1):
         try:
             return await attempt()
-        except errors.ConflictError as conflict:
-            if conflict.retry != "same":
+        except errors.AmatersError as lost:
+            if lost.code != DROPPED and (lost.kind != "Conflict" or lost.retry != "same"):
                 raise
+            session.forget_tables()
     return await attempt()
 
 
 async def _bind(session: Session, text: str | Parsed, parameters: Arguments) -> Statement:
     """Parse and bind in a worker thread: sqlglot is slow to load."""
-    session.require_open()
+    catalogue = await session.known_tables()
+    try:
+        return await asyncio.to_thread(_bound, session, catalogue, text, parameters)
+    except errors.InvalidError as refused:
+        if refused.code != UNKNOWN_TABLE:
+            raise
     catalogue = await session.tables()
     return await asyncio.to_thread(_bound, session, catalogue, text, parameters)
 
