@@ -18,6 +18,7 @@ def fill(define: Callable[..., None]) -> None:
     error_table_sql.fill_text(define)
     _engine(define)
     _client(define)
+    _more_client(define)
 
 
 def _base(define: Callable[..., None]) -> None:
@@ -376,6 +377,10 @@ def _client(define: Callable[..., None]) -> None:
         "row data of table {table} does not open: {what}",
         "restore the database directory from a backup; nothing was returned",
     )
+
+
+def _more_client(define: Callable[..., None]) -> None:
+    """5007 to 5099: client, continued."""
     define(
         "AM-5007",
         e.InvalidError,
