@@ -35,8 +35,8 @@ class Decryptor:
         self._rules.check_decodable(ct.meta)
         message, fraction = self._message(ct)
         # The proven bound keeps |x| / Q below 1/2; float sums know it to 2^-48.
-        headroom = self._rules.coefficient_bound(ct.meta) - self._parameters.log_modulus(ct.level)
-        if fraction > 2.0**headroom + 2.0**-40:
+        proven = self._rules.coefficient_bound(ct.meta) - self._parameters.log_modulus(ct.level)
+        if fraction > 2.0**proven + 2.0**-40:
             fail("AM-1208", what="its noise exceeds the proven bound")
         return encoder.decode_slots(self._parameters, self._key.slots_of(message), ct.meta)
 

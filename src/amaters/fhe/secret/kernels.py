@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from amaters.fhe.residues import from_kernel, to_kernel
 from amaters.ring.compile import kernel
 from amaters.ring.modular import ROUNDER, mulmod, mulmod2, reduce
+from amaters.ring.products import copy_row
 from amaters.ring.transform import forward, inverse
 
 Row = NDArray[np.float64]
@@ -111,7 +112,7 @@ def encrypt_limbs(
         p = primes[limb]
         pinv = 1.0 / p
         s, sq = secret[limb], secret_quotients[limb]
-        x[:] = noisy
+        copy_row(noisy, x)
         forward(x, w[limb], wq[limb], p)
         to_kernel(c1[limb], p, y)
         for i in range(n):
@@ -139,7 +140,7 @@ def phase(
         p = primes[limb]
         pinv = 1.0 / p
         s, sq, x = secret[limb], secret_quotients[limb], out[limb]
-        x[:] = data[data.shape[0] - 1, limb]
+        copy_row(data[data.shape[0] - 1, limb], x)
         for power in range(data.shape[0] - 2, -1, -1):
             c = data[power, limb]
             for i in range(n):
@@ -200,7 +201,7 @@ def small_product(
     out: Row,
 ) -> None:  # pragma: no cover
     """a s over the integers, for a product below prime / 2. All in natural order but ``secret``."""
-    out[:] = a
+    copy_row(a, out)
     forward(out, w, wq, prime)
     for i in range(out.size):
         out[i] = mulmod(out[i], secret[i], secret_quotients[i], prime, ROUNDER)
