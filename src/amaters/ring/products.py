@@ -242,3 +242,10 @@ def reduce_row(x, prime):  # type: ignore[no-untyped-def]
     p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
     for j in range(0, x.shape[0], 4):
         store(x, j, reduce(load(x, j), p, pinv, m))
+
+
+@kernel
+def copy_row(source, out):  # type: ignore[no-untyped-def]
+    """out = source. Slice assignments would compile Numba's shape errors into every kernel (4 s)."""
+    for j in range(out.shape[0]):
+        out[j] = source[j]
