@@ -246,6 +246,6 @@ def reduce_row(x, prime):  # type: ignore[no-untyped-def]
 
 @kernel
 def copy_row(source, out):  # type: ignore[no-untyped-def]
-    """out = source. Slice assignments would compile Numba's shape errors into every kernel (4 s)."""
+    """out = source. A slice assignment compiles Numba's shape errors into the kernel: seconds."""
     for j in range(out.shape[0]):
         out[j] = source[j]
