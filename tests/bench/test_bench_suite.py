@@ -13,6 +13,7 @@ from amaters.base import errors
 from amaters.bench import meter, record, suite, tpch
 from amaters.bench.record import Record
 from amaters.bench.workbench import Stored, Workbench
+from amaters.cli.bench import NAMES
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import INSECURE_N1024
 
@@ -107,6 +108,11 @@ def test_kernels_and_peers_name_their_limbs(monkeypatch: pytest.MonkeyPatch) -> 
     names = [item["name"] for item in run("peers", None)]
     assert len(names) == 16
     assert {n.rsplit("_", 1)[1] for n in names} == {"ours", "seal"}
+
+
+def test_the_command_offers_every_benchmark() -> None:
+    """Its list is written out, so that help does not import the engine."""
+    assert (*suite.TABLE, "all") == NAMES
 
 
 def test_table_aligns_and_leaves_out_empty_columns() -> None:
