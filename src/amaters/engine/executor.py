@@ -21,6 +21,7 @@ from amaters.fhe.ciphertext import Ciphertext
 from amaters.fhe.scheme import Evaluator
 from amaters.plan.circuit import MASKS_PER_CIPHERTEXT, CompiledPlan, MaskOutput, Step
 
+ACCUMULATOR_BYTES = 2 << 30  # all threads together, for statements with public groups
 _NOISE_SLACK = 1e-6
 Progress = Callable[[int, int], None]
 Values = dict[int, Ciphertext]
@@ -73,7 +74,10 @@ class Executor:
         table: PublicTable,
         evaluator: Evaluator,
         constants: Sequence[Ciphertext],
+        *,
+        accumulator_bytes: int = ACCUMULATOR_BYTES,
     ) -> None:
+        self._accumulator_bytes = accumulator_bytes
         if len(constants) != len(plan.constant_levels):
             fail("AM-2102", table=table.name, what="its constants are missing")
         self.plan = plan
@@ -90,9 +94,12 @@ class Executor:
         progress: Progress | None = None,
         is_cancelled: Callable[[], bool] = bool,
     ) -> Outcome:
-        """All outputs over ``sources``. Raises: AM-3052 (cancelled), AM-3053 (wrong inputs)."""
+        """All outputs over ``sources``.
+
+        Raises: AM-3052 (cancelled), AM-3053 (wrong inputs), AM-3054 (too many public groups).
+        """
+        count = self._threads_that_fit(sources, max(1, min(threads, len(sources))))
         work = _Work(self, sources, progress, is_cancelled)
-        count = max(1, min(threads, len(sources)))
         if count == 1:
             work.worker()
         else:
@@ -102,6 +109,27 @@ class Executor:
             if failed:
                 raise work.first_error or failed[0]
         return work.outcome()
+
+    def _threads_that_fit(self, sources: Sequence[Source], threads: int) -> int:
+        """As many threads as have room for accumulators of their own."""
+        if not self.plan.spec.public_groups:
+            return threads
+        group_bytes = self._group_bytes()
+        groups = len({group for source in sources for group in self.groups(source)})
+        fitting = self._accumulator_bytes // max(groups * group_bytes, 1)
+        if fitting == 0:
+            fail("AM-3054", groups=groups, limit=self._accumulator_bytes // group_bytes)
+        return min(threads, fitting)
+
+    def _group_bytes(self) -> int:
+        """Memory that one public group's accumulators take in one thread."""
+        degrees = {step.index: step.degree for step in self.plan.steps}
+        polynomials = 0
+        for accumulator in self.plan.accumulators:
+            right = accumulator.right
+            polynomials += 1 + degrees[accumulator.left]
+            polynomials += degrees[right] if right is not None else 0
+        return max(polynomials * self.plan.output_level * self.evaluator.parameters.slots * 8, 1)
 
     def total_switches(self, sources: Sequence[Source]) -> int:
         """Key switches of a run, known in advance."""
