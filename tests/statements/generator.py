@@ -260,7 +260,18 @@ class _Statement:
         operator, column = self.generator.thinnest(choices)
         self.secret_leaves -= column.encrypted
         self.touch(operator, column)
-        return self._condition(operator, column), [column]
+        text = self._condition(operator, column)
+        if self.rng.random() < 0.12:
+            text = self._paired(text, column)
+        return text, [column]
+
+    def _paired(self, text: str, column: ColumnCase) -> str:
+        """Two conditions on one column, which the planner may make one range of."""
+        possible = [operator for operator in LEAVES if column.can(_needed(operator))]
+        operator, connector = self.rng.choice(possible), self.rng.choice(["AND", "AND", "OR"])
+        self.touch(operator, column)
+        self.touch(connector, column)
+        return f"({text} {connector} {self._condition(operator, column)})"
 
     def _condition(self, operator: str, column: ColumnCase) -> str:
         name, rng = _name(column), self.rng
