@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from plan_support import Database, make_table
 
-from amaters.base.errors import InvalidError
+from amaters.base.errors import DataError, InvalidError
 from amaters.columns import declare
 from amaters.columns.types import integer
 from amaters.engine.executor import Executor
@@ -252,11 +252,18 @@ def test_groups_beyond_memory_are_refused_and_fewer_threads_need_less(database: 
     assert caught.value.code == "AM-3054"
 
 
+def test_a_plan_without_masks_refuses_dead_rows(database: Database) -> None:
+    """A plan made for segments that are wholly live never counts a dead row: it does not run."""
+    select = Select(database.table, Compare("<", MID, Literal(9)), ROW)
+    prepared = database.prepare(select, masked=False)
+    with pytest.raises(DataError) as caught:
+        database.execute(prepared)
+    assert caught.value.code == "AM-2102"
+
+
 def test_stored_data_that_is_worse_than_assumed_is_refused(database: Database) -> None:
     """A ciphertext with a wider interval or more noise than the proof assumed never enters it."""
     from dataclasses import replace
-
-    from amaters.base.errors import DataError
 
     select = Select(database.table, Compare("<", MID, Literal(9)), ROW)
     prepared = database.prepare(select)

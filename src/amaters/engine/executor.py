@@ -147,6 +147,9 @@ class Executor:
 
     def segment(self, source: Source, sink: _Sink) -> None:
         """All steps over one segment; outputs go to ``sink``."""
+        spec = self.plan.spec
+        if not spec.masked and spec.public_filter is None and not source.selected.all():
+            fail("AM-2102", table=self.table.name, what="it does not expect dead rows")
         vectors = SegmentVectors(self.plan, self.table, self.evaluator, source)
         values: Values = dict(self._constants)
         for step in self._schedule.plain:
