@@ -18,6 +18,7 @@ from amaters.columns.batch import ColumnBatch
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters
+from amaters.plan.check import CONSTANTS_MAX
 from amaters.plan.expressions import (
     CopyFrom,
     CreateTable,
@@ -317,11 +318,13 @@ def what_fits(table: Table, parameters: Parameters) -> str:
     widths = [column.width for column in table.columns if column.queries & {"eq", "range"}]
     if not widths:
         return ""
-    digits = max(widths) // 2
+    width = max(widths)
+    digits = width // 2
     spare = parameters.max_level - 2 - (digits - 1).bit_length()
-    count = 1 << max(spare, 0)
+    slices = 3 * digits + 1
+    count = min(1 << max(spare, 0), CONSTANTS_MAX // slices)
     return (
-        f"; a filter may combine {count} conditions of {max(widths)} bits, "
+        f"; a filter may combine up to {count} conditions of {width} bits, "
         f"{max(count // 2, 1)} with SUM or GROUP BY"
     )
 
