@@ -118,6 +118,8 @@ def prepare(
         output="fetch",
         public_filter=public,
     )
+    if public is not None:
+        _require_sendable(base, table)
     spec = replace(base, filter=node, masked=statistics.masked)
     if not select.is_aggregate:
         if node is None:
