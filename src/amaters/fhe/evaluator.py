@@ -118,11 +118,7 @@ class BgvEvaluator:
         out = self._empty(meta)
         a = np.array([_starts(x.data) for x in xs], dtype=np.int64)
         b = np.array([_starts(y.data) for y in ys], dtype=np.int64)
-        primes = self._primes[: meta.level]
-        if len(xs) <= products.GROUP:
-            products.dot_few(a, b, out, primes)
-        else:
-            products.dot(a, b, out, primes, empty((6 * products.ROOM,)))
+        products.dot(a, b, out, self._primes[: meta.level])
         return self._made(xs[0], meta, out)
 
     def multiply_accumulate(
