@@ -268,12 +268,20 @@ def _number_cast(node: exp.Cast, value: Value | _Interval) -> int | Decimal:
         if int(number) != number:
             refuse(node, "a CAST that rounds", "write the rounded value")
         return int(number)
-    params = [int(str(p.this.this)) for p in node.to.expressions]
-    scale = params[1] if len(params) == 2 else (0 if params else 3)
+    sizes = decimal_sizes(node.to)
+    scale = sizes[1] if len(sizes) == 2 else (0 if sizes else 3)
     try:
         return _EXACT.quantize(Decimal(number), Decimal(1).scaleb(-scale))
     except decimal.DecimalException:
         refuse(node, "a CAST that rounds", "write the rounded value")
+
+
+def decimal_sizes(node: exp.DataType) -> list[int]:
+    """Precision and scale as far as they are written. Raises: AM-2208."""
+    written = [str(size.this.this) for size in node.expressions]
+    if len(written) > 2 or not all(word.isascii() and word.isdigit() for word in written):
+        wrong(node, "a DECIMAL with sizes that are no numbers", "write DECIMAL(12,2)")
+    return [min(int(word[:9]), 1000) for word in written]
 
 
 def as_number(text: str) -> int | Decimal | None:
