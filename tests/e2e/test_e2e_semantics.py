@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -79,14 +80,24 @@ def plain() -> Plain:
 
 
 @pytest.fixture(scope="module")
-def db(request: pytest.FixtureRequest) -> Iterator[am.Database]:
-    """The same rows encrypted, and an empty table."""
-    scheme = "noop" if request.param == "noop" else None
-    with am.connect(":memory:", unsafe_scheme=scheme, unsafe_parameters=SMALL) as opened:
-        for name in ("t", "empty"):
-            opened.sql(f"CREATE TABLE {name} ({', '.join([*FIXED, *ENCRYPTED])})")
-        opened.table("t").insert(DATA)
-        yield opened
+def databases() -> Iterator[dict[str, am.Database]]:
+    """The same rows encrypted, and an empty table, once per scheme."""
+    with ExitStack() as stack:
+        made = {}
+        for scheme in ("noop", "bgv"):
+            unsafe = "noop" if scheme == "noop" else None
+            opened = am.connect(":memory:", unsafe_scheme=unsafe, unsafe_parameters=SMALL)
+            made[scheme] = stack.enter_context(opened)
+            for name in ("t", "empty"):
+                opened.sql(f"CREATE TABLE {name} ({', '.join([*FIXED, *ENCRYPTED])})")
+            opened.table("t").insert(DATA)
+        yield made
+
+
+@pytest.fixture
+def db(request: pytest.FixtureRequest, databases: dict[str, am.Database]) -> am.Database:
+    """The database of one scheme."""
+    return databases[request.param]
 
 
 def both(name: str, cases: Sequence[Any], every: int) -> Any:
