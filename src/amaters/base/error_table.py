@@ -43,7 +43,7 @@ def _keys(define: Callable[..., None]) -> None:
         "AM-1101",
         e.DeniedError,
         "{database} is encrypted under keyset {key_id}, which is not in {keyring}",
-        "pass keys= (or AMATERS_KEYRING) with the keyring that holds it; a lost keyset is lost data",
+        "pass keys= (or AMATERS_KEYRING): the keyring that holds it; a lost keyset is lost data",
     )
     define(
         "AM-1102",
@@ -325,7 +325,8 @@ def _planning(define: Callable[..., None]) -> None:
         "AM-2107",
         e.InvalidError,
         "column {table}.{column} cannot be {what}: it was declared for {queries}",
-        "ALTER TABLE {table} ALTER COLUMN {column} ADD QUERY {needed}, or declare it when the table is created",
+        "ALTER TABLE {table} ALTER COLUMN {column} ADD QUERY {needed}, "
+        "or declare it when the table is created",
         dbapi="NotSupportedError",
     )
     define(
@@ -348,7 +349,7 @@ def _client(define: Callable[..., None]) -> None:
     define(
         "AM-5001",
         e.DataError,
-        "the engine's answer for table {table} contradicts {count} canary rows: nothing was fetched",
+        "the engine's answer for table {table} contradicts {count} canary rows: nothing fetched",
         "the engine is faulty or hostile: do not send it more queries; run amaters doctor",
     )
     define(

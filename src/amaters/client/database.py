@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 Arguments = Sequence[Any] | Mapping[str, Any] | None
 DROPPED, UNKNOWN_TABLE = "AM-3021", "AM-2203"
-ATTEMPTS_MAX = 4  # of a statement that lost a race, for instance against new dictionary codes
+ATTEMPTS_MAX = 32  # of a statement that lost a race; each loss means that another statement won
 R = TypeVar("R")
 
 
