@@ -94,8 +94,8 @@ class Row:
     dbapi: str = "ProgrammingError"
 
 
-# Code ranges: 10xx base and usage, 11xx keys, 12xx parameters and ciphertexts,
-# 20xx schema and values, 21xx binding and planning, 22xx SQL text, 30xx engine and wire, 40xx storage, 50xx client.
+# Code ranges: 10xx base and usage, 11xx keys, 12xx parameters and ciphertexts, 20xx schema and
+# values, 21xx binding and planning, 22xx SQL text, 30xx engine and wire, 40xx storage, 50xx client.
 TABLE: dict[str, Row] = {}
 
 
