@@ -9,6 +9,7 @@ wins.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from blake3 import blake3
 
@@ -128,6 +129,17 @@ class Parts:
     filter: type[FilterCircuits] = FilterCircuits
     outputs: type[OutputCircuits] = OutputCircuits
     prover: type[Prover] = Prover
+
+
+def compile_once(spec: PlanSpec, table: PublicTable, parameters: Parameters) -> CompiledPlan:
+    """``compile_plan``, remembered: a client and an engine in one process share the work."""
+    return _remembered(spec.with_digest(b"").to_bytes(), table, parameters)
+
+
+@lru_cache(maxsize=64)
+def _remembered(data: bytes, table: PublicTable, parameters: Parameters) -> CompiledPlan:
+    # Keyed by bytes: literals that Python calls equal (1 and True) are different plans.
+    return compile_plan(PlanSpec.from_bytes(data), table, parameters)
 
 
 def compile_plan(

@@ -23,7 +23,7 @@ from amaters.columns.constants import (
 from amaters.columns.schema import Column, Table
 from amaters.fhe.parameters import Parameters, get_parameters
 from amaters.plan.check import check_spec
-from amaters.plan.circuit import CompiledPlan, compile_plan
+from amaters.plan.circuit import CompiledPlan, compile_once
 from amaters.plan.cost import Statistics
 from amaters.plan.expressions import (
     Aggregate,
@@ -147,7 +147,7 @@ def prepare(
 def _compiled(prepared: Prepared, table: Table, parameters: Parameters) -> Prepared:
     assert prepared.spec is not None
     _require_sendable(prepared.spec, table)
-    compiled = compile_plan(prepared.spec, table.public(), parameters)
+    compiled = compile_once(prepared.spec, table.public(), parameters)
     spec = prepared.spec.with_digest(compiled.digest)
     return replace(prepared, spec=spec, compiled=compiled)
 
