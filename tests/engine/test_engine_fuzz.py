@@ -114,7 +114,7 @@ def test_random_requests_are_answered_or_refused() -> None:
         check()
         runner.run(support.read_all(service, table))
         runner.run(service.close())
-    assert len(refused) > 8
+    assert len(refused) > 4  # the draws reach well beyond one guard
 
 
 def test_the_engine_never_loads_a_secret() -> None:

@@ -20,7 +20,7 @@ from amaters.plan.circuit import CompiledPlan, compile_plan
 from amaters.plan.cost import Statistics
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import Select
-from amaters.plan.outputs import mask_bits, slot_values
+from amaters.plan.outputs import mask_bits, shares, slot_values
 from amaters.plan.prepare import Prepared, prepare
 from amaters.plan.spec import PlanSpec, Term
 
@@ -172,10 +172,11 @@ class Database:
             accumulator = plan.accumulators[total.accumulator]
             slots = slot_values(self.client.decrypt(total.ciphertext), accumulator)
             amount = int(slots.sum()) * accumulator.weight
-            group = (*keys[total.group], *self._categories(plan, accumulator.categories))
             term = plan.spec.terms[accumulator.term]
-            terms = found.setdefault(group, {})
-            terms[term] = terms.get(term, 0) + amount
+            for indices, sign in shares(plan.spec, self.table.public(), accumulator.categories):
+                group = (*keys[total.group], *self._categories(plan, indices))
+                terms = found.setdefault(group, {})
+                terms[term] = terms.get(term, 0) + sign * amount
         return _nonzero(found)
 
     def _categories(self, plan: CompiledPlan, indices: tuple[int, ...]) -> tuple:

@@ -228,7 +228,7 @@ def test_equality_polynomials_at_every_count(size: int) -> None:
 
 def wide_table(parameters: Parameters, leaves: int, bits: int = 32):
     kind = {16: declare.Int16, 32: declare.Int32, 64: declare.Int64}[bits]
-    columns = {f"c{i}": kind(encrypt=["eq", "range"], nullable=True) for i in range(leaves)}
+    columns = {f"c{i}": kind(encrypt=["eq", "range", "sum"], nullable=True) for i in range(leaves)}
     columns["v"] = declare.Int32(encrypt=["sum"], nullable=True)
     columns["g"] = declare.Enum(["A", "B", "C"], encrypt=["group"], nullable=True)
     columns["p"] = declare.Int32(nullable=True)
@@ -240,8 +240,8 @@ def tree(kind, leaves: int) -> Predicate:
     return kind(tuple(Compare("=" if i % 2 else "<", i + 1, Literal(77)) for i in range(leaves)))
 
 
-def statement(table, where: Predicate, groups: tuple[str, ...] = ()) -> Select:
-    total = Aggregate("sum", (table.column("v").id,))
+def statement(table, where: Predicate, groups: tuple[str, ...] = (), summed: str = "v") -> Select:
+    total = Aggregate("sum", (table.column(summed).id,))
     ids = tuple(table.column(name).id for name in groups)
     return Select(table, where, (OutputItem("s", total),), ids)
 
@@ -255,6 +255,20 @@ def test_eight_nullable_leaves_of_32_bits_with_sum_and_group_by(kind, groups, ma
     statistics = Statistics(10, 100_000, 0, masked)
     prepared = prepare(statement(table, tree(kind, 8), groups), table, statistics, DEFAULT)
     assert prepared.compiled.level <= DEFAULT.max_level
+
+
+@pytest.mark.parametrize("groups", [(), ("g",), ("p",)])
+@pytest.mark.parametrize("pairs", [False, True])
+def test_eight_leaves_and_the_sum_of_one_of_them(groups, pairs) -> None:
+    """A summed column that the filter reads too is no independent factor of the last product."""
+    table = wide_table(DEFAULT, 8)
+    where = tree(Or, 8)
+    if pairs:
+        where = Or(tuple(And(where.children[i : i + 2]) for i in range(0, 8, 2)))
+    asked = statement(table, where, groups, summed="c0")
+    prepared = prepare(asked, table, Statistics(10, 100_000, 0, False), DEFAULT)
+    assert prepared.compiled.level <= DEFAULT.max_level
+    assert all(accumulator.segments_max >= 1 for accumulator in prepared.compiled.accumulators)
 
 
 @pytest.mark.parametrize(("bits", "leaves"), [(16, 32), (32, 16), (64, 8)])

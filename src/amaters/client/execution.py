@@ -19,6 +19,7 @@ from amaters.columns.schema import Table
 from amaters.columns.types import Storage
 from amaters.fhe.serial import deserialize, serialize
 from amaters.plan.circuit import CompiledPlan
+from amaters.plan.outputs import shares
 from amaters.plan.prepare import Prepared
 from amaters.wire import service_pb2 as pb
 from amaters.wire.blocks import decode_block
@@ -124,6 +125,7 @@ class _Reader:
     ) -> None:
         self._session = session
         self._table = table
+        self._public = table.public()
         self._prepared = prepared
         self._compiled = compiled
         self._modulus = session.parameters.plaintext_modulus
@@ -206,8 +208,9 @@ class _Reader:
         low = accumulator.lo * accumulator.segments_max
         values = (slots - low) % self._modulus + low
         total = accumulator.weight * int(values.sum())
-        key = self._key(self._groups[event.group], accumulator.categories)
-        self.received.totals.add(key, spec.terms[accumulator.term], total)
+        for categories, sign in shares(spec, self._public, accumulator.categories):
+            key = self._key(self._groups[event.group], categories)
+            self.received.totals.add(key, spec.terms[accumulator.term], sign * total)
 
     def _take_mask(self, event: pb.MaskEvent) -> None:
         mask = self._compiled.mask

@@ -28,7 +28,7 @@ from amaters.plan.outputs import Accumulator, OutputCircuits
 from amaters.plan.spec import AndNode, EqualLeaf, Node, PlanSpec, PublicNode, RangeLeaf, leaves
 
 MASKS_PER_CIPHERTEXT = 16
-SEGMENTS_MIN = 64  # that many segments must fit one accumulator, unless slot values forbid it
+SEGMENTS_MIN = 64  # that many segments fit one accumulator, unless slot values or depth forbid it
 _LEVEL_OF_MASK = 1  # masks are packed, switched down to one limb and shrunk
 
 
@@ -153,12 +153,28 @@ def compile_plan(
     if table.parameter_set != parameters.name:
         fail("AM-2102", table=table.name, what=f"its parameter set is not {parameters.name}")
     spec = replace(spec, digest=b"")
-    parts = parts or Parts()
+    for segments in (SEGMENTS_MIN, 1):
+        made, needed = _cheapest(spec, table, parameters, parts or Parts(), segments)
+        if made is not None:
+            return replace(made, digest=_digest(made, parameters))
+    available = f"{parameters.max_level} in {parameters.name}"
+    fail("AM-2301", needed=f"{needed} levels", available=available)
+
+
+def _cheapest(
+    spec: PlanSpec, table: PublicTable, parameters: Parameters, parts: Parts, segments: int
+) -> tuple[CompiledPlan | None, int]:
+    """The provable candidate with the fewest transforms, or None and the levels it would take.
+
+    ``segments``: how many one accumulator must hold.
+    """
     programs: list[_Program] = []
     best: CompiledPlan | None = None
     limit = parameters.max_level
     for places in _places(spec):
         fresh = [_Program(spec, table, parameters, place, parts) for place in places]
+        for program in fresh:
+            program.segments_min = segments
         programs += fresh
         made, extra = _first_provable(fresh, limit)
         if made is not None and (
@@ -168,11 +184,8 @@ def compile_plan(
         limit = min(limit, extra)
         if best is not None and limit == 0:
             break
-    if best is not None:
-        return replace(best, digest=_digest(best, parameters))
-    needed = max(min(program.deepest for program in programs), parameters.max_level + 1)
-    available = f"{parameters.max_level} in {parameters.name}"
-    fail("AM-2301", needed=f"{needed} levels", available=available)
+    least = min(program.deepest for program in programs)
+    return best, max(least, parameters.max_level + 1)
 
 
 def _first_provable(programs: list[_Program], limit: int) -> tuple[CompiledPlan | None, int]:
@@ -215,6 +228,7 @@ class _Program:
         parts: Parts,
     ) -> None:
         self.spec = spec
+        self.segments_min = SEGMENTS_MIN
         self._parts = parts
         self.parameters = parameters
         self.rules = Rules(parameters)
@@ -353,7 +367,7 @@ class _Program:
             meta = self.rules.multiply(meta, self.rules.truncate(right, final))
         t = self.parameters.plaintext_modulus
         segments = min((t - 1) // max(accumulator.hi - accumulator.lo, 1), t - 1)
-        wanted = min(segments, SEGMENTS_MIN)
+        wanted = min(segments, self.segments_min)
         if self.rules.headroom(summed(self.rules, meta, wanted, constants)) <= 0:
             return None
         while self.rules.headroom(summed(self.rules, meta, segments, constants)) <= 0:

@@ -32,9 +32,9 @@ class Accumulator:
     """One partial total, the sum over rows of one limb product of one term in one group.
 
     ``categories``: index of the category of each encrypted group column, the number of categories
-    for NULL. Slots are ``factor`` times the value, mod t; the value of one segment lies in
-    [``lo``, ``hi``], so at most ``segments_max`` segments share one ciphertext. ``left``,
-    ``right``: nodes of the final product (``right`` None: no product).
+    for NULL (see ``shares``). Slots are ``factor`` times the value, mod t; the value of one
+    segment lies in [``lo``, ``hi``], so at most ``segments_max`` segments share one ciphertext.
+    ``left``, ``right``: nodes of the final product (``right`` None: no product).
     """
 
     term: int
@@ -73,6 +73,25 @@ def has_encrypted_leaf(spec: PlanSpec) -> bool:
     return spec.filter is not None
 
 
+def shares(
+    spec: PlanSpec, table: PublicTable, categories: tuple[int, ...]
+) -> list[tuple[tuple[int, ...], int]]:
+    """The groups that an accumulator counts towards, and with which sign.
+
+    Under a filter the accumulator of NULL is over the rows of all categories, and the client takes
+    the others off: an indicator of NULL (occupied minus all categories) would bring the norm of a
+    public vector into the last product, which costs a level.
+    """
+    found: list[tuple[tuple[int, ...], int]] = [((), 1)]
+    for column_id, category in zip(spec.encrypted_groups, categories, strict=True):
+        column = table.column(column_id)
+        null = shape_of(column, "onehot").slices
+        split = column.nullable and category != null and has_encrypted_leaf(spec)
+        choices = [(category, 1), (null, -1)] if split else [(category, 1)]
+        found = [((*group, index), sign * more) for group, sign in found for index, more in choices]
+    return found
+
+
 class OutputCircuits:
     """Adds the accumulators of a plan to a graph that holds its filter already."""
 
@@ -102,7 +121,7 @@ class OutputCircuits:
             choices = [self._values(term, column, known) for column in term.columns]
             for group in groups:
                 categories = tuple(category for category, _ in group)
-                nodes = [node for _, node in group]
+                nodes = [node for _, node in group if node is not None]
                 for values in product(*choices):
                     part = self._product(truth, literals, nodes, [v for v in values if v])
                     made.append(self._accumulator(index, categories, truth, values, part))
@@ -128,13 +147,18 @@ class OutputCircuits:
 
     # ---- factors -----------------------------------------------------------------------------
 
-    def _indicators(self, column_id: int) -> list[tuple[int, int]]:
-        """(category, indicator) of one encrypted group column, NULL last if it can occur."""
+    def _indicators(self, column_id: int) -> list[tuple[int, int | None]]:
+        """(category, indicator) of one encrypted group column, NULL last if it can occur.
+
+        Under a filter NULL has no indicator: its accumulator is over all rows (``shares``).
+        """
         column = self.table.column(column_id)
         slices = shape_of(column, "onehot").slices
         nodes = [self.graph.input(column.id, "onehot", i) for i in range(slices)]
-        found = list(enumerate(nodes))
-        if column.nullable:
+        found: list[tuple[int, int | None]] = list(enumerate(nodes))
+        if column.nullable and has_encrypted_leaf(self.spec):
+            found.append((slices, None))
+        elif column.nullable:
             negative = self.graph.linear([(-1, node) for node in nodes], bound=(-1, 0))
             found.append((slices, self.graph.shift(negative, Vector(occupied=True))))
         return found
