@@ -142,8 +142,9 @@ def decode_head(data: memoryview, offset: int, life: bytes) -> FrameHeader | Non
         return None
     if blake3(head[:-_HASH]).digest(length=_HASH) != head[-_HASH:]:
         return None
-    _, count, _, epoch, *rest = _FRAME.unpack(head[: _FRAME.size])
-    return FrameHeader(offset, count, epoch, *rest, head[_FRAME.size : -_HASH])
+    _, count, _, epoch, first, witness, end, size = _FRAME.unpack(head[: _FRAME.size])
+    checked = head[_FRAME.size : -_HASH]
+    return FrameHeader(offset, count, epoch, first, witness, end, size, checked)
 
 
 def read_records(data: memoryview, frame: FrameHeader) -> list[bytes] | None:
