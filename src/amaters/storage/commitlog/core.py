@@ -78,7 +78,8 @@ class SegmentLog:
     """One handle for all threads. First ``create`` or ``replay`` to its end, then append.
 
     ``notice`` is what a person should be told once, such as that direct I/O is refused here.
-    ``bytes_since_checkpoint`` counts whole blocks, as they lie on the disk.
+    ``bytes_since_checkpoint``: what of the disk a checkpoint would free, in whole blocks of this
+    run and whole segments of earlier ones.
     """
 
     def __init__(
@@ -137,9 +138,9 @@ class SegmentLog:
         Raises: AM-4001, AM-4006, AM-4010 when a later epoch has written here.
         """
         segments = self._segments
-        for record in segments.recover(applied):
-            self.bytes_since_checkpoint += len(record.payload) + frames.RECORD_OVERHEAD
-            yield record
+        yield from segments.recover(applied)
+        if segments.last > applied:
+            self.bytes_since_checkpoint = sum(segment.size for segment in segments.live)
         seen = segments.epoch
         ours = seen if self._wanted_epoch is None else self._wanted_epoch
         if ours < seen:

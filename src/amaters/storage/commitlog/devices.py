@@ -10,13 +10,13 @@ import mmap
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from amaters.base.errors import fail
+from amaters.base.settings import LogBackend as Backend
 from amaters.storage.commitlog.frames import BLOCK
 from amaters.storage.files import Disk
 
-Backend = Literal["buffered", "direct", "io_uring"]
 BACKENDS: tuple[Backend, ...] = ("buffered", "direct", "io_uring")
 
 
