@@ -73,6 +73,27 @@ def test_a_failed_write_is_final(tmp_path: Path, backend: str, code: str, write:
 
 
 @backends
+def test_nobody_waits_for_ever(tmp_path: Path, backend: str) -> None:
+    """Large records, a frame each, taken together: those behind the failed write hear of it too,
+    and what was acknowledged is a prefix.
+    """
+    log = failing(tmp_path, backend, 2, "AM-4003")
+    futures = []
+    for n in range(12):
+        try:
+            futures.append(log.submit(bytes([n]) * 70_000))
+        except AmatersError as error:
+            assert error.code == "AM-4004"
+    results = [future.exception(timeout=60) for future in futures]
+    log.close()
+    codes = [error.code for error in results if isinstance(error, AmatersError)]
+    done = results.count(None)
+    assert results[:done] == [None] * done and set(codes) == {"AM-4003"}
+    found = payloads_of(tmp_path, options(backend))
+    assert len(found) >= done and found == [bytes([n]) * 70_000 for n in range(len(found))]
+
+
+@backends
 def test_tasks_hear_of_a_failed_write(tmp_path: Path, backend: str) -> None:
     """All tasks end with a typed error."""
     log = failing(tmp_path, backend, 1, "AM-4003")

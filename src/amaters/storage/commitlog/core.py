@@ -104,6 +104,7 @@ class SegmentLog:
         self._work, self._room = threading.Condition(self._lock), threading.Condition(self._lock)
         self._files = threading.Lock()  # held while segments are made, recycled or counted
         self._queue: deque[_Append] = deque()
+        self._taken: list[_Append] = []  # from the queue, and not in a flight yet
         self._flights: deque[_Flight] = deque()
         self._thread: threading.Thread | None = None
         self._ready = self._closing = self._failed = self._asleep = False
@@ -275,6 +276,7 @@ class SegmentLog:
             batch = [self._queue.popleft() for _ in range(count)]
             if batch:
                 self._room.notify_all()
+            self._taken = list(batch)
             return batch
 
     def _write(self, batch: list[_Append]) -> None:
@@ -302,7 +304,8 @@ class SegmentLog:
             self._last + len(appends),
             self._durable,
         )
-        self._flights.append(flight)  # before anything can fail: somebody waits for it
+        self._flights.append(flight)
+        del self._taken[: len(appends)]
         while sum(not found.durable for found in self._flights) > device.depth:
             self._finish()
         body = flight.body
@@ -383,8 +386,9 @@ class SegmentLog:
         with self._lock:
             self._failed = True
             waiting = [made for flight in self._flights for made in flight.appends]
-            waiting += self._queue
+            waiting += [*self._taken, *self._queue]
             self._flights.clear()
+            self._taken.clear()
             self._queue.clear()
             self._room.notify_all()
         for made in waiting:

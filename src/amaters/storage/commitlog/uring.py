@@ -153,7 +153,10 @@ class UringDevice:
         self._ring.queue(_OP_WRITE, flight.fd, address, len(flight.left), **where)
 
     def finish(self) -> list[memoryview]:
-        self._ring.enter(1)
+        try:
+            self._ring.enter(1)
+        except OSError as error:
+            failed(Path(self.name), error)
         done: list[memoryview] = []
         failure: tuple[Path, int] | None = None
         for token, result in self._ring.reap():
