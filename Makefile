@@ -36,7 +36,7 @@ bench: $(READY)
 	$(BIN)/amaters bench all
 
 lock:
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile --universal --generate-hashes --no-header \
 	  --python-version 3.11 --group dev pyproject.toml -o requirements.lock
 
 proto: $(READY)

@@ -89,7 +89,9 @@ def test_every_error_has_a_fix_that_formats() -> None:
 
     assert len(errors.TABLE) > 30
     for code, row in errors.TABLE.items():
-        fields = {f for t in (row.message, row.fix) for _, f, _, _ in string.Formatter().parse(t) if f}
+        fields = {
+            f for t in (row.message, row.fix) for _, f, _, _ in string.Formatter().parse(t) if f
+        }
         error = errors.make(code, dict.fromkeys(fields, "x"))
         assert str(error).startswith(f"error[{code}] ")
         assert error.kind in {

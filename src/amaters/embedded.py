@@ -59,6 +59,7 @@ def connect(
     passphrase: str | None = None,
     progress: ProgressCallback | None = None,
     threads: int | None = None,
+    parameters: str | None = None,
     unsafe_scheme: str | None = None,
     unsafe_parameters: str | None = None,
 ) -> Database:
@@ -66,8 +67,9 @@ def connect(
 
     ``keys``: a keyring directory or one ``.keyset`` file; by default the user's keyring, or for
     ``":memory:"`` a keyset that is never written. ``progress`` is called during long work; on a
-    terminal a line with an ETA is shown by default. ``unsafe_scheme="noop"`` encrypts nothing, and
-    ``unsafe_parameters="insecure_n1024"`` protects nothing: for tests only.
+    terminal a line with an ETA is shown by default. ``parameters="deep"`` makes a new database's
+    keyset for deeper filters, at about twice the cost. ``unsafe_scheme="noop"`` encrypts nothing,
+    and ``unsafe_parameters="insecure_n1024"`` protects nothing: for tests only.
 
     Raises: DeniedError AM-1101 when the database belongs to another keyset, ConflictError AM-4002
     when another process has it open.
@@ -81,6 +83,7 @@ def connect(
                 passphrase=passphrase,
                 progress=progress,
                 threads=threads,
+                parameters=parameters,
                 unsafe_scheme=unsafe_scheme,
                 unsafe_parameters=unsafe_parameters,
             )
@@ -98,6 +101,7 @@ async def _open(
     passphrase: str | None = None,
     progress: ProgressCallback | None = None,
     threads: int | None = None,
+    parameters: str | None = None,
     unsafe_scheme: str | None = None,
     unsafe_parameters: str | None = None,
 ) -> AsyncDatabase:
@@ -106,7 +110,7 @@ async def _open(
     if "://" in url:
         errors.fail("AM-5003", url=url, what="there is no server in this version")
     found = settings.load(threads=threads)
-    choice = choose(unsafe_scheme, unsafe_parameters)
+    choice = choose(unsafe_scheme, unsafe_parameters, parameters)
     source = _keys(url, keys, passphrase, choice, found)
     outside = Outside(
         clock=SystemClock(),

@@ -13,6 +13,7 @@ from amaters.base import errors
 from amaters.bench import meter, record, suite, tpch
 from amaters.bench.record import Record
 from amaters.bench.workbench import Stored, Workbench
+from amaters.cli.bench import NAMES
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import INSECURE_N1024
 
@@ -116,6 +117,11 @@ def test_storage_compares_backends_with_plain_files() -> None:
     assert [item["name"] for item in found] == [f"{s}_{a}" for s in sizes for a in asked]
     assert all(item["per_second"] and item["of_plain"] for item in found)
     assert {item["rows"] for item in found} == {100, 128, 64}
+
+
+def test_the_command_offers_every_benchmark() -> None:
+    """Its list is written out, so that help does not import the engine."""
+    assert (*suite.TABLE, "all") == NAMES
 
 
 def test_table_aligns_and_leaves_out_empty_columns() -> None:

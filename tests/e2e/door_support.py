@@ -192,9 +192,11 @@ class Plain:
     def table(self, ddl: str, name: str, rows: Sequence[Sequence[Any]]) -> None:
         """Make and fill a table."""
         self.connection.execute(ddl)
-        if rows:
-            marks = ", ".join("?" * len(rows[0]))
-            self.connection.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
+        for start in range(0, len(rows), 500):
+            part = rows[start : start + 500]
+            marks = ", ".join(f"({', '.join('?' * len(row))})" for row in part)
+            values = [value for row in part for value in row]
+            self.connection.execute(f"INSERT INTO {name} VALUES {marks}", values)
 
     def rows(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """DuckDB's answer."""

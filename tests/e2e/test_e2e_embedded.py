@@ -200,3 +200,25 @@ def test_unsigned_64_bit_and_decimal_edges() -> None:
         assert got == [(sum(big - i for i in range(100)), sum(r["d"] for r in rows[:100]), 100)]
         row = opened.sql("SELECT k, u FROM t WHERE d = 999999999999.999999").rows()
         assert row == [(0, big)]
+
+
+def test_depth_is_a_property_of_the_keyset() -> None:
+    """DEPTH = 'deep' is refused under default keys, with what to do; deep keys answer."""
+    ddl = (
+        "CREATE TABLE t (a SMALLINT ENCRYPTED WITH (QUERIES = 'eq', MIN = 0, MAX = 200)) "
+        "WITH (DEPTH = 'deep')"
+    )
+    with (
+        am.connect(":memory:", unsafe_scheme="noop") as shallow,
+        pytest.raises(am.InvalidError) as caught,
+    ):
+        shallow.sql(ddl)
+    assert "deep" in caught.value.fix
+    with am.connect(":memory:", unsafe_scheme="noop", parameters="deep") as deep:
+        assert "up to" in deep.sql(ddl).message
+        deep.table("t").insert({"a": [i % 201 for i in range(20_000)]})
+        result = deep.sql("SELECT count(*) FROM t WHERE a IN (3, 200)")
+        assert result.rows() == [(100 + 99,)]
+        assert result.stats.segments == 1
+    with pytest.raises(am.UsageError):
+        am.connect(":memory:", parameters="insecure_n1024")

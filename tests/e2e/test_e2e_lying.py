@@ -157,7 +157,7 @@ LIES = (stored_indicator, stored_category, everything, nothing, exchanged, anoth
 def test_the_door_is_honest_when_told_nothing(opened: Opened) -> None:
     """The record of an honest selection: what the tests below compare with."""
     assert sorted(opened.db.sql(SELECTION).rows()) == expected()
-    assert opened.door.names() == ["list_tables", *BEFORE_FETCH[:-1], "fetch_rows", "release"]
+    assert opened.door.names() == [*BEFORE_FETCH[:-1], "fetch_rows", "release"]
 
 
 @pytest.mark.parametrize("make", LIES, ids=lambda lie: lie.__name__)
@@ -174,7 +174,7 @@ def test_a_false_mask_is_caught_before_any_fetch(make: Any, opened: Opened) -> N
         opened.db.sql(SELECTION)
     assert caught.value.code == "AM-5001"
     assert caught.value.fix
-    assert door.names() == ["list_tables", *BEFORE_FETCH]
+    assert door.names() == BEFORE_FETCH
     door.honest()
     assert sorted(opened.db.sql(SELECTION).rows()) == expected()
 
@@ -231,7 +231,7 @@ def test_canaries_that_were_moved_do_not_open(opened: Opened) -> None:
         opened.door.honest()
         opened.door.lies["read_canaries"] = lie
         assert code_of(lambda: opened.db.sql(SELECTION)) == code
-        assert opened.door.names() == ["list_tables", "snapshot", "read_canaries", "release"]
+        assert opened.door.names() == ["snapshot", "read_canaries", "release"]
 
 
 def without_last(_: Any, replies: list[Any]) -> Any:
@@ -292,7 +292,7 @@ def test_other_rows_than_asked_are_refused(lie: Any, opened: Opened) -> None:
     with pytest.raises(errors.DataError) as caught:
         opened.db.sql(SELECTION)
     assert caught.value.code == ROW_LIES[lie]
-    assert opened.door.names() == ["list_tables", *BEFORE_FETCH[:-1], "fetch_rows", "release"]
+    assert opened.door.names() == [*BEFORE_FETCH[:-1], "fetch_rows", "release"]
 
 
 def test_sealed_tail_rows_cannot_be_exchanged(opened: Opened) -> None:
@@ -507,6 +507,8 @@ def test_damaged_replies_raise_typed_errors(method: str) -> None:
         opened.door.honest()
         opened.door.lies[method] = lie
         try:
+            if method == "list_tables":
+                opened.db.tables()
             opened.db.sql(QUESTIONS[turn % len(QUESTIONS)])
             outcomes.add("answer")
         except errors.AmatersError as error:
@@ -515,4 +517,64 @@ def test_damaged_replies_raise_typed_errors(method: str) -> None:
     assert outcomes <= {"answer", "Data", "Denied", "Invalid", "Conflict"}
     assert outcomes - {"answer"}
     assert len(opened.db.sql(SELECTION)) == len([row for row in ROWS[:1000] if row[2] > 40])
+    opened.db.close()
+
+
+# ---- writing ------------------------------------------------------------------------------------
+
+
+def too_few_ids(_: Any, reply: pb.ReserveReply) -> pb.ReserveReply:
+    if reply.ids:
+        del reply.ids[1:]
+    return reply
+
+
+def one_id_for_all(_: Any, reply: pb.ReserveReply) -> pb.ReserveReply:
+    reply.ids[:] = [reply.ids[0]] * len(reply.ids) if reply.ids else []
+    return reply
+
+
+def keys_at_the_end(_: Any, reply: pb.ReserveReply) -> pb.ReserveReply:
+    reply.first_key = 2**63 - 2
+    return reply
+
+
+def conflict(**fields: Any) -> Any:
+    def lie(_: Any, reply: pb.CommitReply) -> pb.CommitReply:
+        return pb.CommitReply(conflicts=[pb.KeyConflict(**fields)])
+
+    return lie
+
+
+@pytest.mark.parametrize(
+    ("method", "lie"),
+    [
+        ("reserve", too_few_ids),
+        ("reserve", one_id_for_all),
+        ("reserve", keys_at_the_end),
+        ("commit", conflict(new_segment=5, new_row=0)),
+        ("commit", conflict(new_segment=-7, new_row=0)),
+        ("commit", conflict(new_segment=0, new_row=1 << 31)),
+        ("commit", conflict(new_segment=-1, new_row=1 << 31)),
+        ("commit", conflict(new_segment=0, new_row=3, version=2**64 - 1)),
+    ],
+)
+def test_answers_to_an_insert_that_cannot_be(method: str, lie: Any) -> None:
+    """Ids too few or shared, keys beyond BIGINT, conflicts with rows nobody sent: a Data error,
+    and the honest engine behind the lie holds nothing of the batch.
+    """
+    opened = open_through_door()
+    opened.db.sql("CREATE TABLE t (a SMALLINT ENCRYPTED WITH (QUERIES = 'eq'))")
+    real = opened.door.engine.commit
+
+    async def held(request: Any) -> Any:
+        return await real(request) if method != "commit" else pb.CommitReply()
+
+    opened.door.engine.commit = held
+    opened.door.lies[method] = lie
+    with pytest.raises(errors.DataError) as caught:
+        opened.db.table("t").insert([(1,)] * 600)
+    assert caught.value.code == "AM-5012"
+    opened.door.honest()
+    assert opened.db.sql("SELECT count(*) FROM t").scalar() == 0
     opened.db.close()

@@ -77,22 +77,38 @@ def high_rows() -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Opened, Opened]]:
+def pairs() -> Iterator[dict[str, tuple[Opened, Opened]]]:
+    """A pair of each scheme, made when first asked for."""
+    made: dict[str, tuple[Opened, Opened]] = {}
+    yield made
+    for opened in (opened for pair in made.values() for opened in pair):
+        opened.db.close()
+
+
+@pytest.fixture
+def pair(
+    request: pytest.FixtureRequest, pairs: dict[str, tuple[Opened, Opened]]
+) -> tuple[Opened, Opened]:
     """Two databases of one public shape and different secrets, with the record of their making."""
+    if request.param not in pairs:
+        pairs[request.param] = made_alike(request.param)
+    return pairs[request.param]
+
+
+def made_alike(scheme: str) -> tuple[Opened, Opened]:
     made = []
     patch = pytest.MonkeyPatch()
     # A plan's digest covers the table's random id: both tables get the same.
     patch.setattr("amaters.columns.declare.new_id", lambda: b"table of workers")
     for rows in (low_rows(), high_rows()):
-        opened = open_through_door(scheme=request.param, rng=Counting(), clock=Still())
+        unsafe = "noop" if scheme == "noop" else None
+        opened = open_through_door(scheme=unsafe, rng=Counting(), clock=Still())
         opened.db.sql(DDL)
         opened.db.table("pay").insert([row for row in rows if row[0] < 5000])
         opened.db.table("pay").insert([row for row in rows if row[0] >= 5000])
         made.append(opened)
     patch.undo()
-    yield made[0], made[1]
-    for opened in made:
-        opened.db.close()
+    return made[0], made[1]
 
 
 OPAQUE = {"sealed_bytes", "mac", "sealed_pack", "canaries"}
@@ -146,7 +162,7 @@ def compare(pair: tuple[Opened, Opened]) -> None:
         assert one == other, f"{one[0]} differs"
 
 
-both_schemes = pytest.mark.parametrize("pair", ["noop", None], ids=["noop", "bgv"], indirect=True)
+both_schemes = pytest.mark.parametrize("pair", ["noop", "bgv"], indirect=True)
 
 
 @both_schemes
@@ -210,7 +226,7 @@ STATEMENTS = [
 @pytest.mark.parametrize(
     ("pair", "statements"),
     [("noop", statements) for statements in STATEMENTS]
-    + [(None, statements) for statements in STATEMENTS[2::5]],
+    + [("bgv", statements) for statements in STATEMENTS[2::5]],
     indirect=["pair"],
 )
 def test_questions_show_their_shape_only(
@@ -256,7 +272,7 @@ def test_public_constants_do_differ(pair: tuple[Opened, Opened]) -> None:
         compare(pair)
 
 
-@pytest.mark.parametrize("pair", [None], ids=["bgv"], indirect=True)
+@pytest.mark.parametrize("pair", ["bgv"], indirect=True)
 def test_the_same_constants_are_never_encrypted_twice_the_same(pair: tuple[Opened, Opened]) -> None:
     """Asking again sends other bytes of the same size: the engine cannot see repetitions."""
     opened = pair[1]

@@ -84,6 +84,9 @@ def test_accumulation_writes_into_its_accumulator(
     assert acc.data is buffer
     x, y, z, w = values
     assert np.array_equal(client.decrypt(acc), x * y + z * w)
+    short = evaluator.truncate(evaluator.multiply_accumulate(None, a, b), 2)
+    low = [evaluator.truncate(ct, 2) for ct in (c, d)]
+    assert np.array_equal(client.decrypt(evaluator.multiply_accumulate(short, *low)), x * y + z * w)
     three = evaluator.multiply_accumulate(None, acc, a)
     three = evaluator.multiply_accumulate(three, acc, b)
     assert three.degree == 3

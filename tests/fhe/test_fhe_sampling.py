@@ -1,6 +1,6 @@
 """Secret and public draws have the stated distributions, and nothing is drawn twice.
 
-Thresholds: a correct sampler fails a test here with probability below 10^-9.
+Thresholds: a correct sampler fails a test here with probability below 10^-7.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -388,6 +390,25 @@ def test_unknown_schemes_are_refused(secret_key: SecretKey) -> None:
             call()
         assert caught.value.code == "AM-1204"
     assert isinstance(make_evaluator("noop", P, b""), NoopEvaluator)
+
+
+def test_the_noop_scheme_compiles_nothing() -> None:
+    """Plans, bundles and messages on noop run without Numba, in a fresh interpreter."""
+    program = """
+import sys
+from amaters.fhe.bundle import BundleReader, pack_bundle
+from amaters.fhe.noop import NoopClientScheme
+from amaters.fhe.parameters import INSECURE_N1024 as P
+from amaters.fhe.scheme import make_evaluator
+from amaters.fhe.serial import deserialize, serialize
+client, evaluator = NoopClientScheme(P, bytes(16)), make_evaluator("noop", P, b"")
+cts = client.encrypt_scalars([2, 3], [(0, 3)] * 2)
+x, y = evaluator.load(BundleReader(P, bytes(16), "noop"), pack_bundle(cts), 3)
+product = deserialize(serialize(evaluator.switch(evaluator.multiply(x, y))), P, scheme="noop")
+assert (client.decrypt(product) == 6).all()
+assert "numba" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_secret_keys_are_neither_printed_nor_pickled(secret_key: SecretKey) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from amaters.base.errors import AmatersError
 from amaters.fhe.bundle import BundleReader, pack_bundle
 from amaters.fhe.ciphertext import Ciphertext, SeededCiphertext
+from amaters.fhe.keys import EvaluationKeys
 from amaters.fhe.parameters import INSECURE_N1024, INSECURE_N4096
 from amaters.fhe.publickey import PublicKey
 from amaters.fhe.scheme import ClientScheme, Evaluator
@@ -220,6 +221,7 @@ def readers(
         (pack_bundle(noop_cts), lambda b: noop_reader.read(b, 10)),
         (client.public_key().to_bytes(), lambda b: PublicKey.from_bytes(b, P)),
         (secret_key.to_bytes(), SecretKey.from_bytes),
+        (client.evaluation_keys(), lambda b: EvaluationKeys.from_bytes(P, b)),
     ]
 
 

@@ -4,6 +4,9 @@ checked.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import blake3
 import numpy as np
 import pytest
 
@@ -172,18 +175,49 @@ def test_damaged_or_foreign_keys_are_typed_errors(
         EvaluationKeys.from_bytes(INSECURE_N4096, bytes(data))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_fuzzed_keys_are_refused_or_checked_on_expansion(
+    keys: EvaluationKeys, parameters: Parameters, seed: int
+) -> None:
+    """Random damage under a correct checksum, as an attacker would send it: typed errors only."""
+    rng = np.random.default_rng(seed)
+    original = keys.to_bytes()[:-32]
+    for _ in range(12):
+        data = bytearray(original)
+        spots = rng.integers(0, len(data), 3).tolist() + rng.integers(0, 120, 2).tolist()
+        for spot in spots:
+            data[spot] = int(rng.integers(256))
+        if rng.integers(3) == 0:
+            del data[int(rng.integers(len(data))) :]
+        sealed = bytes(data) + blake3.blake3(bytes(data)).digest()
+        try:
+            parsed = EvaluationKeys.from_bytes(parameters, sealed)
+            for key in parsed:
+                key.expanded()
+        except AmatersError as error:
+            assert error.kind == "Data"
+
+
 def test_a_missing_key_is_a_typed_error(
     client: ClientScheme, real: BgvEvaluator, parameters: Parameters
 ) -> None:
     (a,) = fresh(client, real, np.ones((1, parameters.slots), dtype=np.int64), 3)
     with pytest.raises(AmatersError, match="AM-1204"):
         real.apply_automorphism(a, 7)
+    with pytest.raises(AmatersError, match="AM-1204"):
+        real.apply_automorphism(a, 4)
 
 
-def test_keys_of_another_secret_do_not_decrypt(parameters: Parameters, real: BgvEvaluator) -> None:
-    """The switch depends on the key: with foreign keys the exact noise fills the modulus."""
+def test_keys_of_another_secret_are_refused_and_would_not_help(
+    parameters: Parameters, real: BgvEvaluator
+) -> None:
+    """The switch depends on the key: under a forged key id the exact noise fills the modulus."""
     stranger = make_client_scheme("bgv", parameters, SecretKey.generate(parameters))
     values = np.ones((2, parameters.slots), dtype=np.int64)
     a, b = fresh(stranger, real, values, 4)
-    switched = real.switch(real.multiply(a, b))
+    product = real.multiply(a, b)
+    with pytest.raises(AmatersError, match="AM-1206"):
+        real.switch(product)
+    forged = replace(product, key_id=real.key_id)
+    switched = replace(real.switch(forged), key_id=stranger.key_id)
     assert stranger.exact_noise(switched) > switched.meta.noise + 40

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from plan_support import Database, make_table
 
+from amaters.base.errors import DataError, InvalidError
 from amaters.columns import declare
 from amaters.columns.types import integer
 from amaters.engine.executor import Executor
@@ -229,11 +230,40 @@ def test_progress_counts_every_key_switch_and_cancelling_stops(database: Databas
         executor.run(sources, is_cancelled=lambda: True)
 
 
+def test_groups_beyond_memory_are_refused_and_fewer_threads_need_less(database: Database) -> None:
+    """Accumulators of all groups and threads stay within a budget; a typed refusal otherwise."""
+    items = (OutputItem("s", Aggregate("sum", (AMOUNT,))),)
+    select = Select(database.table, Compare("<", MID, Literal(9)), items, (PUB,))
+    prepared = database.prepare(select)
+    sources, keys = database.sources(prepared.spec)
+    constants = database.constants(prepared)
+    public = database.table.public()
+
+    def executor(budget: int) -> Executor:
+        return Executor(
+            prepared.compiled, public, database.evaluator, constants, accumulator_bytes=budget
+        )
+
+    need = executor(1)._group_bytes() * len(keys)
+    assert executor(2 * need)._threads_that_fit(sources, 8) == 2
+    assert executor(need).run(sources, threads=8).totals
+    with pytest.raises(InvalidError) as caught:
+        executor(need - 1).run(sources)
+    assert caught.value.code == "AM-3054"
+
+
+def test_a_plan_without_masks_refuses_dead_rows(database: Database) -> None:
+    """A plan made for segments that are wholly live never counts a dead row: it does not run."""
+    select = Select(database.table, Compare("<", MID, Literal(9)), ROW)
+    prepared = database.prepare(select, masked=False)
+    with pytest.raises(DataError) as caught:
+        database.execute(prepared)
+    assert caught.value.code == "AM-2102"
+
+
 def test_stored_data_that_is_worse_than_assumed_is_refused(database: Database) -> None:
     """A ciphertext with a wider interval or more noise than the proof assumed never enters it."""
     from dataclasses import replace
-
-    from amaters.base.errors import DataError
 
     select = Select(database.table, Compare("<", MID, Literal(9)), ROW)
     prepared = database.prepare(select)
@@ -254,7 +284,7 @@ def test_stored_data_that_is_worse_than_assumed_is_refused(database: Database) -
             prepared.compiled, database.table.public(), database.evaluator, constants
         )
         with pytest.raises(DataError) as caught:
-            executor.run([source])
+            executor.run([*sources[1:], source], threads=2)
         assert caught.value.code == "AM-3053"
 
 

@@ -280,6 +280,28 @@ def test_too_deep_is_refused_at_bind_time_and_deep_parameters_allow_it() -> None
     assert DEFAULT.max_level < prepared.compiled.level <= DEEP.max_level
 
 
+def test_statements_beyond_the_limits_are_refused_on_the_client() -> None:
+    """Too many groups times limbs, or too large a filter: AM-2108 before anything is sent."""
+    names = [f"k{i}" for i in range(1000)]
+    table = make_table(
+        {
+            "g": declare.Enum(names, encrypt=["group"]),
+            "v": declare.Int64(encrypt=["sum"]),
+            "e": declare.Int64(encrypt=["eq"]),
+        }
+    )
+    total = (OutputItem("s", Aggregate("sum", (2,))),)
+    wide = In(3, tuple(Literal(i) for i in range(250)))
+    for where, items, groups in [
+        (None, total, (1,)),
+        (Or((wide, Not(wide))), total, ()),
+        (In(3, tuple(Literal(i) for i in range(300))), total, ()),
+    ]:
+        with pytest.raises(InvalidError) as caught:
+            prepare(Select(table, where, items, groups), table)
+        assert caught.value.code == "AM-2108"
+
+
 def test_capabilities_are_checked_at_bind_time() -> None:
     """A missing capability is named with the ALTER that adds it; nothing is compiled."""
     table = make_table(

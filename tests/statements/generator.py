@@ -67,7 +67,7 @@ class Generator:
 
     tables: list[TableCase]
     rng: random.Random
-    leaves_max: int = 8
+    leaves_max: int = 9
     secret_leaves_max: int = 3
     seen: Counter[Cell] = field(default_factory=Counter)
     secret: Counter[Cell] = field(default_factory=Counter)
@@ -93,7 +93,7 @@ class Generator:
         return f"SELECT {item.format(name)} FROM {table.name} WHERE {text}"
 
     def thinnest(
-        self, choices: list[tuple[str, ColumnCase]], samples: int = 8
+        self, choices: list[tuple[str, ColumnCase]], samples: int = 24
     ) -> tuple[str, ColumnCase]:
         """Of some random choices the one whose cell has been seen least."""
         drawn = [self.rng.choice(choices) for _ in range(samples)]
@@ -120,7 +120,7 @@ class _Statement:
         self.secret_leaves = generator.secret_leaves_max
 
     def build(self) -> Case:
-        kind = self.rng.choices(["rows", "totals", "groups"], [4, 3, 4])[0]
+        kind = self.rng.choices(["rows", "totals", "groups"], [3, 3, 5])[0]
         make: Callable[[], tuple[list[str], list[str], set[int], list[ColumnCase]]]
         make = {"rows": self._rows, "totals": self._totals, "groups": self._groups}[kind]
         ours, theirs, averages, groups = make()
@@ -173,12 +173,12 @@ class _Statement:
             ("GROUP BY", c) for c in self.table.columns if c.categories and c.can("group")
         ]
         groups = [self.generator.thinnest(candidates)[1]]
-        if self.rng.random() < 0.3:
+        if self.rng.random() < 0.5:
             other = self.generator.thinnest(candidates)[1]
             if other is not groups[0] and not (other.encrypted and groups[0].encrypted):
                 groups.append(other)
         self.touch("GROUP BY", *groups)
-        ours, theirs, averages = self._aggregates(self.rng.randint(1, 2))
+        ours, theirs, averages = self._aggregates(self.rng.randint(1, 3))
         names = [_name(column) for column in groups]
         shifted = {index + len(names) for index in averages}
         return names + ours, names + theirs, shifted, groups
@@ -229,7 +229,7 @@ class _Statement:
 
     def _where(self) -> str:
         most = self.generator.leaves_max
-        leaves = self.rng.choices([0, 1, 2, *range(3, most + 1)], [1, 4, 4, *[5] * (most - 2)])[0]
+        leaves = self.rng.choices([0, 1, 2, *range(3, most + 1)], [1, 3, 3, *[5] * (most - 2)])[0]
         if leaves == 0:
             return ""
         text, _ = self._tree(leaves)
@@ -260,7 +260,18 @@ class _Statement:
         operator, column = self.generator.thinnest(choices)
         self.secret_leaves -= column.encrypted
         self.touch(operator, column)
-        return self._condition(operator, column), [column]
+        text = self._condition(operator, column)
+        if self.rng.random() < 0.12:
+            text = self._paired(text, column)
+        return text, [column]
+
+    def _paired(self, text: str, column: ColumnCase) -> str:
+        """Two conditions on one column, which the planner may make one range of."""
+        possible = [operator for operator in LEAVES if column.can(_needed(operator))]
+        operator, connector = self.rng.choice(possible), self.rng.choice(["AND", "AND", "OR"])
+        self.touch(operator, column)
+        self.touch(connector, column)
+        return f"({text} {connector} {self._condition(operator, column)})"
 
     def _condition(self, operator: str, column: ColumnCase) -> str:
         name, rng = _name(column), self.rng
@@ -316,7 +327,7 @@ class _Statement:
             keys.append(_name(column) + self._direction())
         self.touch("ORDER BY", *sorted_by)
         limit = ""
-        if self.rng.random() < 0.7:
+        if self.rng.random() < 0.8:
             limit = f" LIMIT {self.rng.choice([0, 1, 3, 10, 100])}"
             if self.rng.random() < 0.4:
                 limit += f" OFFSET {self.rng.choice([0, 1, 5])}"

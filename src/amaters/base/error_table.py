@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from amaters.base import error_table_engine, error_table_sql
+from amaters.base import error_table_engine, error_table_fhe, error_table_sql
 from amaters.base import errors as e
 
 
@@ -12,13 +12,13 @@ def fill(define: Callable[..., None]) -> None:
     """Define every error once, in order of code."""
     _base(define)
     _keys(define)
-    _ciphertexts(define)
-    _formats(define)
+    error_table_fhe.fill(define)
     _schema(define)
     _planning(define)
     error_table_sql.fill_text(define)
     _engine(define)
     _client(define)
+    _more_client(define)
 
 
 def _base(define: Callable[..., None]) -> None:
@@ -43,7 +43,7 @@ def _keys(define: Callable[..., None]) -> None:
         "AM-1101",
         e.DeniedError,
         "{database} is encrypted under keyset {key_id}, which is not in {keyring}",
-        "pass keys= (or AMATERS_KEYRING) with the keyring that holds it; a lost keyset is lost data",
+        "pass keys= (or AMATERS_KEYRING): the keyring that holds it; a lost keyset is lost data",
     )
     define(
         "AM-1102",
@@ -83,100 +83,12 @@ def _keys(define: Callable[..., None]) -> None:
     )
 
 
-def _ciphertexts(define: Callable[..., None]) -> None:
-    """12xx: parameters, ciphertexts, noise."""
-    define(
-        "AM-1200",
-        e.InvalidError,
-        "parameter set {name}: {what}",
-        "use 'default' or, for deeper predicates, 'deep'",
-    )
-    define(
-        "AM-1201",
-        e.InvalidError,
-        "parameter set {name} is not secure: {bits} bits, at most {limit} at degree {ring_degree}",
-        "use fewer or smaller primes, or a larger ring",
-    )
-    define(
-        "AM-1202",
-        e.InvalidError,
-        "{what} {level} is outside 1 .. {limit}",
-        "choose another parameter set",
-    )
-    define(
-        "AM-1203",
-        e.InvalidError,
-        "slot values could span {width}, more than the plaintext modulus {modulus} can tell apart",
-        "start a new accumulator, or use finer limbs",
-    )
-    define(
-        "AM-1204",
-        e.InvalidError,
-        "ciphertexts do not fit together: {what}",
-        "bring both to the same parameter set, key, level and degree first",
-    )
-    define(
-        "AM-1205",
-        e.InvalidError,
-        "a public vector has norm {norm}, plans assume at most {limit}",
-        "split the vector into two",
-    )
-    define(
-        "AM-1206",
-        e.DeniedError,
-        "this belongs to key {found}, not to {expected}",
-        "use the keyset this data was encrypted with",
-    )
-    define(
-        "AM-1207",
-        e.InvalidError,
-        "vector {index} does not fit what was declared: {what}",
-        "widen the declared bounds, or correct the value",
-    )
-    define(
-        "AM-1208",
-        e.DataError,
-        "a decrypted result fails its checks: {what}",
-        "do not trust this server's answer; nothing was reported to it",
-        dbapi="DatabaseError",
-    )
-
-
-def _formats(define: Callable[..., None]) -> None:
-    """1210 to 1219: bytes of ciphertexts and keys; 2301: depth."""
-    define(
-        "AM-1210",
-        e.DataError,
-        "these bytes are not a valid {kind}: {what}",
-        "restore the object from a backup, or encrypt it again",
-        dbapi="DatabaseError",
-    )
-    define(
-        "AM-1211",
-        e.DataError,
-        "{kind} of {size} bytes is larger than the {limit} that its header allows",
-        "restore the object from a backup, or encrypt it again",
-        dbapi="DatabaseError",
-    )
-    define(
-        "AM-1212",
-        e.DataError,
-        "{kind} is damaged: checksum of {where} differs",
-        "restore the object from a backup, or encrypt it again",
-        dbapi="DatabaseError",
-    )
-    define(
-        "AM-2301",
-        e.InvalidError,
-        "this computation is too deep: it needs {needed}, {available} is available",
-        "use DEPTH = 'deep' for the table, fewer predicates, or narrower columns",
-    )
-
-
 def _schema(define: Callable[..., None]) -> None:
     """20xx: schema, types and values."""
     _values(define)
+    _batches(define)
     _declarations(define)
+    _more_declarations(define)
     _sealed(define)
 
 
@@ -224,6 +136,10 @@ def _values(define: Callable[..., None]) -> None:
         "use one of the declared values, or declare this one too",
         dbapi="DataError",
     )
+
+
+def _batches(define: Callable[..., None]) -> None:
+    """2007 to 2019: batches of rows that do not fit as a whole."""
     define(
         "AM-2007",
         e.InvalidError,
@@ -308,6 +224,10 @@ def _declarations(define: Callable[..., None]) -> None:
         "column {column}: MIN is greater than MAX",
         "exchange MIN and MAX",
     )
+
+
+def _more_declarations(define: Callable[..., None]) -> None:
+    """2027 to 2039: declarations, continued."""
     define(
         "AM-2027",
         e.InvalidError,
@@ -405,7 +325,8 @@ def _planning(define: Callable[..., None]) -> None:
         "AM-2107",
         e.InvalidError,
         "column {table}.{column} cannot be {what}: it was declared for {queries}",
-        "ALTER TABLE {table} ALTER COLUMN {column} ADD QUERY {needed}, or declare it when the table is created",
+        "ALTER TABLE {table} ALTER COLUMN {column} ADD QUERY {needed}, "
+        "or declare it when the table is created",
         dbapi="NotSupportedError",
     )
     define(
@@ -428,7 +349,7 @@ def _client(define: Callable[..., None]) -> None:
     define(
         "AM-5001",
         e.DataError,
-        "the engine's answer for table {table} contradicts {count} canary rows: nothing was fetched",
+        "the engine's answer for table {table} contradicts {count} canary rows: nothing fetched",
         "the engine is faulty or hostile: do not send it more queries; run amaters doctor",
     )
     define(
@@ -457,6 +378,10 @@ def _client(define: Callable[..., None]) -> None:
         "row data of table {table} does not open: {what}",
         "restore the database directory from a backup; nothing was returned",
     )
+
+
+def _more_client(define: Callable[..., None]) -> None:
+    """5007 to 5099: client, continued."""
     define(
         "AM-5007",
         e.InvalidError,

@@ -1,8 +1,8 @@
-"""Every error AmateRS can raise: one table, from which classes, documentation and mappings are made.
+"""Every error AmateRS can raise: one table, from which classes, docs and mappings are made.
 
-A caller acts on the *kind* (seven of them, each says what to do), a program on the *code*, a person on
-message and fix. Templates name their fields; a field may carry a name, a count or a bound, never a value
-of an encrypted column.
+A caller acts on the *kind* (seven of them, each says what to do), a program on the *code*, a person
+on message and fix. Templates name their fields; a field may carry a name, a count or a bound, never
+a value of an encrypted column.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ class Row:
     dbapi: str = "ProgrammingError"
 
 
-# Code ranges: 10xx base and usage, 11xx keys, 12xx parameters and ciphertexts, 20xx schema and values,
-# 21xx binding and planning, 22xx SQL text, 30xx engine and wire, 40xx storage, 50xx client.
+# Code ranges: 10xx base and usage, 11xx keys, 12xx parameters and ciphertexts, 20xx schema and
+# values, 21xx binding and planning, 22xx SQL text, 30xx engine and wire, 40xx storage, 50xx client.
 TABLE: dict[str, Row] = {}
 
 

@@ -8,5 +8,5 @@ ID_BYTES = 16
 
 
 def new_id(rng: Rng | None = None) -> bytes:
-    """A fresh random identifier of ``ID_BYTES`` bytes; collisions are out of the question (2^-64)."""
+    """A fresh random identifier of ``ID_BYTES`` bytes; collisions do not happen (2^-64)."""
     return (rng or SystemRng()).bytes(ID_BYTES)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """``done`` of ``total`` ``unit`` of the step named ``what``; ``total`` 0 means not known yet."""
+    """``done`` of ``total`` ``unit`` of the step named ``what``; ``total`` 0: not known yet."""
 
     what: str
     done: int

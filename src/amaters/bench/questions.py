@@ -15,7 +15,7 @@ from amaters.bench.workbench import Asked, Stored, Workbench
 from amaters.engine.executor import Outcome
 from amaters.plan.expressions import Select
 
-REPEATS = 3
+REPEATS = 5
 Check = Callable[[Asked, Outcome], None]
 
 

@@ -30,10 +30,21 @@ TABLE: dict[str, Benchmark] = {
 }
 
 
-def run(name: str, rows: int | None, parameters: Parameters = DEFAULT) -> list[Record]:
-    """The records of one benchmark, or of all of them in turn, under fresh keys."""
+def run(
+    name: str,
+    rows: int | None,
+    parameters: Parameters = DEFAULT,
+    notice: Callable[[str], None] = lambda _: None,
+) -> list[Record]:
+    """The records of one benchmark, or of all of them in turn, under fresh keys.
+
+    ``notice`` is told which benchmark starts.
+    """
     if name != "all" and name not in TABLE:
         fail("AM-1000", what=f"there is no benchmark {name[:40]!r}")
-    chosen = TABLE.values() if name == "all" else (TABLE[name],)
     bench = Workbench(parameters)
-    return [record for benchmark in chosen for record in benchmark(bench, rows)]
+    made: list[Record] = []
+    for chosen in TABLE if name == "all" else (name,):
+        notice(chosen)
+        made += TABLE[chosen](bench, rows)
+    return made

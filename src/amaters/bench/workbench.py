@@ -20,7 +20,7 @@ from amaters.bench.meter import CLOCK
 from amaters.columns.batch import ColumnBatch
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import Table
-from amaters.engine.executor import Executor, MaskPack, Outcome
+from amaters.engine.executor import Executor, Outcome
 from amaters.fhe.bundle import BundleReader, pack_bundle
 from amaters.fhe.ciphertext import Ciphertext, SeededCiphertext
 from amaters.fhe.parameters import Parameters
@@ -30,7 +30,7 @@ from amaters.fhe.serial import serialize
 from amaters.plan.circuit import CompiledPlan
 from amaters.plan.cost import Statistics
 from amaters.plan.expressions import Select
-from amaters.plan.outputs import Accumulator
+from amaters.plan.outputs import mask_bits, slot_values
 from amaters.plan.prepare import Prepared, prepare
 
 Slots = NDArray[np.int64]
@@ -208,8 +208,9 @@ class Workbench:
         assert asked.plan.mask is not None
         found: dict[int, NDArray[np.bool_]] = {}
         for pack in outcome.masks:
-            slots = self._without_factor(pack.ciphertext, asked.plan.mask.factor)
-            found.update(_unpacked(pack, slots))
+            slots = self.client.decrypt(pack.ciphertext)
+            bits = mask_bits(slots, asked.plan.mask.factor)
+            found.update(zip(pack.sources, bits, strict=False))
         parts = [found[i][: segment.rows] for i, segment in enumerate(stored.segments)]
         return np.concatenate(parts)
 
@@ -218,19 +219,6 @@ class Workbench:
         totals = dict.fromkeys((a.term for a in asked.plan.accumulators), 0)
         for part in outcome.totals:
             accumulator = asked.plan.accumulators[part.accumulator]
-            totals[accumulator.term] += accumulator.weight * self._sum(part.ciphertext, accumulator)
+            values = slot_values(self.client.decrypt(part.ciphertext), accumulator)
+            totals[accumulator.term] += accumulator.weight * int(values.sum())
         return totals
-
-    def _sum(self, ciphertext: Ciphertext, accumulator: Accumulator) -> int:
-        t = self.parameters.plaintext_modulus
-        slots = self._without_factor(ciphertext, accumulator.factor)
-        low = accumulator.lo * accumulator.segments_max
-        return int(((slots - low) % t + low).sum())
-
-    def _without_factor(self, ciphertext: Ciphertext, factor: int) -> Slots:
-        t = self.parameters.plaintext_modulus
-        return self.client.decrypt(ciphertext) * pow(factor, -1, t) % t
-
-
-def _unpacked(pack: MaskPack, slots: Slots) -> dict[int, NDArray[np.bool_]]:
-    return {source: (slots >> bit & 1).astype(np.bool_) for bit, source in enumerate(pack.sources)}

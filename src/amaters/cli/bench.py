@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from amaters.cli.context import say
+
 NAMES = ("kernels", "predicates", "sum", "ingest", "tpch", "scan", "peers", "storage", "all")
 
 
@@ -19,5 +21,5 @@ def bench(name: str, rows: int | None, as_json: bool) -> None:
     """
     from amaters.bench import record, suite
 
-    records = suite.run(name, rows)
+    records = suite.run(name, rows, notice=lambda started: say(f"measuring {started} ..."))
     print(record.to_json(records) if as_json else record.to_table(records))

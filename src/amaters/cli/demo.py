@@ -51,6 +51,7 @@ def demo(directory: str | None, fresh: bool) -> None:
         raise click.exceptions.Exit(1)
     else:
         print(f"all {len(QUERIES)} answers equal the plaintext engine's; {spent}")
+    print(f"ask your own: amaters --keyring {home / 'keyring'} sql {home / 'persons.amaters'}")
 
 
 def _open(home: Path) -> Database:

@@ -18,6 +18,7 @@ from amaters.columns.batch import ColumnBatch
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters
+from amaters.plan.check import CONSTANTS_MAX
 from amaters.plan.expressions import (
     CopyFrom,
     CreateTable,
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from amaters.sql.parser import Parsed
 
 Arguments = Sequence[Any] | Mapping[str, Any] | None
-ATTEMPTS_MAX = 4  # of a statement that lost a race, for instance against new dictionary codes
+DROPPED, UNKNOWN_TABLE = "AM-3021", "AM-2203"
+ATTEMPTS_MAX = 32  # of a statement that lost a race; each loss means that another statement won
 R = TypeVar("R")
 
 
@@ -56,7 +58,7 @@ class AsyncDatabase:
         async def attempt() -> Result:
             return await _run(session, await _bind(session, text, parameters))
 
-        return await _repeated(attempt)
+        return await _repeated(session, attempt)
 
     async def explain(
         self,
@@ -136,7 +138,7 @@ class AsyncTable:
             table = await self._session.table(self.name)
             return await writer.insert(self._session, table, batch)
 
-        return await _repeated(attempt)
+        return await _repeated(self._session, attempt)
 
     async def schema(self) -> Table:
         """The table's columns as declared."""
@@ -238,20 +240,26 @@ class AsyncQuery:
         return await AsyncDatabase(self._session).explain(text, parameters, format=format)
 
 
-async def _repeated(attempt: Callable[[], Awaitable[R]]) -> R:
+async def _repeated(session: Session, attempt: Callable[[], Awaitable[R]]) -> R:
     """The result of ``attempt``, made again when it lost a race that a fresh look settles."""
     for _ in range(ATTEMPTS_MAX - 1):
         try:
             return await attempt()
-        except errors.ConflictError as conflict:
-            if conflict.retry != "same":
+        except errors.AmatersError as lost:
+            if lost.code != DROPPED and (lost.kind != "Conflict" or lost.retry != "same"):
                 raise
+            session.forget_tables()
     return await attempt()
 
 
 async def _bind(session: Session, text: str | Parsed, parameters: Arguments) -> Statement:
     """Parse and bind in a worker thread: sqlglot is slow to load."""
-    session.require_open()
+    catalogue = await session.known_tables()
+    try:
+        return await asyncio.to_thread(_bound, session, catalogue, text, parameters)
+    except errors.InvalidError as refused:
+        if refused.code != UNKNOWN_TABLE:
+            raise
     catalogue = await session.tables()
     return await asyncio.to_thread(_bound, session, catalogue, text, parameters)
 
@@ -310,11 +318,13 @@ def what_fits(table: Table, parameters: Parameters) -> str:
     widths = [column.width for column in table.columns if column.queries & {"eq", "range"}]
     if not widths:
         return ""
-    digits = max(widths) // 2
+    width = max(widths)
+    digits = width // 2
     spare = parameters.max_level - 2 - (digits - 1).bit_length()
-    count = 1 << max(spare, 0)
+    slices = 3 * digits + 1
+    count = min(1 << max(spare, 0), CONSTANTS_MAX // slices)
     return (
-        f"; a filter may combine {count} conditions of {max(widths)} bits, "
+        f"; a filter may combine up to {count} conditions of {width} bits, "
         f"{max(count // 2, 1)} with SUM or GROUP BY"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -22,10 +22,11 @@ from amaters.plan.circuit import CompiledPlan
 from amaters.plan.prepare import Prepared
 from amaters.wire import service_pb2 as pb
 from amaters.wire.blocks import decode_block
-from amaters.wire.service import chunks_of
+from amaters.wire.service import Chunk, chunked
 
 Mask = NDArray[np.bool_]
 BOOLEAN_BOUND = (0, 1)
+CONSTANTS_AT_ONCE = 32
 
 
 @dataclass(slots=True)
@@ -70,32 +71,49 @@ async def execute(session: Session, table: Table, prepared: Prepared, handle: by
 
 
 async def _send_constants(session: Session, prepared: Prepared, compiled: CompiledPlan) -> bytes:
-    if not prepared.constants:
+    """Encrypt and send constants a few at a time; hundreds of them would fill the memory."""
+    values, levels = prepared.constants, compiled.constant_levels
+    if not values:
         return b""
-    blobs = await asyncio.to_thread(
-        _encrypted, session, prepared.constants, compiled.constant_levels
-    )
-    constants_id = session.new_id()
-    request = pb.PutConstantsRequest(
-        constants_id=constants_id, name=session.key_name, sizes=[len(blob) for blob in blobs]
-    )
-    await session.service.put_constants(request, chunks_of(*blobs))
-    return constants_id
-
-
-def _encrypted(session: Session, values: Sequence[int], levels: Sequence[int]) -> list[bytes]:
-    """One serialised ciphertext per constant, each at the level its circuit reads it."""
     if len(values) != len(levels):
         errors.fail("AM-1000", what="a plan whose constants and levels differ in number")
+    # The size of a ciphertext follows from its level, so one of each level tells all sizes.
+    first_of = {level: index for index, level in reversed(list(enumerate(levels)))}
+    first = await asyncio.to_thread(_encrypted, session, prepared, compiled, [*first_of.values()])
+    sizes = {level: len(blob) for level, blob in zip(first_of, first, strict=True)}
+    request = pb.PutConstantsRequest(
+        constants_id=session.new_id(),
+        name=session.key_name,
+        sizes=[sizes[level] for level in levels],
+    )
+    await session.service.put_constants(request, _constant_chunks(session, prepared, compiled))
+    return request.constants_id
+
+
+async def _constant_chunks(
+    session: Session, prepared: Prepared, compiled: CompiledPlan
+) -> AsyncIterator[Chunk]:
+    total = len(prepared.constants)
+    for start in range(0, total, CONSTANTS_AT_ONCE):
+        indices = range(start, min(start + CONSTANTS_AT_ONCE, total))
+        for blob in await asyncio.to_thread(_encrypted, session, prepared, compiled, indices):
+            for chunk in chunked(blob):
+                yield chunk
+
+
+def _encrypted(
+    session: Session, prepared: Prepared, compiled: CompiledPlan, indices: Sequence[int]
+) -> list[bytes]:
+    """One serialised ciphertext per constant named, each at the level its circuit reads it."""
 
     def one(index: int) -> bytes:
         (made,) = session.scheme.encrypt_scalars(
-            [values[index]], [BOOLEAN_BOUND], level=levels[index]
+            [prepared.constants[index]], [BOOLEAN_BOUND], level=compiled.constant_levels[index]
         )
         return serialize(made)
 
     with ThreadPoolExecutor(session.outside.threads) as pool:
-        return list(pool.map(one, range(len(values))))
+        return list(pool.map(one, indices))
 
 
 class _Reader:

@@ -12,6 +12,7 @@ from amaters.fhe.parameters import Parameters, get_parameters
 from amaters.fhe.scheme import SCHEMES, ClientScheme
 
 INSECURE = "insecure_"
+SECURE = ("default", "deep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,16 @@ class Choice:
         return get_parameters(self.parameters)
 
 
-def choose(unsafe_scheme: str | None, unsafe_parameters: str | None) -> Choice:
+def choose(
+    unsafe_scheme: str | None, unsafe_parameters: str | None, parameters: str | None = None
+) -> Choice:
     """The choice that ``connect``'s arguments make. Raises: UsageError AM-1001."""
+    if parameters not in (None, *SECURE):
+        errors.fail(
+            "AM-1001",
+            what=f"parameters={parameters!r} is not known",
+            fix="pass 'default', or 'deep' for deeper filters at about twice the cost",
+        )
     if unsafe_scheme not in (None, "noop"):
         errors.fail(
             "AM-1001",
@@ -45,7 +54,7 @@ def choose(unsafe_scheme: str | None, unsafe_parameters: str | None) -> Choice:
             what=f"unsafe_parameters={unsafe_parameters!r} does not begin with {INSECURE!r}",
             fix="leave it out: secure parameters are the default",
         )
-    return Choice(unsafe_scheme or "bgv", unsafe_parameters or "default")
+    return Choice(unsafe_scheme or "bgv", unsafe_parameters or parameters or "default")
 
 
 def make_keyset(scheme: str, parameters: str, clock: Clock, rng: Rng) -> Keyset:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from amaters.base import errors
 from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch
 from amaters.columns.canaries import Planted, plant, seal_canaries
@@ -43,7 +44,10 @@ async def upload_segment(
     rng = session.outside.rng
     planted = await asyncio.to_thread(plant, table, rows, rng=rng, first_key=first_key, taken=taken)
     encodings = [(column, kind) for column in table.encrypted_columns for kind in _kinds(column)]
-    reply = await session.service.reserve(pb.ReserveRequest(objects=3 + len(encodings)))
+    wanted = 3 + len(encodings)
+    reply = await session.service.reserve(pb.ReserveRequest(objects=wanted))
+    if len(set(reply.ids)) != wanted or len(reply.ids) != wanted:
+        errors.fail("AM-5012", what="it reserved other ids than were asked for")
     segment_id, public_id, sealed_id, *encoding_ids = reply.ids
     message = pb.NewSegment(segment_id=segment_id, rows=planted.rows.length)
     message.public_object = public_id

@@ -45,6 +45,7 @@ class _Shared:
 
     seen: dict[bytes, int] = field(default_factory=dict)
     closed: bool = False
+    catalogue: dict[str, Table] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,22 @@ class Session:
         self.require_open()
         reply = await self.service.list_tables(pb.ListTablesRequest())
         found = [self._open(record) for record in reply.tables]
-        return {table.name: table for table in found}
+        self._shared.catalogue = {table.name: table for table in found}
+        return self._shared.catalogue
+
+    async def known_tables(self) -> dict[str, Table]:
+        """What ``tables`` returned last, so that a statement can be refused with nothing sent.
+
+        A schema that moved on meanwhile is a conflict (AM-3022) of the first request that names
+        it; whoever meets one calls ``forget_tables`` and looks again.
+        """
+        self.require_open()
+        known = self._shared.catalogue
+        return await self.tables() if known is None else known
+
+    def forget_tables(self) -> None:
+        """Let the next ``known_tables`` ask the engine."""
+        self._shared.catalogue = None
 
     async def table(self, name: str) -> Table:
         """One table by name. Raises: InvalidError AM-5009."""
@@ -113,6 +129,7 @@ class Session:
         request = pb.CreateTableRequest(request_id=self.new_id(), schema=self._seal(table))
         await self.service.create_table(request)
         self._shared.seen[table.id] = table.version
+        await self.tables()
 
     async def update_table(self, table: Table) -> None:
         """Replace the schema of version ``table.version - 1``. Raises: ConflictError AM-3022."""
@@ -123,12 +140,20 @@ class Session:
         )
         await self.service.update_schema(request)
         self._shared.seen[table.id] = table.version
+        self._remember(table)
 
     async def drop_table(self, table: Table) -> None:
         """Drop a table and everything in it."""
         self.require_open()
         request = pb.DropTableRequest(request_id=self.new_id(), table_id=table.id)
+        self.forget_tables()
         await self.service.drop_table(request)
+        self.forget_tables()
+
+    def _remember(self, table: Table) -> None:
+        known = self._shared.catalogue
+        if known is not None:
+            self._shared.catalogue = {**known, table.name: table}
 
     def new_id(self) -> bytes:
         return new_id(self.outside.rng)

@@ -33,6 +33,7 @@ from amaters.wire import service_pb2 as pb
 
 ATTEMPTS_MAX = 16
 TAIL, REMOVED = -1, -2
+KEY_MAX = 2**63 - 1
 CROWDED_AFTER, CROWDED_SPAN_MAX = 3, 1 << 22
 
 
@@ -171,6 +172,8 @@ class _Insertion:
         count = self.batch.length + spare
         request = pb.ReserveRequest(table_id=self.table.id, keys=count)
         self.first_key = (await self.session.service.reserve(request)).first_key
+        if self.first_key < 0 or self.first_key > KEY_MAX - count:
+            errors.fail("AM-5012", what="it reserved keys that cannot be")
         if keep_order:
             self.batch = self._numbered(self.batch, self.first_key)
 
@@ -253,6 +256,8 @@ class _Insertion:
         if any(conflict.new_segment == REMOVED for conflict in conflicts):
             self.removed.clear()
         rows = [conflict for conflict in conflicts if conflict.new_segment != REMOVED]
+        if not all(self._is_sound(conflict) for conflict in rows):
+            errors.fail("AM-5012", what="it names conflicts with rows that were not sent")
         met = [(c, self._key_of(c), self._is_new_canary(c)) for c in rows]
         for conflict, key, fake in met:
             if existing.get(conflict.segment_id, {}).get(conflict.slot) == key:
@@ -263,6 +268,16 @@ class _Insertion:
                 self.prepared[conflict.new_segment] = None
             else:
                 self._refuse(conflict, key)
+
+    def _is_sound(self, conflict: pb.KeyConflict) -> bool:
+        """Whether the conflict names a row of this batch, and a version that can be replaced."""
+        sent = self.batch.length - self.division.tail_start
+        if conflict.new_segment in range(len(self.prepared)):
+            segment = self.prepared[conflict.new_segment]
+            sent = segment.planted.rows.length if segment is not None else 0
+        elif conflict.new_segment != TAIL:
+            return False
+        return conflict.new_row < sent and conflict.version < KEY_MAX
 
     async def _existing_canaries(self, segment_ids: set[bytes]) -> dict[bytes, dict[int, Any]]:
         """Keys of canaries by slot. An engine that names a slot whose key is another one is fishing

@@ -21,6 +21,7 @@ from amaters.fhe.ciphertext import Ciphertext
 from amaters.fhe.scheme import Evaluator
 from amaters.plan.circuit import MASKS_PER_CIPHERTEXT, CompiledPlan, MaskOutput, Step
 
+ACCUMULATOR_BYTES = 2 << 30  # all threads together, for statements with public groups
 _NOISE_SLACK = 1e-6
 Progress = Callable[[int, int], None]
 Values = dict[int, Ciphertext]
@@ -73,7 +74,10 @@ class Executor:
         table: PublicTable,
         evaluator: Evaluator,
         constants: Sequence[Ciphertext],
+        *,
+        accumulator_bytes: int = ACCUMULATOR_BYTES,
     ) -> None:
+        self._accumulator_bytes = accumulator_bytes
         if len(constants) != len(plan.constant_levels):
             fail("AM-2102", table=table.name, what="its constants are missing")
         self.plan = plan
@@ -90,17 +94,42 @@ class Executor:
         progress: Progress | None = None,
         is_cancelled: Callable[[], bool] = bool,
     ) -> Outcome:
-        """All outputs over ``sources``. Raises: AM-3052 (cancelled), AM-3053 (wrong inputs)."""
+        """All outputs over ``sources``.
+
+        Raises: AM-3052 (cancelled), AM-3053 (wrong inputs), AM-3054 (too many public groups).
+        """
+        count = self._threads_that_fit(sources, max(1, min(threads, len(sources))))
         work = _Work(self, sources, progress, is_cancelled)
-        count = max(1, min(threads, len(sources)))
         if count == 1:
             work.worker()
         else:
             with ThreadPoolExecutor(count, thread_name_prefix="amaters-plan") as pool:
                 futures = [pool.submit(work.worker) for _ in range(count)]
-                for future in futures:
-                    future.result()
+            failed = [error for future in futures if (error := future.exception()) is not None]
+            if failed:
+                raise work.first_error or failed[0]
         return work.outcome()
+
+    def _threads_that_fit(self, sources: Sequence[Source], threads: int) -> int:
+        """As many threads as have room for accumulators of their own."""
+        if not self.plan.spec.public_groups:
+            return threads
+        group_bytes = self._group_bytes()
+        groups = len({group for source in sources for group in self.groups(source)})
+        fitting = self._accumulator_bytes // max(groups * group_bytes, 1)
+        if fitting == 0:
+            fail("AM-3054", groups=groups, limit=self._accumulator_bytes // group_bytes)
+        return min(threads, fitting)
+
+    def _group_bytes(self) -> int:
+        """Memory that one public group's accumulators take in one thread."""
+        degrees = {step.index: step.degree for step in self.plan.steps}
+        polynomials = 0
+        for accumulator in self.plan.accumulators:
+            right = accumulator.right
+            polynomials += 1 + degrees[accumulator.left]
+            polynomials += degrees[right] if right is not None else 0
+        return max(polynomials * self.plan.output_level * self.evaluator.parameters.slots * 8, 1)
 
     def total_switches(self, sources: Sequence[Source]) -> int:
         """Key switches of a run, known in advance."""
@@ -118,6 +147,9 @@ class Executor:
 
     def segment(self, source: Source, sink: _Sink) -> None:
         """All steps over one segment; outputs go to ``sink``."""
+        spec = self.plan.spec
+        if not spec.masked and spec.public_filter is None and not source.selected.all():
+            fail("AM-2102", table=self.table.name, what="it does not expect dead rows")
         vectors = SegmentVectors(self.plan, self.table, self.evaluator, source)
         values: Values = dict(self._constants)
         for step in self._schedule.plain:
@@ -301,6 +333,7 @@ class _Work:
         self._lock = threading.Lock()
         self._pending: Iterator[int] = iter(range(len(sources)))
         self._stopped = False
+        self.first_error: BaseException | None = None  # what made the other threads stop
         self._total = executor.total_switches(sources)
         self._done = 0
         self._finished: dict[AccumulatorKey, list[_Running]] = defaultdict(list)
@@ -313,8 +346,10 @@ class _Work:
             while (index := self._next()) is not None:
                 sink.source = index
                 self.executor.segment(self.sources[index], sink)
-        except BaseException:
-            self._stopped = True
+        except BaseException as error:
+            with self._lock:
+                self.first_error = self.first_error or error
+                self._stopped = True
             raise
         with self._lock:
             for key, parts in sink.parts.items():

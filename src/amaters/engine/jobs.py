@@ -26,7 +26,7 @@ from amaters.engine.snapshots import Snapshot
 from amaters.fhe.ciphertext import Ciphertext
 from amaters.fhe.scheme import Evaluator
 from amaters.fhe.serial import serialize
-from amaters.plan.circuit import CompiledPlan, compile_plan
+from amaters.plan.circuit import CompiledPlan, compile_once
 from amaters.plan.outputs import ACCUMULATORS_MAX
 from amaters.plan.spec import PlanSpec
 from amaters.storage.objects import ObjectStore
@@ -245,7 +245,7 @@ class Jobs:
         key = blake3(entry.record.public_bytes).update(plan).digest()
         found = self._circuits.get(key)
         if found is None:
-            found = compile_plan(spec, table, entry.parameters)
+            found = compile_once(spec, table, entry.parameters)
             if found.digest != spec.digest:
                 fail("AM-3051")
             self._circuits.put(key, found, 1)

@@ -198,7 +198,7 @@ class Engine:
             return [(s, live_slots(s.rows, s.live_bits).nonzero()[0]) for s in snapshot.segments]
         spec = PlanSpec.from_bytes(request.plan)
         table = snapshot.entry.table
-        check_spec(spec, table, snapshot.entry.parameters)
+        check_spec(spec, table)
         predicate = spec.public_filter
         return (
             (segment, self._rows.selected(segment, predicate, table).nonzero()[0])

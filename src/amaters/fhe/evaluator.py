@@ -48,6 +48,11 @@ class BgvEvaluator:
         """An evaluator from serialised evaluation keys. Raises: AM-1210, AM-1212."""
         return cls(parameters, EvaluationKeys.from_bytes(parameters, keys))
 
+    @property
+    def key_id(self) -> bytes:
+        """The key whose ciphertexts this evaluator can switch."""
+        return self._keys.key_id
+
     # linear
 
     def add(self, a: Ciphertext, b: Ciphertext) -> Ciphertext:
@@ -113,11 +118,7 @@ class BgvEvaluator:
         out = self._empty(meta)
         a = np.array([_starts(x.data) for x in xs], dtype=np.int64)
         b = np.array([_starts(y.data) for y in ys], dtype=np.int64)
-        primes = self._primes[: meta.level]
-        if len(xs) <= products.GROUP:
-            products.dot_few(a, b, out, primes)
-        else:
-            products.dot(a, b, out, primes, empty((6 * products.ROOM,)))
+        products.dot(a, b, out, self._primes[: meta.level])
         return self._made(xs[0], meta, out)
 
     def multiply_accumulate(
@@ -132,6 +133,7 @@ class BgvEvaluator:
         meta = self.rules.accumulate(acc.meta, product)
         if acc.degree != product.degree:
             fail("AM-1204", what=f"adding degree {product.degree} to degree {acc.degree}")
+        acc.data = np.ascontiguousarray(acc.data)  # a truncated accumulator is a view
         self._multiply(a, b, acc.data, accumulate=True)
         acc.meta = meta
         return acc
@@ -180,14 +182,14 @@ class BgvEvaluator:
         meta = self.rules.relinearize(a.meta)
         if a.degree == 1:
             return a
-        return self._made(a, meta, self._switched(a.data, RELINEARIZE, merged=False))
+        return self._made(a, meta, self._switched(a, a.data, RELINEARIZE, merged=False))
 
     def switch(self, a: Ciphertext) -> Ciphertext:
         """Relinearise if degree 2, merged with dropping the top limb."""
         meta = self.rules.switch(a.meta)
         if a.degree == 1:
             return self._made(a, meta, self._switcher.drop(a.data))
-        return self._made(a, meta, self._switched(a.data, RELINEARIZE, merged=True))
+        return self._made(a, meta, self._switched(a, a.data, RELINEARIZE, merged=True))
 
     def drop(self, a: Ciphertext) -> Ciphertext:
         return self._made(a, self.rules.drop(a.meta), self._switcher.drop(a.data))
@@ -200,14 +202,19 @@ class BgvEvaluator:
         """X -> X^exponent, then a key switch back to the secret."""
         meta = self.rules.automorphism(a.meta)
         N = self.parameters.ring_degree
-        order = automorphism(N, exponent % (2 * N))
+        kind = exponent % (2 * N)
+        if kind % 2 == 0:
+            fail("AM-1204", what=f"an automorphism with the even exponent {exponent}")
+        order = automorphism(N, kind)
         moved = empty((3, a.level, N))
         moved[1] = 0.0
         products.permute(a.data[0], order, moved[0])
         products.permute(a.data[1], order, moved[2])
-        return self._made(a, meta, self._switched(moved, exponent % (2 * N), merged=False))
+        return self._made(a, meta, self._switched(a, moved, kind, merged=False))
 
-    def _switched(self, data: Array, kind: int, *, merged: bool) -> Array:
+    def _switched(self, a: Ciphertext, data: Array, kind: int, *, merged: bool) -> Array:
+        if a.key_id != self._keys.key_id:
+            fail("AM-1206", found=a.key_id.hex(), expected=self._keys.key_id.hex())
         level = data.shape[1]
         alpha = self.parameters.key_switch(level, merged=merged).alpha
         key = self._keys.get(kind, alpha, level)

@@ -191,6 +191,8 @@ class EvaluationKeys:
         offset = _HEADER.size
         for _ in range(count):
             key, offset = _parse_entry(parameters, body, offset)
+            if (key.shape.kind, key.shape.alpha) in keys:
+                fail("AM-1210", kind="evaluation key", what="it holds one key twice")
             keys[(key.shape.kind, key.shape.alpha)] = key
         if offset != len(body):
             fail("AM-1210", kind="evaluation key", what="its length does not fit its header")

@@ -74,9 +74,9 @@ class NoopEvaluator:
 
     def linear(self, terms: Sequence[tuple[int, Ciphertext]], offset: int = 0) -> Ciphertext:
         meta = self.rules.linear([(k, ct.meta) for k, ct in terms], offset)
-        first = terms[0][1]
-        total = np.full(first.data.shape, offset % self._t, dtype=np.int64)
-        for k, ct in terms:  # below 2^32 each: reducing once is enough for 2^31 terms
+        factor, first = terms[0]
+        total = first.data * (factor % self._t) + offset % self._t
+        for k, ct in terms[1:]:  # below 2^33 each: reducing once is enough for 2^30 terms
             require_same(first, ct)
             total += ct.data * (k % self._t)
         return self._made(first, meta, total)
@@ -89,8 +89,9 @@ class NoopEvaluator:
         if not xs or len(xs) != len(ys):
             fail("AM-1204", what=f"a dot product of {len(xs)} and {len(ys)} operands")
         meta = self.rules.dot((x.meta, y.meta) for x, y in zip(xs, ys, strict=True))
-        total = np.zeros(xs[0].data.shape, dtype=np.int64)
-        for x, y in zip(xs, ys, strict=True):
+        require_same(xs[0], ys[0])
+        total = xs[0].data * ys[0].data
+        for x, y in zip(xs[1:], ys[1:], strict=True):
             require_same(xs[0], x)
             require_same(xs[0], y)
             total += x.data * y.data

@@ -67,19 +67,45 @@ def _make_pack(width: int) -> Callable[[Words, Words], None]:
     return pack_words
 
 
+def _make_sieve(width: int) -> Callable[[Words, np.uint64, np.uint64, Words], int]:
+    bits = 8 * width
+
+    @kernel
+    def sieve_words(
+        words: Words, mask: np.uint64, prime: np.uint64, out: Words
+    ) -> int:  # pragma: no cover
+        count, groups = out.size, words.size // width
+        kept = group = 0
+        # Branch-free while eight more values surely fit: a rejected one is overwritten.
+        while group < groups and kept + 8 <= count:
+            start = group * width
+            for index in range(8):
+                position = start + (bits * index) // 64
+                shift = (bits * index) % 64
+                value = words[position] >> np.uint64(shift)
+                if shift > 64 - bits:
+                    value |= words[position + 1] << np.uint64(64 - shift)
+                value &= mask
+                out[kept] = value
+                kept += int(value < prime)
+            group += 1
+        for last in range(8 * group, 8 * groups):
+            position, shift = (bits * last) // 64, (bits * last) % 64
+            value = words[position] >> np.uint64(shift)
+            if shift > 64 - bits:
+                value |= words[position + 1] << np.uint64(64 - shift)
+            value &= mask
+            if kept < count and value < prime:
+                out[kept] = value
+                kept += 1
+        return kept
+
+    return sieve_words
+
+
+_SIEVE = {width: _make_sieve(width) for width in range(1, WIDTH_MAX + 1)}
 _UNPACK = {width: _make_unpack(width) for width in range(1, WIDTH_MAX + 1)}
 _PACK = {width: _make_pack(width) for width in range(1, WIDTH_MAX + 1)}
-
-
-@kernel
-def keep_below(values: Words, prime: np.uint64) -> int:  # pragma: no cover
-    """Moves the values below ``prime`` to the front, in order; returns how many. Branch-free."""
-    kept = 0
-    for index in range(values.size):
-        value = values[index]
-        values[kept] = value
-        kept += int(value < prime)
-    return kept
 
 
 @kernel
@@ -128,12 +154,17 @@ def from_kernel(row: Row, prime: float, out: Words) -> None:  # pragma: no cover
         out[i] = value + (p & (np.uint64(0) - (value >> np.uint64(63))))
 
 
-def unpack_into(block: Bytes, width: int, out: Words, *, bits: int | None = None) -> None:
-    """Residues of a packed block, masked to ``bits``. Shape: uint8 (n width,), uint64 (n,), 8
-    | n.
+def sieve(block: Bytes, width: int, bits: int, prime: int, out: Words) -> int:
+    """Writes the words of a packed block, masked to ``bits``, that are below ``prime`` to the front
+    of ``out``, in order, until one of them ends; returns how many.
     """
-    mask = np.uint64((1 << (8 * width if bits is None else bits)) - 1)
-    _UNPACK[width](_words(block), out, mask)
+    mask = np.uint64((1 << bits) - 1)
+    return int(_SIEVE[width](_words(block), mask, np.uint64(prime), out))
+
+
+def unpack_into(block: Bytes, width: int, out: Words) -> None:
+    """Residues of a packed block. Shape: uint8 (n width,) to uint64 (n,), 8 | n."""
+    _UNPACK[width](_words(block), out, np.uint64((1 << (8 * width)) - 1))
 
 
 def unpack(block: Bytes, width: int, count: int) -> Words:

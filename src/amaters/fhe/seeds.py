@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from amaters.base.errors import fail
 from amaters.fhe.ciphertext import SEED_BYTES
-from amaters.fhe.residues import keep_below, to_kernel, unpack_into
+from amaters.fhe.residues import sieve, to_kernel
 
 Words = NDArray[np.uint64]
 
@@ -28,11 +28,8 @@ class _Scratch(threading.local):
     def __init__(self) -> None:
         self.stream = bytearray(0)
         self.zeros = bytes(0)
-        self.drawn = np.empty(0, dtype=np.uint64)
 
-    def require(self, words: int, stream_bytes: int) -> None:
-        if self.drawn.size < words:
-            self.drawn = np.empty(words, dtype=np.uint64)
+    def require(self, stream_bytes: int) -> None:
         if len(self.stream) < stream_bytes + 16:
             self.stream = bytearray(stream_bytes + 16)
             self.zeros = bytes(stream_bytes)
@@ -59,14 +56,10 @@ def fill_uniform(seed: bytes, prime: int, limb: int, polynomial: int, out: Words
         missing = (out.size - filled) / accept
         words = 8 * ceil((missing + 6.0 * sqrt(missing * (1.0 - accept)) + 8.0) / 8.0)
         scratch = _SCRATCH
-        scratch.require(words, words * width)
+        scratch.require(words * width)
         stream.update_into(memoryview(scratch.zeros)[: words * width], scratch.stream)
         block = np.frombuffer(scratch.stream, dtype=np.uint8, count=words * width)
-        drawn = scratch.drawn[:words]
-        unpack_into(block, width, drawn, bits=bits)
-        kept = min(int(keep_below(drawn, np.uint64(prime))), out.size - filled)
-        out[filled : filled + kept] = drawn[:kept]
-        filled += kept
+        filled += sieve(block, width, bits, prime, out[filled:])
 
 
 def uniform_residues(seed: bytes, prime: int, *, limb: int, polynomial: int, count: int) -> Words:

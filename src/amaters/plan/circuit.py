@@ -9,6 +9,7 @@ wins.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from blake3 import blake3
 
@@ -44,6 +45,15 @@ class Step:
     constant: bool
     grouped: bool
     owner: str = ""
+
+    def transforms(self, parameters: Parameters) -> int:
+        """(ceil(L / alpha) + 2)(L + alpha) for a merged key switch, 2 L for each further drop."""
+        if self.node.op != "switch":
+            return 0
+        level = self.level + self.drops
+        shape = parameters.key_switch(level, merged=True)
+        total = (len(shape.digits) + 2) * (level + shape.alpha)
+        return total + sum(2 * (self.level + drop) for drop in range(1, self.drops))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,10 @@ class CompiledPlan:
         """Limbs of the deepest operand: what the stored ciphertexts must have."""
         return max((step.level + step.drops for step in self.steps), default=0)
 
+    def transforms(self, parameters: Parameters) -> int:
+        """Transforms of one segment's key switches: what most of its time goes into."""
+        return sum(step.transforms(parameters) for step in self.steps if not step.constant)
+
     @property
     def key_switches(self) -> int:
         """Per segment; constant ones and those of public groups are not counted."""
@@ -117,6 +131,17 @@ class Parts:
     prover: type[Prover] = Prover
 
 
+def compile_once(spec: PlanSpec, table: PublicTable, parameters: Parameters) -> CompiledPlan:
+    """``compile_plan``, remembered: a client and an engine in one process share the work."""
+    return _remembered(spec.with_digest(b"").to_bytes(), table, parameters)
+
+
+@lru_cache(maxsize=64)
+def _remembered(data: bytes, table: PublicTable, parameters: Parameters) -> CompiledPlan:
+    # Keyed by bytes: literals that Python calls equal (1 and True) are different plans.
+    return compile_plan(PlanSpec.from_bytes(data), table, parameters)
+
+
 def compile_plan(
     spec: PlanSpec, table: PublicTable, parameters: Parameters, parts: Parts | None = None
 ) -> CompiledPlan:
@@ -124,28 +149,48 @@ def compile_plan(
 
     Raises: AM-2102 when the plan does not fit the table, AM-2301 when no candidate is provable.
     """
-    check_spec(spec, table, parameters)
+    check_spec(spec, table)
+    if table.parameter_set != parameters.name:
+        fail("AM-2102", table=table.name, what=f"its parameter set is not {parameters.name}")
     spec = replace(spec, digest=b"")
     parts = parts or Parts()
     programs: list[_Program] = []
+    best: CompiledPlan | None = None
+    limit = parameters.max_level
     for places in _places(spec):
         fresh = [_Program(spec, table, parameters, place, parts) for place in places]
         programs += fresh
-        if all(program.deepest > parameters.max_level for program in fresh):
-            continue
-        for extra in range(parameters.max_level):
-            for bumps in range(extra + 1):
-                for program in fresh:
-                    made = program.attempt(program.least_level + extra - bumps, bumps)
-                    if made is not None:
-                        return made
+        made, extra = _first_provable(fresh, limit)
+        if made is not None and (
+            best is None or made.transforms(parameters) < best.transforms(parameters)
+        ):
+            best = made
+        limit = min(limit, extra)
+        if best is not None and limit == 0:
+            break
+    if best is not None:
+        return replace(best, digest=_digest(best, parameters))
     needed = max(min(program.deepest for program in programs), parameters.max_level + 1)
     available = f"{parameters.max_level} in {parameters.name}"
     fail("AM-2301", needed=f"{needed} levels", available=available)
 
 
+def _first_provable(programs: list[_Program], limit: int) -> tuple[CompiledPlan | None, int]:
+    """The provable attempt with the fewest extra levels below ``limit``, and how many those are."""
+    highest = programs[0].parameters.max_level
+    if all(program.deepest > highest for program in programs):
+        return None, limit
+    for extra in range(limit):
+        for bumps in range(extra + 1):
+            for program in programs:
+                made = program.attempt(program.least_level + extra - bumps, bumps)
+                if made is not None:
+                    return made, extra
+    return None, limit
+
+
 def _places(spec: PlanSpec) -> list[tuple[Place, ...]]:
-    """Candidates of equal rank together, the cheaper ones first; last resorts come later."""
+    """Candidates of equal rank together; later ones only where they may save a level."""
     if spec.filter is None:
         return [("late",)]
     found = leaves(spec.filter)
@@ -346,7 +391,7 @@ class _Program:
         for step in steps:
             if step.node.op == "constant":
                 constant_levels[int(step.node.ref[0])] = step.level
-        made = CompiledPlan(
+        return CompiledPlan(
             spec=self.spec,
             digest=b"",
             steps=steps,
@@ -358,7 +403,6 @@ class _Program:
             constant_levels=tuple(constant_levels),
             root=self.root,
         )
-        return replace(made, digest=_digest(made, self.parameters))
 
 
 def _top_literals(node: Node, filters: FilterCircuits) -> tuple[Node, Literals]:

@@ -13,9 +13,9 @@ from amaters.columns.schema import PublicTable
 from amaters.fhe.parameters import Parameters
 from amaters.plan.circuit import MASKS_PER_CIPHERTEXT, CompiledPlan, Step
 
-TRANSFORM_SECONDS = 60e-6  # one limb, forward or inverse, with its share of the key products
-LIMB_PRODUCT_SECONDS = 14e-6  # one limb of one product, operands not in cache
-LIMB_PASS_SECONDS = 9e-6  # one limb of one polynomial read, combined and written
+TRANSFORM_SECONDS = 72e-6  # one limb, forward or inverse, with its share of the key products
+LIMB_PRODUCT_SECONDS = 17e-6  # one limb of one product, operands not in cache
+LIMB_PASS_SECONDS = 11e-6  # one limb of one polynomial read, combined and written
 COLD_SECONDS_PER_BYTE = 1.1e-9  # reading a stored c0 and expanding its c1
 _REFERENCE_DEGREE = 16384
 _ENVELOPE_BYTES = 200  # header, seed and checksum of one ciphertext as sent
@@ -51,7 +51,7 @@ def estimate(
     """The estimated cost of running ``plan`` over ``statistics.segments`` segments."""
     segments = max(statistics.segments, 0)
     per_segment = [step for step in plan.steps if not step.constant]
-    transforms = sum(step_transforms(step, parameters) for step in per_segment)
+    transforms = plan.transforms(parameters)
     seconds = sum(step_seconds(step, parameters) for step in per_segment)
     products = sum(len(step.node.operands) // 2 for step in per_segment if step.node.op == "dot")
     seconds += output_seconds(plan, parameters)
@@ -74,22 +74,12 @@ def estimate(
     )
 
 
-def step_transforms(step: Step, parameters: Parameters) -> int:
-    """Transforms of one step: (ceil(L / alpha) + 2)(L + alpha) for a merged key switch."""
-    if step.node.op != "switch":
-        return 0
-    level = step.level + step.drops
-    shape = parameters.key_switch(level, merged=True)
-    total = (len(shape.digits) + 2) * (level + shape.alpha)
-    return total + sum(2 * (step.level + drop) for drop in range(1, step.drops))
-
-
 def step_seconds(step: Step, parameters: Parameters) -> float:
     """Seconds of one step on one core."""
     scale = _scale(parameters)
     node = step.node
     if node.op == "switch":
-        return step_transforms(step, parameters) * TRANSFORM_SECONDS * scale
+        return step.transforms(parameters) * TRANSFORM_SECONDS * scale
     if node.op == "dot":
         polynomials = 4 if step.degree == 2 else 6
         pairs = len(node.operands) // 2

@@ -158,8 +158,10 @@ class FilterCircuits:
         factor = a.factor * b.factor % PLAINTEXT_MODULUS
         return Truth(graph.linear(terms, bound=INDICATOR), factor)
 
-    def _mask_cost(self, node: Node) -> int:
-        """How many products masking ``node`` early takes, with a charge for equalities."""
+    def _mask_cost(self, node: Node) -> float:
+        """How many products masking ``node`` early takes, with a charge for equalities; of two
+        comparisons the narrower one, which *careful* masks make costlier by the digit.
+        """
         match node:
             case AndNode():
                 _, children = split_public(node)
@@ -168,7 +170,8 @@ class FilterCircuits:
                 _, children = split_public(node)
                 return sum(self._mask_cost(child) for child in children)
             case RangeLeaf():
-                return 4
+                shape = shape_of(self.table.column(node.column_id), "digits")
+                return 4 + shape.digits / 64
             case EqualLeaf():
                 return 4 + _EQUALITY_COST
             case MemberLeaf():

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from amaters.base.errors import fail
+from amaters.base.errors import DataError, fail
 from amaters.columns.constants import (
     NEVER,
     Operator,
@@ -22,7 +22,8 @@ from amaters.columns.constants import (
 )
 from amaters.columns.schema import Column, Table
 from amaters.fhe.parameters import Parameters, get_parameters
-from amaters.plan.circuit import CompiledPlan, compile_plan
+from amaters.plan.check import check_spec
+from amaters.plan.circuit import CompiledPlan, compile_once
 from amaters.plan.cost import Statistics
 from amaters.plan.expressions import (
     Aggregate,
@@ -117,6 +118,8 @@ def prepare(
         output="fetch",
         public_filter=public,
     )
+    if public is not None:
+        _require_sendable(base, table)
     spec = replace(base, filter=node, masked=statistics.masked)
     if not select.is_aggregate:
         if node is None:
@@ -143,9 +146,19 @@ def prepare(
 
 def _compiled(prepared: Prepared, table: Table, parameters: Parameters) -> Prepared:
     assert prepared.spec is not None
-    compiled = compile_plan(prepared.spec, table.public(), parameters)
+    _require_sendable(prepared.spec, table)
+    compiled = compile_once(prepared.spec, table.public(), parameters)
     spec = prepared.spec.with_digest(compiled.digest)
     return replace(prepared, spec=spec, compiled=compiled)
+
+
+def _require_sendable(spec: PlanSpec, table: Table) -> None:
+    """Refuse here what the server would refuse as too large (AM-2101, AM-2102)."""
+    try:
+        check_spec(PlanSpec.from_bytes(spec.to_bytes()), table.public())
+    except DataError as error:
+        what = f"a statement of this size ({error.fields['what']})"
+        fail("AM-2108", what=what, fix="use fewer conditions, groups or totals at once")
 
 
 def terms_for(aggregate: Aggregate) -> tuple[Term, ...]:

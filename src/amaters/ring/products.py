@@ -15,20 +15,16 @@ from __future__ import annotations
 
 from amaters.ring.compile import kernel
 from amaters.ring.modular import PRIME_BITS_MAX, ROUNDER, mulmod, mulmod2, reduce
-from amaters.ring.simd import add, fma, fms, load, load_from, prefetch, splat, store, sub
+from amaters.ring.simd import add, fma, fms, load, load_from, splat, store, sub
 
-BLOCK = 1024
-ROOM = (
-    BLOCK + 24
-)  # from one accumulator to the next: addresses that differ by a page multiple stall
 _LINEAR_BLOCK = 512  # 4 KiB of the result stay in the level-1 cache while the terms are added
-GROUP = 8  # terms between two foldings
+TOGETHER = 3  # terms in one pass: twelve streams, more than that evict each other
 _HIGH = 1.5 * 2.0**100
 _UNIT = 2.0**48
 
-# GROUP terms put at most 2 GROUP products of (0.6 p)^2 into one accumulator.
-assert 2 * GROUP * 0.36 * 2.0 ** (2 * PRIME_BITS_MAX) < 2.0**99  # H stays within its binade
-assert 2 * GROUP * _UNIT / 2 < 2.0**52  # low stays exact
+# One pass puts at most 2 TOGETHER products of (0.6 p)^2 into one accumulator.
+assert 2 * TOGETHER * 0.36 * 2.0 ** (2 * PRIME_BITS_MAX) < 2.0**99  # H stays within its binade
+assert 2 * TOGETHER * _UNIT / 2 + 2.0**PRIME_BITS_MAX < 2.0**52  # low stays exact
 
 
 @kernel
@@ -38,103 +34,40 @@ def _fold(high, low, p, pinv, m, base):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _absorb(a0, a1, b0, b1, acc, j):  # type: ignore[no-untyped-def]
-    """Adds (a0 + a1 s)(b0 + b1 s) to the six accumulators of a block."""
-    h = load(acc, j)
-    n = fma(a0, b0, h)
-    store(acc, j, n)
-    store(acc, ROOM + j, add(load(acc, ROOM + j), fms(a0, b0, sub(n, h))))
-    h = load(acc, 4 * ROOM + j)
-    n = fma(a1, b1, h)
-    store(acc, 4 * ROOM + j, n)
-    store(acc, 5 * ROOM + j, add(load(acc, 5 * ROOM + j), fms(a1, b1, sub(n, h))))
-    h = load(acc, 2 * ROOM + j)
-    n = fma(a0, b1, h)
-    o = fma(a1, b0, n)
-    store(acc, 2 * ROOM + j, o)
-    low = add(fms(a0, b1, sub(n, h)), fms(a1, b0, sub(o, n)))
-    store(acc, 3 * ROOM + j, add(load(acc, 3 * ROOM + j), low))
-
-
-@kernel
-def _absorb_term(a, b, k, ahead, offset, size, acc):  # type: ignore[no-untyped-def]
-    """Term k of one block, while the lines of term ``ahead`` are fetched."""
-    a0, a1, b0, b1 = a[k, 0], a[k, 1], b[k, 0], b[k, 1]
-    p0, p1, q0, q1 = a[ahead, 0], a[ahead, 1], b[ahead, 0], b[ahead, 1]
-    for j in range(0, size, 8):
-        at = offset + j
-        prefetch(p0, at)
-        prefetch(p1, at)
-        prefetch(q0, at)
-        prefetch(q1, at)
-        x0, x1 = load_from(a0, at), load_from(a1, at)
-        _absorb(x0, x1, load_from(b0, at), load_from(b1, at), acc, j)
-        x0, x1 = load_from(a0, at + 4), load_from(a1, at + 4)
-        _absorb(x0, x1, load_from(b0, at + 4), load_from(b1, at + 4), acc, j + 4)
-
-
-@kernel
-def _fold_block(acc, out, row, start, size, primes, first):  # type: ignore[no-untyped-def]
-    prime = primes[row]
-    p, pinv, m, base = splat(prime), splat(1.0 / prime), splat(ROUNDER), splat(_HIGH)
-    zero = splat(0.0)
+def _dot_row(a, b, first, stop, row, out, prime):  # type: ignore[no-untyped-def]
+    """Adds terms first .. stop - 1 to one row of the three results; term 0 starts them."""
     rows, n = out.shape[1], out.shape[2]
-    for part in range(3):
-        position = (part * rows + row) * n + start
-        for j in range(0, size, 4):
-            high, low = load(acc, 2 * part * ROOM + j), load(acc, (2 * part + 1) * ROOM + j)
-            value = _fold(high, low, p, pinv, m, base)
-            if not first:
-                value = reduce(add(value, load(out, position + j)), p, pinv, m)
-            store(out, position + j, value)
-            store(acc, 2 * part * ROOM + j, base)
-            store(acc, (2 * part + 1) * ROOM + j, zero)
-
-
-@kernel
-def dot(a, b, out, primes, acc):  # type: ignore[no-untyped-def]
-    """out = sum over k of (a_k0 + a_k1 s)(b_k0 + b_k1 s), degree 2.
-
-    Shape: a, b int64 (K, 2) addresses of (L, N); out (3, L, N); acc (6 ROOM,) scratch. Cost: reads
-    every operand once; memory-bound.
-    """
-    terms, rows, n = a.shape[0], out.shape[1], out.shape[2]
-    size = min(BLOCK, n)
-    for part in range(3):
-        for j in range(BLOCK):
-            acc[2 * part * ROOM + j] = _HIGH
-            acc[(2 * part + 1) * ROOM + j] = 0.0
-    for row in range(rows):
-        for start in range(0, n, size):
-            for k in range(terms):
-                _absorb_term(a, b, k, min(k + 1, terms - 1), row * n + start, size, acc)
-                if (k + 1) % GROUP == 0 or k + 1 == terms:
-                    _fold_block(acc, out, row, start, size, primes, k < GROUP)
-
-
-@kernel
-def dot_few(a, b, out, primes):  # type: ignore[no-untyped-def]
-    """``dot`` for at most GROUP terms: the accumulators stay in registers."""
-    terms, rows, n = a.shape[0], out.shape[1], out.shape[2]
     half, full = rows * n, 2 * rows * n
     base, zero, m = splat(_HIGH), splat(0.0), splat(ROUNDER)
-    for row in range(rows):
-        prime = primes[row]
-        p, pinv = splat(prime), splat(1.0 / prime)
-        for at in range(row * n, row * n + n, 4):
-            h0, h1, h2, l0, l1, l2 = base, base, base, zero, zero, zero
-            for k in range(terms):
-                x0, x1 = load_from(a[k, 0], at), load_from(a[k, 1], at)
-                y0, y1 = load_from(b[k, 0], at), load_from(b[k, 1], at)
-                g0, g1, g2 = fma(x0, y0, h0), fma(x0, y1, h1), fma(x1, y1, h2)
-                f1 = fma(x1, y0, g1)
-                l0 = add(l0, fms(x0, y0, sub(g0, h0)))
-                l1 = add(l1, add(fms(x0, y1, sub(g1, h1)), fms(x1, y0, sub(f1, g1))))
-                l2 = add(l2, fms(x1, y1, sub(g2, h2)))
-                h0, h1, h2 = g0, f1, g2
-            store(out, at, _fold(h0, l0, p, pinv, m, base))
-            store(out, half + at, _fold(h1, l1, p, pinv, m, base))
-            store(out, full + at, _fold(h2, l2, p, pinv, m, base))
+    p, pinv = splat(prime), splat(1.0 / prime)
+    for at in range(row * n, row * n + n, 4):
+        h0, h1, h2, l0, l1, l2 = base, base, base, zero, zero, zero
+        if first > 0:
+            l0, l1, l2 = load(out, at), load(out, half + at), load(out, full + at)
+        for k in range(first, stop):
+            x0, x1 = load_from(a[k, 0], at), load_from(a[k, 1], at)
+            y0, y1 = load_from(b[k, 0], at), load_from(b[k, 1], at)
+            g0, g1, g2 = fma(x0, y0, h0), fma(x0, y1, h1), fma(x1, y1, h2)
+            f1 = fma(x1, y0, g1)
+            l0 = add(l0, fms(x0, y0, sub(g0, h0)))
+            l1 = add(l1, add(fms(x0, y1, sub(g1, h1)), fms(x1, y0, sub(f1, g1))))
+            l2 = add(l2, fms(x1, y1, sub(g2, h2)))
+            h0, h1, h2 = g0, f1, g2
+        store(out, at, _fold(h0, l0, p, pinv, m, base))
+        store(out, half + at, _fold(h1, l1, p, pinv, m, base))
+        store(out, full + at, _fold(h2, l2, p, pinv, m, base))
+
+
+@kernel
+def dot(a, b, out, primes):  # type: ignore[no-untyped-def]
+    """out = sum over k of (a_k0 + a_k1 s)(b_k0 + b_k1 s), degree 2.
+
+    Shape: a, b int64 (K, 2) addresses of (L, N); out (3, L, N). Cost: reads every operand once, as
+    fast as memory delivers: whole rows of a few operands at a time are what its prefetchers follow.
+    """
+    for row in range(out.shape[1]):
+        for first in range(0, a.shape[0], TOGETHER):
+            _dot_row(a, b, first, min(first + TOGETHER, a.shape[0]), row, out, primes[row])
 
 
 @kernel
@@ -242,3 +175,10 @@ def reduce_row(x, prime):  # type: ignore[no-untyped-def]
     p, pinv, m = splat(prime), splat(1.0 / prime), splat(ROUNDER)
     for j in range(0, x.shape[0], 4):
         store(x, j, reduce(load(x, j), p, pinv, m))
+
+
+@kernel
+def copy_row(source, out):  # type: ignore[no-untyped-def]
+    """out = source. A slice assignment compiles Numba's shape errors into the kernel: seconds."""
+    for j in range(out.shape[0]):
+        out[j] = source[j]

@@ -76,22 +76,6 @@ def load_from(_typing: Any, address: Any, index: Any) -> Any:
 
 
 @_intrinsic
-def prefetch(_typing: Any, address: Any, index: Any) -> Any:
-    """Asks for the cache line of the double at ``index``; never faults."""
-
-    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-        data = builder.inttoptr(args[0], ir.DoubleType().as_pointer())
-        where = builder.bitcast(builder.gep(data, [args[1]]), byte)
-        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [where, *(ir.Constant(flag, value) for value in (0, 2, 1))])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.intp), generate
-
-
-@_intrinsic
 def store(_typing: Any, array: Any, index: Any, value: Any) -> Any:
     """Writes four doubles at flat position ``index`` of a C-contiguous array; unchecked."""
 

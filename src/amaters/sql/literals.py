@@ -22,6 +22,7 @@ from amaters.sql.scope import bare, refuse, where, wrong
 Parameters = Sequence[object] | Mapping[str, object] | None
 
 DIGITS_MAX = 76
+EXTENT_MAX = 200  # digits before or behind the point: more could cost time to even compare
 _EXACT = decimal.Context(
     prec=DIGITS_MAX,
     traps=[
@@ -143,9 +144,20 @@ def _leaf(node: exp.Expr, arguments: Arguments) -> Value:
 def _number(node: exp.Literal) -> int | Decimal:
     text = str(node.this)
     try:
-        return int(text) if text.isdigit() else _EXACT.create_decimal(text)
+        value = int(text) if text.isdigit() else _EXACT.create_decimal(text)
     except (decimal.DecimalException, ValueError):
         wrong(node, f"a number of more than {DIGITS_MAX} digits", "write a shorter number")
+    if not _is_moderate(value):
+        wrong(node, f"a number of more than {EXTENT_MAX} digits", "write a shorter number")
+    return value
+
+
+def _is_moderate(value: int | Decimal) -> bool:
+    """Whether writing the (finite) number out takes at most ``EXTENT_MAX`` digits on each side."""
+    if isinstance(value, int):
+        limit: int = 10**EXTENT_MAX
+        return abs(value) < limit
+    return abs(value.adjusted()) <= EXTENT_MAX and len(value.as_tuple().digits) <= EXTENT_MAX
 
 
 def _negated(node: exp.Expr, value: Value | _Interval) -> Value | _Interval:
@@ -268,12 +280,20 @@ def _number_cast(node: exp.Cast, value: Value | _Interval) -> int | Decimal:
         if int(number) != number:
             refuse(node, "a CAST that rounds", "write the rounded value")
         return int(number)
-    params = [int(str(p.this.this)) for p in node.to.expressions]
-    scale = params[1] if len(params) == 2 else (0 if params else 3)
+    sizes = decimal_sizes(node.to)
+    scale = sizes[1] if len(sizes) == 2 else (0 if sizes else 3)
     try:
         return _EXACT.quantize(Decimal(number), Decimal(1).scaleb(-scale))
     except decimal.DecimalException:
         refuse(node, "a CAST that rounds", "write the rounded value")
+
+
+def decimal_sizes(node: exp.DataType) -> list[int]:
+    """Precision and scale as far as they are written. Raises: AM-2208."""
+    written = [str(size.this.this) for size in node.expressions]
+    if len(written) > 2 or not all(word.isascii() and word.isdigit() for word in written):
+        wrong(node, "a DECIMAL with sizes that are no numbers", "write DECIMAL(12,2)")
+    return [min(int(word[:9]), 1000) for word in written]
 
 
 def as_number(text: str) -> int | Decimal | None:
@@ -306,6 +326,8 @@ def _value(given: object, label: str) -> Value:
         _unfit(what, "pass int, Decimal, float, str, bool, date or None")
     if isinstance(value, Decimal) and not value.is_finite():
         _unfit(f"{label} is not a finite number", "pass a finite number")
+    if isinstance(value, int | Decimal) and not _is_moderate(value):
+        _unfit(f"{label} has more than {EXTENT_MAX} digits", "pass a shorter number")
     return value
 
 

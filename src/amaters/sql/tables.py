@@ -26,7 +26,7 @@ from amaters.columns.types import (
 from amaters.fhe.parameters import get_parameters
 from amaters.plan.expressions import CopyFrom, CreateTable, DropTable, Insert, Value
 from amaters.sql.dialect import Encrypted
-from amaters.sql.literals import Arguments, literal
+from amaters.sql.literals import Arguments, decimal_sizes, literal
 from amaters.sql.scope import Catalogue, find_table, only, refuse, wrong
 
 _DType = exp.DataType.Type
@@ -143,7 +143,7 @@ def _column(node: exp.ColumnDef, arguments: Arguments) -> Declaration:
     primary_key, nullable = False, True
     encrypted: exp.Expr | None = None
     for constraint in node.args.get("constraints") or ():
-        match constraint.kind:
+        match constraint.args.get("kind"):
             case exp.PrimaryKeyColumnConstraint():
                 primary_key, nullable = True, False
             case exp.NotNullColumnConstraint() as null:
@@ -220,7 +220,7 @@ def _type(node: exp.ColumnDef) -> SqlType:
     if kind is None:
         wrong(node, f"column {node.name} has no type", _TYPE_NAMES)
     if kind.this is _DType.DECIMAL:
-        sizes = [int(str(size.this.this)) for size in kind.expressions]
+        sizes = decimal_sizes(kind)
         precision = sizes[0] if sizes else 18
         default = 0 if sizes else 3
         return decimal_type(precision, sizes[1] if len(sizes) > 1 else default)

@@ -16,6 +16,7 @@ from amaters.fhe.parameters import Parameters
 from amaters.fhe.secret import kernels, sampling
 from amaters.fhe.secret.key import SecretKey
 from amaters.fhe.secret.transformed import TransformedKey
+from amaters.ring.transform import forward, inverse
 
 Row = NDArray[np.float64]
 
@@ -35,8 +36,8 @@ class Decryptor:
         self._rules.check_decodable(ct.meta)
         message, fraction = self._message(ct)
         # The proven bound keeps |x| / Q below 1/2; float sums know it to 2^-48.
-        headroom = self._rules.coefficient_bound(ct.meta) - self._parameters.log_modulus(ct.level)
-        if fraction > 2.0**headroom + 2.0**-40:
+        proven = self._rules.coefficient_bound(ct.meta) - self._parameters.log_modulus(ct.level)
+        if fraction > 2.0**proven + 2.0**-40:
             fail("AM-1208", what="its noise exceeds the proven bound")
         return encoder.decode_slots(self._parameters, self._key.slots_of(message), ct.meta)
 
@@ -76,17 +77,14 @@ class Decryptor:
         if ct.level == 0:
             return self._shrunk_phase(ct)
         key, tables = self._key, self._key.tables
-        out = np.empty(ct.data.shape[1:])
-        kernels.phase(
-            ct.data,
-            key.secret,
-            key.quotients,
-            tables.inverse,
-            tables.inverse_quotients,
-            tables.primes,
-            _crt_scales(self._parameters, ct.level),
-            out,
-        )
+        scales = _crt_scales(self._parameters, ct.level)
+        out: Row = ct.data[-1].copy()
+        for limb, x in enumerate(out):
+            prime, s, sq = tables.primes[limb], key.secret[limb], key.quotients[limb]
+            for power in range(ct.degree - 1, -1, -1):  # Horner: c0 + s (c1 + s (c2 + ...))
+                kernels.multiply_add(x, s, sq, ct.data[power, limb], prime)
+            w, wq = tables.inverse[limb], tables.inverse_quotients[limb]
+            inverse(x, w, wq, prime, scales[limb])
         return out
 
     def _shrunk_phase(self, ct: Ciphertext) -> Row:
@@ -95,25 +93,15 @@ class Decryptor:
         That modulus has no transform; the product with a ternary polynomial is below N q' / 2 < q_0
         / 2, so the first prime's transform computes it exactly.
         """
-        tables, key = self._key.tables, self._key
-        c1 = np.ascontiguousarray(ct.data[1, :1])
-        product: Row = np.empty_like(c1)
-        kernels.small_product(
-            c1[0],
-            key.secret[0],
-            key.quotients[0],
-            tables.forward[0],
-            tables.forward_quotients[0],
-            tables.inverse[0],
-            tables.inverse_quotients[0],
-            tables.primes[0],
-            tables.inverse_degree[0],
-            product[0],
-        )
-        total: Row = product + ct.data[0, :1]
-        modulus = float(self._parameters.download_modulus)
-        kernels.reduce_row(total[0], modulus)
-        return total
+        tables, key, prime = self._key.tables, self._key, self._key.tables.primes[0]
+        x: Row = ct.data[1, 0].copy()
+        forward(x, tables.forward[0], tables.forward_quotients[0], prime)
+        kernels.multiply_add(x, key.secret[0], key.quotients[0], np.zeros_like(x), prime)
+        scale = tables.inverse_degree[0]
+        inverse(x, tables.inverse[0], tables.inverse_quotients[0], prime, scale)
+        x += ct.data[0, 0]
+        kernels.reduce_row(x, float(self._parameters.download_modulus))
+        return x[np.newaxis]
 
 
 @lru_cache(maxsize=64)

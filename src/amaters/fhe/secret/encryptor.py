@@ -18,10 +18,12 @@ from amaters.base.rng import Rng
 from amaters.fhe import encoder
 from amaters.fhe.ciphertext import SEED_BYTES, SeededCiphertext, origin_of
 from amaters.fhe.meta import Rules
+from amaters.fhe.residues import from_kernel
 from amaters.fhe.secret import kernels, sampling
 from amaters.fhe.secret.key import SecretKey
 from amaters.fhe.secret.transformed import TransformedKey
-from amaters.fhe.seeds import fill_uniform
+from amaters.fhe.seeds import uniform_row
+from amaters.ring.transform import forward
 
 Words = NDArray[np.uint64]
 _Job = tuple[
@@ -111,25 +113,20 @@ class Encryptor:
         stream = sampling.KeyStream(self._rng)
         seed = self._rng.bytes(SEED_BYTES)
         noisy = sampling.noisy_plaintext(stream, message)
-        c1 = self._scratch(c0.shape)
-        for limb, out in enumerate(c1):
-            fill_uniform(seed, self._parameters.data_primes[limb], limb, 0, out)
+        x, c1 = self._scratch()
         key, tables = self._key, self._key.tables
-        kernels.encrypt_limbs(
-            noisy,
-            c1,
-            key.secret,
-            key.quotients,
-            tables.forward,
-            tables.forward_quotients,
-            tables.primes,
-            c0,
-        )
+        for limb, out in enumerate(c0):
+            prime = tables.primes[limb]
+            uniform_row(seed, tables.moduli[limb], limb, 0, c1)
+            x[:] = noisy
+            forward(x, tables.forward[limb], tables.forward_quotients[limb], prime)
+            kernels.subtract_product(x, c1, key.secret[limb], key.quotients[limb], prime)
+            from_kernel(x, prime, out)
         return seed
 
-    def _scratch(self, shape: tuple[int, ...]) -> Words:
-        """This thread's buffer for c1: fresh memory would cost as much as the encryption."""
-        found: Words | None = getattr(self._local, "c1", None)
-        if found is None or found.shape[0] < shape[0]:
-            found = self._local.c1 = np.empty(shape, dtype=np.uint64)
-        return found[: shape[0]]
+    def _scratch(self) -> NDArray[np.float64]:
+        """This thread's two rows. Shape: (2, N)."""
+        found: NDArray[np.float64] | None = getattr(self._local, "rows", None)
+        if found is None:
+            found = self._local.rows = np.empty((2, self._parameters.ring_degree))
+        return found

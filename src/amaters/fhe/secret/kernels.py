@@ -1,4 +1,8 @@
-"""Compiled loops over secret values. No branch, index or division depends on a secret."""
+"""Compiled loops over secret values. No branch, index or division depends on a secret.
+
+Transforms are called from Python, limb by limb: inlined into these loops they would be compiled
+again.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amaters.fhe.residues import from_kernel, to_kernel
 from amaters.ring.compile import kernel
 from amaters.ring.modular import ROUNDER, mulmod, mulmod2, reduce
-from amaters.ring.transform import forward, inverse
 
 Row = NDArray[np.float64]
 
@@ -62,92 +64,6 @@ def noisy_plaintext(
 
 
 @kernel
-def slots_to_message(
-    slots: NDArray[np.uint64], w: Row, wq: Row, scale: float, out: NDArray[np.int64]
-) -> None:  # pragma: no cover
-    """Coefficients in [0, t) of the polynomial with these slots (slot order, in [0, t);
-    overwritten).
-    """
-    t = 65537.0
-    x = np.empty(slots.size)
-    to_kernel(slots, t, x)
-    inverse(x, w, wq, t, scale)
-    for i in range(x.size):
-        value = np.int64(x[i])
-        out[i] = value + (np.int64(65537) & (value >> np.int64(63)))
-
-
-@kernel
-def message_to_slots(
-    message: NDArray[np.float64], w: Row, wq: Row, out: NDArray[np.uint64]
-) -> None:  # pragma: no cover
-    """Inverse of ``slots_to_message`` for centred coefficients, which are overwritten."""
-    t = 65537.0
-    forward(message, w, wq, t)
-    for i in range(message.size):
-        message[i] = reduce(message[i], t, 1.0 / t, ROUNDER)
-    from_kernel(message, t, out)
-
-
-@kernel
-def encrypt_limbs(
-    noisy: Row,
-    c1: NDArray[np.uint64],
-    secret: NDArray[np.float64],
-    secret_quotients: NDArray[np.float64],
-    w: NDArray[np.float64],
-    wq: NDArray[np.float64],
-    primes: Row,
-    out: NDArray[np.uint64],
-) -> None:  # pragma: no cover
-    """c0 = noisy - c1 s in every limb.
-
-    Shape: noisy (N,) integer coefficients below q_min / 2; c1, out uint64 (level, N) canonical,
-    SEAL's order; secret (>= level, N) in kernel order, reduced.
-    """
-    n = noisy.size
-    x, y = np.empty(n), np.empty(n)
-    for limb in range(out.shape[0]):
-        p = primes[limb]
-        pinv = 1.0 / p
-        s, sq = secret[limb], secret_quotients[limb]
-        x[:] = noisy
-        forward(x, w[limb], wq[limb], p)
-        to_kernel(c1[limb], p, y)
-        for i in range(n):
-            x[i] = reduce(x[i] - mulmod(y[i], s[i], sq[i], p, ROUNDER), p, pinv, ROUNDER)
-        from_kernel(x, p, out[limb])
-
-
-@kernel
-def phase(
-    data: NDArray[np.float64],
-    secret: NDArray[np.float64],
-    secret_quotients: NDArray[np.float64],
-    w: NDArray[np.float64],
-    wq: NDArray[np.float64],
-    primes: Row,
-    scales: Row,
-    out: NDArray[np.float64],
-) -> None:  # pragma: no cover
-    """Coefficients of c0 + c1 s + c2 s^2 + ... in every limb, times ``scales`` N, reduced (Horner).
-
-    Shape: data (degree + 1, level, N) kernel order; out (level, N), natural order.
-    """
-    n = data.shape[2]
-    for limb in range(data.shape[1]):
-        p = primes[limb]
-        pinv = 1.0 / p
-        s, sq, x = secret[limb], secret_quotients[limb], out[limb]
-        x[:] = data[data.shape[0] - 1, limb]
-        for power in range(data.shape[0] - 2, -1, -1):
-            c = data[power, limb]
-            for i in range(n):
-                x[i] = reduce(mulmod(x[i], s[i], sq[i], p, ROUNDER) + c[i], p, pinv, ROUNDER)
-        inverse(x, w[limb], wq[limb], p, scales[limb])
-
-
-@kernel
 def recombine(rows: NDArray[np.float64], primes: Row, out: Row) -> float:  # pragma: no cover
     """The integer below Q/2 with these scaled residues, mod t, centred; returns the largest |x| /
     Q.
@@ -187,27 +103,6 @@ def add_product(total: Row, a: Row, b: Row, prime: float) -> None:  # pragma: no
 
 
 @kernel
-def small_product(
-    a: Row,
-    secret: Row,
-    secret_quotients: Row,
-    w: Row,
-    wq: Row,
-    iw: Row,
-    iwq: Row,
-    prime: float,
-    scale: float,
-    out: Row,
-) -> None:  # pragma: no cover
-    """a s over the integers, for a product below prime / 2. All in natural order but ``secret``."""
-    out[:] = a
-    forward(out, w, wq, prime)
-    for i in range(out.size):
-        out[i] = mulmod(out[i], secret[i], secret_quotients[i], prime, ROUNDER)
-    inverse(out, iw, iwq, prime, scale)
-
-
-@kernel
 def key_row(
     a: Row, secret: Row, error: Row, source: Row, factor: float, prime: float, out: Row
 ) -> None:  # pragma: no cover
@@ -217,3 +112,33 @@ def key_row(
         value = error[i] + mulmod(source[i], factor, factor / prime, prime, ROUNDER)
         value -= mulmod2(a[i], secret[i], prime, pinv, ROUNDER)
         out[i] = reduce(value, prime, pinv, ROUNDER)
+
+
+@kernel
+def nonnegative(x: Row, out: NDArray[np.int64]) -> None:  # pragma: no cover
+    """Centred residues mod t as integers in [0, t)."""
+    for i in range(x.size):
+        value = np.int64(x[i])
+        out[i] = value + (np.int64(65537) & (value >> np.int64(63)))
+
+
+@kernel
+def subtract_product(
+    x: Row, c: Row, secret: Row, secret_quotients: Row, prime: float
+) -> None:  # pragma: no cover
+    """x = x - c s mod p in place, reduced; |x| below 12 p, c and s reduced."""
+    pinv = 1.0 / prime
+    for i in range(x.size):
+        product = mulmod(c[i], secret[i], secret_quotients[i], prime, ROUNDER)
+        x[i] = reduce(x[i] - product, prime, pinv, ROUNDER)
+
+
+@kernel
+def multiply_add(
+    x: Row, secret: Row, secret_quotients: Row, c: Row, prime: float
+) -> None:  # pragma: no cover
+    """x = x s + c mod p in place, reduced; operands below 12 p."""
+    pinv = 1.0 / prime
+    for i in range(x.size):
+        product = mulmod(x[i], secret[i], secret_quotients[i], prime, ROUNDER)
+        x[i] = reduce(product + c[i], prime, pinv, ROUNDER)

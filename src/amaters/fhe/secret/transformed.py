@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amaters.fhe.parameters import Parameters
+from amaters.fhe.residues import from_kernel, to_kernel
 from amaters.fhe.secret import kernels
 from amaters.fhe.secret.key import SecretKey
 from amaters.ring.tables import Tables, get_tables
-from amaters.ring.transform import forward
+from amaters.ring.transform import forward, inverse
 
 
 class SlotTransform:
@@ -25,23 +26,22 @@ class SlotTransform:
     def message_of(self, slots: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Coefficients in [0, t) of the polynomial with these slots in [0, t), which are
         overwritten."""
-        out = np.empty(slots.size, dtype=np.int64)
-        tables = self.slot_tables
-        kernels.slots_to_message(
-            slots,
-            tables.inverse[0],
-            tables.inverse_quotients[0],
-            tables.inverse_degree[0],
-            out,
-        )
+        tables, t = self.slot_tables, self.slot_tables.primes[0]
+        x = np.empty(slots.size)
+        to_kernel(slots, t, x)
+        inverse(x, tables.inverse[0], tables.inverse_quotients[0], t, tables.inverse_degree[0])
+        out = slots.view(np.int64)
+        kernels.nonnegative(x, out)
         return out
 
     def slots_of(self, message: NDArray[np.float64]) -> NDArray[np.int64]:
         """Slots in [0, t) of a polynomial with centred coefficients (overwritten)."""
+        tables, t = self.slot_tables, self.slot_tables.primes[0]
+        forward(message, tables.forward[0], tables.forward_quotients[0], t)
+        kernels.reduce_row(message, t)
         out = np.empty(message.size, dtype=np.uint64)
-        tables = self.slot_tables
-        kernels.message_to_slots(message, tables.forward[0], tables.forward_quotients[0], out)
-        return out.astype(np.int64)
+        from_kernel(message, t, out)
+        return out.view(np.int64)
 
 
 class TransformedKey(SlotTransform):
