@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+from amaters.base.settings import LogBackend
 from amaters.bench import meter
 from amaters.bench.record import Record
 from amaters.bench.workbench import Workbench
 from amaters.storage.commitlog.core import SegmentLog
-from amaters.storage.commitlog.devices import BACKENDS, Backend, LogOptions
+from amaters.storage.commitlog.devices import BACKENDS, LogOptions
 from amaters.storage.files import Disk
 
 _SMALL, _SMALL_WRITERS, _SMALL_APPENDS = 100, 64, 20_000
@@ -49,7 +50,7 @@ def storage(bench: Workbench, rows: int | None) -> list[Record]:
     ]
 
 
-def _open(path: Path, backend: Backend) -> SegmentLog:
+def _open(path: Path, backend: LogBackend) -> SegmentLog:
     log = SegmentLog(path, Disk(), _ID, LogOptions(backend=backend, spare_segments=8))
     log.create()
     if list(log.replay(0)):
@@ -57,7 +58,7 @@ def _open(path: Path, backend: Backend) -> SegmentLog:
     return log
 
 
-def _small(path: Path, logs: dict[Backend, SegmentLog], appends: int) -> Timed:
+def _small(path: Path, logs: dict[LogBackend, SegmentLog], appends: int) -> Timed:
     payload = b"x" * _SMALL
     work: Timed = {"plain": lambda: _plain(path / "plain", payload)}
     for backend, log in logs.items():
@@ -65,7 +66,7 @@ def _small(path: Path, logs: dict[Backend, SegmentLog], appends: int) -> Timed:
     return work
 
 
-def _large(path: Path, logs: dict[Backend, SegmentLog]) -> Timed:
+def _large(path: Path, logs: dict[LogBackend, SegmentLog]) -> Timed:
     payload = os.urandom(_LARGE)
     work: Timed = {"plain": lambda: _raw(path / "raw", payload)}
     for backend, log in logs.items():
@@ -139,7 +140,7 @@ def _raw(path: Path, payload: bytes) -> tuple[int, float]:
 
 
 def _records(
-    name: str, size: int, found: dict[str, tuple[int, float]], used: dict[Backend, str]
+    name: str, size: int, found: dict[str, tuple[int, float]], used: dict[LogBackend, str]
 ) -> list[Record]:
     plain = found["plain"][1]
     made = []
