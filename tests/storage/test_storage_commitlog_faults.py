@@ -248,18 +248,20 @@ def test_a_damaged_witness_hides_nothing_after_it(tmp_path: Path) -> None:
         opened(damaged, options("buffered"))
 
 
-def test_writes_that_overtook_each_other_are_a_torn_tail(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [[], [b"first"]])
+def test_writes_that_overtook_each_other_are_a_torn_tail(tmp_path: Path, kept: list[bytes]) -> None:
     """With several writes in flight the later may be whole and the earlier not: neither was
     acknowledged, both are void, and stay void when the log grows over their positions.
     """
-    block = frames.BLOCK
-    parts = [framed(block, 1, block, [b"first"]), bytes(block)]
+    block, count = frames.BLOCK, len(kept)
+    hole = (1 + count) * block
+    parts = [framed(block, 1, block, kept)] * count + [bytes(block)]
     late = frames.encode_body([b"late"])
-    header = frames.FrameHeader(0, 1, 1, 3, 1, 2 * block, len(late), frames.digest(late))
+    header = frames.FrameHeader(0, 1, 1, count + 2, count, hole, len(late), frames.digest(late))
     parts.append((frames.encode_head(header, b"l" * 16) + late).ljust(block, b"\0"))
     path = copied(tmp_path / "a", f"{1:020d}.segment", segment(parts))
     log, found = opened(path, options("buffered"))
-    assert [record.payload for record in found] == [b"first"]
-    assert log.append(b"new") == 2
+    assert [record.payload for record in found] == kept
+    assert log.append(b"new") == count + 1
     log.close()
-    assert payloads_of(path, options("buffered")) == [b"first", b"new"]
+    assert payloads_of(path, options("buffered")) == [*kept, b"new"]
