@@ -125,7 +125,7 @@ def test_exit_codes_for_keys_damage_and_servers(run: object, tmp_path: Path) -> 
     """3 unavailable, 4 keys, 6 data: each is told apart by a script."""
     target = str(tmp_path / "db")
     assert run("sql", target, "-c", "CREATE TABLE t (a INTEGER)")[0] == 0  # type: ignore[operator]
-    keyset = next((tmp_path / "keys").iterdir())
+    keyset = next((tmp_path / "keys").glob("*.keyset"))
     assert run("--keyring", str(tmp_path / "none"), "sql", target, "-c", QUERY)[0] == 4  # type: ignore[operator]
     text = keyset.read_text()
     keyset.write_text(text.replace('"scheme": "bgv"', '"scheme": "bgx"'))
@@ -148,7 +148,7 @@ def test_keys(run: object, tmp_path: Path) -> None:
     code, shown, _ = run("keys", "inspect", key_id[:6])  # type: ignore[operator]
     assert code == 0
     assert "128 bits" in shown
-    keyset = next((tmp_path / "keys").iterdir())
+    keyset = next((tmp_path / "keys").glob("*.keyset"))
     secrets = json.loads(keyset.read_text().splitlines()[1])["secrets"].values()
     assert not [secret for secret in secrets if secret in listed + shown]
     assert run("keys", "inspect", "zz")[0] == 2  # type: ignore[operator]
@@ -161,7 +161,7 @@ def test_a_created_keyset_serves_a_new_database(run: object, tmp_path: Path) -> 
     target = str(tmp_path / "db")
     create = ("sql", target, "-c", "CREATE TABLE t (a INTEGER)")
     assert run("--keyring", str(path), *create)[0] == 0  # type: ignore[operator]
-    assert [item.name for item in (tmp_path / "keys").iterdir()] == [path.name]
+    assert [item.name for item in (tmp_path / "keys").glob("*.keyset")] == [path.name]
 
 
 def test_doctor(run: object, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_doctor(run: object, tmp_path: Path) -> None:
     code, out, _ = run("doctor", target)  # type: ignore[operator]
     assert code == 0
     assert "t (3 rows)" in out
-    next((tmp_path / "keys").iterdir()).chmod(0o640)
+    next((tmp_path / "keys").glob("*.keyset")).chmod(0o640)
     code, out, _ = run("doctor", target)  # type: ignore[operator]
     assert code == 4
     assert "FAIL keyring" in out

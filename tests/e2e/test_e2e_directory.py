@@ -53,7 +53,7 @@ def test_another_process_gives_the_same_answers(made: Path) -> None:
 
 def test_the_keyset_is_outside_and_for_its_owner_only(made: Path) -> None:
     """Rights 0600 in 0700; no byte sequence of the keyset's secrets is in the database."""
-    (keyset,) = (made / "keys").iterdir()
+    (keyset,) = (made / "keys").glob("*.keyset")
     assert keyset.stat().st_mode & 0o777 == 0o600
     assert keyset.parent.stat().st_mode & 0o777 == 0o700
     secrets = json.loads(keyset.read_text().splitlines()[1])["secrets"].values()
@@ -66,7 +66,7 @@ def test_a_foreign_keyset_is_refused(made: Path) -> None:
     """Another keyring, even a full one, does not open the database; nothing is made or changed."""
     with am.connect(made / "other", keys=made / "keys2", **small("bgv")):
         pass
-    (foreign,) = (made / "keys2").iterdir()
+    (foreign,) = (made / "keys2").glob("*.keyset")
     for keys in ("keys2", f"keys2/{foreign.name}", "nothing"):
         with pytest.raises(errors.DeniedError) as caught:
             reopen(made, keys)

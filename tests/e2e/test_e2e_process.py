@@ -40,6 +40,9 @@ class Held:
         assert key_id == self.keyset.key_id
         return self.keyset
 
+    def versions_path(self, key_id: bytes) -> None:
+        """What was seen is kept in memory."""
+
 
 @contextmanager
 def out_of_reach(keyring: Path) -> Iterator[None]:

@@ -81,6 +81,12 @@ def _keys(define: Callable[..., None]) -> None:
         "keyset file {path} exists already",
         "choose another name: an existing keyset is never overwritten",
     )
+    define(
+        "AM-1109",
+        e.DataError,
+        "{path}, the schema versions seen so far, is damaged",
+        "restore it from a copy; deleting it gives up noticing older schemas",
+    )
 
 
 def _schema(define: Callable[..., None]) -> None:
@@ -285,7 +291,7 @@ def _sealed(define: Callable[..., None]) -> None:
         "AM-2051",
         e.DeniedError,
         "the server sent version {got} of the schema of {table}, but {expected} is known here",
-        "the server restored an old state or is lying: compare with a backup before writing",
+        "the server shows an old state; after a restore of your own, delete the .versions file",
     )
     define(
         "AM-2052",

@@ -14,6 +14,7 @@ from amaters.client import keyset as keysets
 from amaters.client.keyset import Keyset, KeysetHeader
 
 SUFFIX = ".keyset"
+VERSIONS_SUFFIX = ".versions"
 DIRECTORY_MODE, FILE_MODE = 0o700, 0o600
 
 
@@ -26,6 +27,10 @@ class Keyring:
 
     def path(self, key_id: bytes) -> Path:
         return self.directory / (key_id.hex()[:16] + SUFFIX)
+
+    def versions_path(self, key_id: bytes) -> Path:
+        """The file beside a keyset that ``client.versions`` keeps."""
+        return self.path(key_id).with_suffix(VERSIONS_SUFFIX)
 
     def save(self, keyset: Keyset) -> Path:
         """Write a new keyset durably before it is used. Raises: ConflictError AM-1107."""

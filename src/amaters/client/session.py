@@ -18,6 +18,7 @@ from amaters.client.keyring import Keyring
 from amaters.client.keyset import Keyset
 from amaters.client.meter import Meter, metered
 from amaters.client.result import Stats
+from amaters.client.versions import SchemaVersions
 from amaters.columns.records import SchemaRecord, open_schema, seal_schema
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters
@@ -43,7 +44,7 @@ class Outside:
 class _Shared:
     """What every measured view of a session has in common."""
 
-    seen: dict[bytes, int] = field(default_factory=dict)
+    versions: SchemaVersions = field(default_factory=SchemaVersions)
     closed: bool = False
     catalogue: dict[str, Table] | None = None
 
@@ -96,8 +97,8 @@ class Session:
     async def tables(self) -> dict[str, Table]:
         """Every table by name, each schema authenticated.
 
-        Raises: DeniedError when a schema was not made by this keyset or is older than one this
-        session has seen; nothing is sent after that.
+        Raises: DeniedError when a schema was not made by this keyset or is older than one that was
+        seen with this keyring; nothing is sent after that.
         """
         self.require_open()
         reply = await self.service.list_tables(pb.ListTablesRequest())
@@ -128,7 +129,7 @@ class Session:
         self.require_open()
         request = pb.CreateTableRequest(request_id=self.new_id(), schema=self._seal(table))
         await self.service.create_table(request)
-        self._shared.seen[table.id] = table.version
+        self._shared.versions.note(table.id, table.version)
         await self.tables()
 
     async def update_table(self, table: Table) -> None:
@@ -139,7 +140,7 @@ class Session:
             schema=self._seal(table),
         )
         await self.service.update_schema(request)
-        self._shared.seen[table.id] = table.version
+        self._shared.versions.note(table.id, table.version)
         self._remember(table)
 
     async def drop_table(self, table: Table) -> None:
@@ -177,8 +178,8 @@ class Session:
 
     def _open(self, record: pb.SchemaRecord) -> Table:
         parts = SchemaRecord(record.version, record.public_bytes, record.sealed_bytes, record.mac)
-        table = open_schema(parts, self.keyset, seen=self._shared.seen)
-        self._shared.seen[table.id] = table.version
+        table = open_schema(parts, self.keyset, seen=self._shared.versions.known)
+        self._shared.versions.note(table.id, table.version)
         return table
 
 
@@ -222,7 +223,8 @@ async def open_session(
         outside.progress(Progress("making evaluation keys", 1, 1, "keys"))
     meter = Meter()
     began = outside.clock.monotonic()
-    return Session(metered(service, meter), meter, keyset, scheme, outside, began)
+    shared = _Shared(keys.versions(keyset.key_id))
+    return Session(metered(service, meter), meter, keyset, scheme, outside, began, shared)
 
 
 @dataclass(slots=True)
@@ -238,6 +240,10 @@ class Keys:
             where = "this connection" if self.keyring is None else self.keyring.directory
             errors.fail("AM-1101", database=url, key_id=key_id.hex()[:16], keyring=where)
         return self.keyring.find(key_id, url)
+
+    def versions(self, key_id: bytes) -> SchemaVersions:
+        """The schema versions that clients with this keyring have seen."""
+        return SchemaVersions(self.keyring.versions_path(key_id) if self.keyring else None)
 
 
 async def _new_keyset(url: str, keys: Keys, choice: Choice, outside: Outside) -> Keyset:
