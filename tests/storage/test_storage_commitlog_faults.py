@@ -255,7 +255,8 @@ def test_writes_that_overtook_each_other_are_a_torn_tail(tmp_path: Path, kept: l
     """
     block, count = frames.BLOCK, len(kept)
     hole = (1 + count) * block
-    parts = [framed(block, 1, block, kept)] * count + [bytes(block)]
+    # Two blocks: the next run would write a record and a witness just up to the late frame.
+    parts = [framed(block, 1, block, kept)] * count + [bytes(2 * block)]
     late = frames.encode_body([b"late"])
     header = frames.FrameHeader(0, 1, 1, count + 2, count, hole, len(late), frames.digest(late))
     parts.append((frames.encode_head(header, b"l" * 16) + late).ljust(block, b"\0"))
