@@ -10,7 +10,11 @@ setup: $(READY)
 
 $(READY): requirements.lock pyproject.toml
 	@echo "setup: creating $(VENV) from requirements.lock"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "setup: needs Python 3.11 to 3.13, for example: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "setup: this Python has no venv, installing Debian's python3-venv (needs root)" >&2; \
+	    apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet \
 	  --require-hashes --only-binary :all: -r requirements.lock
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet \
