@@ -126,7 +126,10 @@ async def _open(
         unsafe_scheme=choice.unsafe,
         cache_bytes=found.cache_bytes,
         threads=found.threads,
+        log_backend=found.log_backend,
     )
+    if engine.notice is not None and found.sources["log_backend"] != "default":
+        _notice(engine.notice)
     try:
         session = await open_session(engine, url=url, keys=source, choice=choice, outside=outside)
     except BaseException:

@@ -110,6 +110,15 @@ def test_kernels_and_peers_name_their_limbs(monkeypatch: pytest.MonkeyPatch) -> 
     assert {n.rsplit("_", 1)[1] for n in names} == {"ours", "seal"}
 
 
+def test_storage_compares_backends_with_plain_files() -> None:
+    """Small and large appends, every backend and plain files; each append was counted."""
+    found = run("storage", 128)
+    sizes, asked = ("append_100B", "append_1MiB"), ("plain", "buffered", "direct", "io_uring")
+    assert [item["name"] for item in found] == [f"{s}_{a}" for s in sizes for a in asked]
+    assert all(item["per_second"] and item["of_plain"] for item in found)
+    assert {item["rows"] for item in found} == {100, 128, 64}
+
+
 def test_the_command_offers_every_benchmark() -> None:
     """Its list is written out, so that help does not import the engine."""
     assert (*suite.TABLE, "all") == NAMES

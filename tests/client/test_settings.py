@@ -18,13 +18,14 @@ def test_later_sources_win_and_are_named(tmp_path: Path) -> None:
     assert (found.threads, found.cache_mib, found.keyring) == (3, 9, tmp_path / "k")
     assert dict(found.sources) == {
         "threads": "file", "cache_mib": "environment", "keyring": "call", "progress": "default",
+        "log_backend": "default",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "env",
     [{"AMATERS_THREDS": "2"}, {"AMATERS_THREADS": "two"}, {"AMATERS_THREADS": "0"},
-     {"AMATERS_PROGRESS": "maybe"}],
+     {"AMATERS_PROGRESS": "maybe"}, {"AMATERS_LOG_BACKEND": "tape"}],
 )  # fmt: skip
 def test_mistakes_are_errors(env: dict[str, str], tmp_path: Path) -> None:
     """A misspelled or malformed setting is refused, not ignored."""

@@ -72,6 +72,12 @@ class DyingDisk(Disk):
         self._live()
         super().sync(fd, path)
 
+    def write_at(
+        self, fd: int, data: memoryview, offset: int, path: Path, *, durable: bool = False
+    ) -> None:
+        self._live()
+        super().write_at(fd, data, offset, path, durable=durable)
+
     def publish(self, temporary: Path, path: Path) -> None:
         self._live()
         super().publish(temporary, path)

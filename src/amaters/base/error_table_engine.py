@@ -223,4 +223,25 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         "restore the database from a backup",
         {"dbapi": "OperationalError"},
     ),
+    (
+        "AM-4008",
+        e.UnavailableError,
+        "writing {file} failed: {what}",
+        "free space on the disk, then open the database again",
+        {"retry": "reconnect", "dbapi": "OperationalError"},
+    ),
+    (
+        "AM-4009",
+        e.UnavailableError,
+        "the commit log has {waiting} writes waiting, as many as it takes",
+        "try again later, or raise channel_capacity",
+        {"retry": "backoff", "dbapi": "OperationalError"},
+    ),
+    (
+        "AM-4010",
+        e.ConflictError,
+        "the commit log was written in epoch {seen}, after epoch {ours} of this writer",
+        "another writer took over: open the database again",
+        {"dbapi": "OperationalError"},
+    ),
 )

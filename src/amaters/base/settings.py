@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal, get_args
 
 from amaters.base import errors
 
 PREFIX = "AMATERS_"
+LogBackend = Literal["direct", "io_uring", "buffered"]
+LOG_BACKENDS: tuple[LogBackend, ...] = get_args(LogBackend)
 MIB = 1 << 20
 
 
@@ -27,6 +30,7 @@ class Settings:
     threads: int
     cache_mib: int
     progress: bool
+    log_backend: LogBackend
     sources: Mapping[str, str]
 
     @property
@@ -72,6 +76,7 @@ def load(environment: Mapping[str, str] | None = None, **overrides: object) -> S
         threads=cores(),
         cache_mib=1024,
         progress=True,
+        log_backend="direct",
         sources=MappingProxyType(dict.fromkeys(_names(), "default")),
     )
     settings = _apply(settings, _from_file(config_path(env)), "file")
@@ -118,6 +123,8 @@ def _parse(name: str, value: object) -> object:
         return Path(str(value)).expanduser()
     if name == "progress":
         return _boolean(name, value)
+    if name == "log_backend":
+        return _one_of(name, value, LOG_BACKENDS)
     try:
         number = int(str(value))
     except ValueError:
@@ -125,6 +132,12 @@ def _parse(name: str, value: object) -> object:
     if number < 1:
         errors.fail("AM-1002", name=name, what="it must be at least 1")
     return number
+
+
+def _one_of(name: str, value: object, words: tuple[str, ...]) -> str:
+    if value not in words:
+        errors.fail("AM-1002", name=name, what=f"it must be one of {', '.join(words)}")
+    return str(value)
 
 
 def _boolean(name: str, value: object) -> bool:

@@ -11,6 +11,7 @@ from amaters.bench.peers import peers
 from amaters.bench.predicates import predicates
 from amaters.bench.record import Record
 from amaters.bench.scan import scan
+from amaters.bench.storage import storage
 from amaters.bench.sums import sums
 from amaters.bench.tpch import tpch
 from amaters.bench.workbench import Workbench
@@ -25,6 +26,7 @@ TABLE: dict[str, Benchmark] = {
     "tpch": tpch,
     "scan": scan,
     "peers": peers,
+    "storage": storage,
 }
 
 

@@ -6,7 +6,7 @@ import click
 
 from amaters.cli.context import say
 
-NAMES = ("kernels", "predicates", "sum", "ingest", "tpch", "scan", "peers", "all")
+NAMES = ("kernels", "predicates", "sum", "ingest", "tpch", "scan", "peers", "storage", "all")
 
 
 @click.command()
@@ -14,7 +14,8 @@ NAMES = ("kernels", "predicates", "sum", "ingest", "tpch", "scan", "peers", "all
 @click.option("--rows", type=click.IntRange(min=1), help="Rows per measurement.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 def bench(name: str, rows: int | None, as_json: bool) -> None:
-    """Measure kernels, predicates, sums, loading, TPC-H query 6; every answer is checked.
+    """Measure kernels, predicates, sums, loading, TPC-H query 6, the commit log; every answer is
+    checked.
 
     Data and constants are encrypted under a throw-away key. Figures per row are CPU time.
     """

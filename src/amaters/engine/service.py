@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from amaters.base.clock import Clock, SystemClock
 from amaters.base.errors import fail
 from amaters.base.ids import ID_BYTES
-from amaters.base.settings import cores
+from amaters.base.settings import LogBackend, cores
 from amaters.base.version import VERSION
 from amaters.engine.catalogue import invalid
 from amaters.engine.jobs import JOBS_MAX, Jobs
@@ -25,6 +25,7 @@ from amaters.engine.uploads import Uploads
 from amaters.engine.writer import Writer
 from amaters.plan.check import check_spec
 from amaters.plan.spec import PlanSpec
+from amaters.storage.commitlog.devices import LogOptions
 from amaters.storage.database import Database, open_directory, open_memory
 from amaters.storage.state import SegmentRow, live_slots
 from amaters.wire import service_pb2 as pb
@@ -50,6 +51,7 @@ class Engine:
     ) -> None:
         threads = threads or cores()
         self._database = database
+        self.notice = database.notice
         self._unsafe = unsafe_scheme
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="amaters-writer")
         self._working = ThreadPoolExecutor(threads + 2, thread_name_prefix="amaters-worker")
@@ -267,11 +269,13 @@ def open_engine(
     unsafe_scheme: bool = False,
     cache_bytes: int = CACHE_BYTES,
     threads: int | None = None,
+    log_backend: LogBackend = "direct",
 ) -> Engine:
     """The engine of a database directory (made if it is not there) or of ``:memory:``.
 
     Raises: AM-4001, AM-4002, AM-4005, AM-4006.
     """
     in_memory = str(location) == MEMORY
-    database = open_memory() if in_memory else open_directory(Path(location))
+    options = LogOptions(backend=log_backend)
+    database = open_memory() if in_memory else open_directory(Path(location), options=options)
     return Engine(database, unsafe_scheme=unsafe_scheme, cache_bytes=cache_bytes, threads=threads)

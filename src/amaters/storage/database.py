@@ -10,6 +10,7 @@ names is swept at open.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,8 +20,11 @@ from google.protobuf.message import DecodeError
 from amaters.base.errors import fail
 from amaters.base.ids import ID_BYTES, new_id
 from amaters.storage.checkpoint import read_checkpoint, write_checkpoint
+from amaters.storage.commitlog.core import SegmentLog
+from amaters.storage.commitlog.devices import LogOptions
+from amaters.storage.commitlog.segments import Record
 from amaters.storage.files import Disk
-from amaters.storage.log import FileLog, Log, MemoryLog
+from amaters.storage.log import FirstLog, Log, MemoryLog
 from amaters.storage.objects import FileObjects, MemoryObjects, ObjectStore
 from amaters.storage.rows import BatchRows, read_rows
 from amaters.storage.state import State
@@ -37,7 +41,7 @@ _HASH = 16
 _FIRST = f"{0:020d}"
 # What a crash can leave of a database that was being made, and nothing else.
 _NEW_FILES = frozenset({LOCK, LOG, f"{MARKER}.tmp", f"{_FIRST}.checkpoint", f"{_FIRST}.tmp"})
-_NEW_LOGS = frozenset(f"{1:020d}.{suffix}" for suffix in ("log", "tmp"))
+_NEW_LOG = re.compile(r"0{19}1\.(segment|log|tmp)|[0-9a-f]{32}\.spare")
 
 
 class Database:
@@ -47,13 +51,15 @@ class Database:
         self.database_id = database_id
         self.objects = objects
         self.state = state
+        self.notice: str | None = None
         self._log = log
         self._failed = False
 
     def append(self, command: cb.Command, rows: BatchRows | None = None) -> bytes:
         """Make a checked command durable, apply it, and return its serialised reply.
 
-        Raises: AM-4003 (nothing was acknowledged; the database must be opened again), AM-4004.
+        Raises: AM-4003, AM-4008 (nothing was acknowledged; the database must be opened again),
+        AM-4004.
         """
         if self._failed:
             fail("AM-4004", path="the database")
@@ -83,7 +89,7 @@ class Database:
 class DirectoryDatabase(Database):
     """A database in a directory that this process has locked."""
 
-    def __init__(self, path: Path, disk: Disk, lock: int) -> None:
+    def __init__(self, path: Path, disk: Disk, lock: int, options: LogOptions) -> None:
         self._path, self._disk = path, disk
         self._lock: int | None = lock
         if not (path / MARKER).exists():
@@ -91,17 +97,40 @@ class DirectoryDatabase(Database):
         database_id = _read_marker(path, disk)
         position, image = read_checkpoint(path, disk, database_id)
         objects = FileObjects(path / "objects", disk)
-        log = FileLog(path / LOG, disk, database_id)
+        log = SegmentLog(path / LOG, disk, database_id, options)
         super().__init__(database_id, log, objects, State(image))
         self._checkpointed = position
-        self._debt = 0
         if self.state.applied != position:
             fail("AM-4001", file="checkpoint", what="its position is not its state's")
-        self._replay(log, position)
-        self.delete_objects(set(objects.ids()) - self.state.object_ids())
+        try:
+            if any((path / LOG).glob("*.log")):
+                self._leave_first_format(log)
+            self._replay(log.replay(self.state.applied))
+            self.delete_objects(set(objects.ids()) - self.state.object_ids())
+        except BaseException:
+            log.close()
+            raise
+        self.notice = log.notice
+        self._debt = log.bytes_since_checkpoint
 
-    def _replay(self, log: FileLog, applied: int) -> None:
-        commands = [(position, _command(data)) for position, data in log.replay(applied)]
+    def _leave_first_format(self, log: SegmentLog) -> None:
+        """Take over what one file per checkpoint held; a crash on the way starts this again."""
+        directory = self._path / LOG
+        old = FirstLog(directory, self._disk, self.database_id)
+        self._replay(old.replay(self.state.applied))
+        position = self.state.applied
+        image = self.state.image()
+        write_checkpoint(self._path, self._disk, self.database_id, position, image)
+        self._checkpointed = position
+        for leftover in (*directory.glob("*.segment"), *directory.glob("*.spare")):
+            self._disk.remove(leftover)
+        log.create(position + 1)
+        for path in sorted(directory.glob("*.log")):
+            self._disk.remove(path)
+        self._disk.sync_directory(directory)
+
+    def _replay(self, records: Iterable[Record]) -> None:
+        commands = [(record.position, _command(record.payload)) for record in records]
         dropped = {command.table_drop.table_id for _, command in commands}
         for position, command in commands:
             rows = None
@@ -149,8 +178,11 @@ def open_memory() -> Database:
     return Database(new_id(), MemoryLog(), MemoryObjects(), State())
 
 
-def open_directory(path: Path, disk: Disk | None = None) -> DirectoryDatabase:
-    """The database in ``path``, made if there is nothing yet.
+def open_directory(
+    path: Path, disk: Disk | None = None, options: LogOptions | None = None
+) -> DirectoryDatabase:
+    """The database in ``path``, made if there is nothing yet. Any ``options`` open any database;
+    ``notice`` of the result says when the log cannot write as they want.
 
     Raises: AM-4001 (damage), AM-4002 (open in another process), AM-4005 (something else is there),
     AM-4006.
@@ -163,7 +195,7 @@ def open_directory(path: Path, disk: Disk | None = None) -> DirectoryDatabase:
         fail("AM-4005", path=str(path), what="the directory holds other files")
     lock = disk.lock(path / LOCK)
     try:
-        return DirectoryDatabase(path, disk, lock)
+        return DirectoryDatabase(path, disk, lock, options or LogOptions())
     except BaseException:
         disk.close(lock)
         raise
@@ -173,7 +205,7 @@ def _is_new(path: Path) -> bool:
     """Whether a directory is empty, but for what an interrupted ``_make`` leaves."""
     logs = path / LOG
     inside = set(os.listdir(logs)) if logs.is_dir() else set()
-    return _NEW_FILES.issuperset(os.listdir(path)) and _NEW_LOGS.issuperset(inside)
+    return _NEW_FILES.issuperset(os.listdir(path)) and all(map(_NEW_LOG.fullmatch, inside))
 
 
 def _make(path: Path, disk: Disk) -> None:
@@ -184,7 +216,7 @@ def _make(path: Path, disk: Disk) -> None:
     state = State()
     write_checkpoint(path, disk, found.database_id, 0, state.image())
     state.close()
-    FileLog(path / LOG, disk, found.database_id).create()
+    SegmentLog(path / LOG, disk, found.database_id).create()
     body = found.SerializeToString()
     temporary = path / f"{MARKER}.tmp"
     disk.remove(temporary)

@@ -8,33 +8,39 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 
-from amaters.base.errors import fail
+from amaters.base.errors import AmatersError, fail
 
 Buffer = bytes | bytearray | memoryview
+_ZEROS = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Disk:
-    """POSIX files. Every method raises AM-4003 when the operating system refuses."""
+    """POSIX files. Every method raises AM-4003 when the operating system refuses, AM-4008 when the
+    disk is full.
+    """
 
     def create(self, path: Path) -> int:
         """A new file, open for writing; it must not exist."""
         try:
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            _failed(path, error)
+            failed(path, error)
 
     def open_append(self, path: Path) -> int:
         """An existing file, open for appending."""
         try:
             return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         except OSError as error:
-            _failed(path, error)
+            failed(path, error)
 
     def write(self, fd: int, data: Buffer, path: Path) -> None:
         """Write all of ``data`` at the end."""
@@ -43,14 +49,14 @@ class Disk:
             while view:
                 view = view[os.write(fd, view) :]
         except OSError as error:
-            _failed(path, error)
+            failed(path, error)
 
     def sync(self, fd: int, path: Path) -> None:
         """Make everything written to ``fd`` durable."""
         try:
             os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
         except OSError as error:
-            _failed(path, error)
+            failed(path, error)
 
     def close(self, fd: int) -> None:
         """Close a descriptor; its data was synced before if it mattered."""
@@ -61,7 +67,7 @@ class Disk:
         try:
             os.rename(temporary, path)
         except OSError as error:
-            _failed(path, error)
+            failed(path, error)
         self.sync_directory(path.parent)
 
     def sync_directory(self, path: Path) -> None:
@@ -73,7 +79,7 @@ class Disk:
             finally:
                 os.close(fd)
         except OSError as error:
-            _failed(path, error)
+            failed(path, error)
 
     def make_directory(self, path: Path) -> None:
         """A directory only the owner can enter, if it is not there yet; its name is durable."""
@@ -83,7 +89,7 @@ class Disk:
         try:
             path.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            _failed(path, error)
+            failed(path, error)
         self.sync_directory(path.parent)
 
     def truncate(self, path: Path, size: int) -> None:
@@ -96,12 +102,20 @@ class Disk:
             finally:
                 os.close(fd)
         except OSError as error:
-            _failed(path, error)
+            failed(path, error)
 
     def read_all(self, path: Path) -> bytes:
         """The whole file."""
         try:
             return path.read_bytes()
+        except OSError as error:
+            fail("AM-4001", file=path.name, what=_why(error))
+
+    def read_prefix(self, path: Path, length: int) -> bytes:
+        """The first ``length`` bytes, or fewer when the file is shorter."""
+        try:
+            with path.open("rb") as file:
+                return file.read(length)
         except OSError as error:
             fail("AM-4001", file=path.name, what=_why(error))
 
@@ -119,12 +133,68 @@ class Disk:
             done += got
         return view.toreadonly()
 
+    def allocate(self, path: Path, size: int) -> None:
+        """A durable new file of ``size`` zeros that were written, not only reserved: writing over
+        them changes no metadata. Raises: AM-4008 when the disk is full; nothing is left behind.
+        """
+        fd = self.create(path)
+        try:
+            zeros = bytes(min(size, _ZEROS))
+            for start in range(0, size, len(zeros)):
+                self.write(fd, zeros[: size - start], path)
+            self.sync(fd, path)
+        except AmatersError:
+            self.remove(path)
+            raise
+        finally:
+            self.close(fd)
+
+    def open_segment(self, path: Path, *, direct: bool) -> int:
+        """An allocated file, open for writing in place; ``direct``: past the page cache."""
+        flags = os.O_WRONLY | os.O_CLOEXEC | (getattr(os, "O_DIRECT", 0) if direct else 0)
+        try:
+            return os.open(path, flags)
+        except OSError as error:
+            failed(path, error)
+
+    def takes_direct(self, path: Path, block: int) -> bool:
+        """Whether a file can be read and written past the page cache, in blocks of ``block``."""
+        if not (hasattr(os, "O_DIRECT") and hasattr(os, "RWF_DSYNC")):
+            return False
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DIRECT)
+            try:
+                with mmap.mmap(-1, block) as aligned:
+                    return os.preadv(fd, [aligned], 0) == block
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno in _REFUSED:
+                return False
+            fail("AM-4001", file=path.name, what=_why(error))
+
+    def write_at(
+        self, fd: int, data: memoryview, offset: int, path: Path, *, durable: bool = False
+    ) -> None:
+        """Write all of ``data`` in place. ``durable``: it is on the disk on return (Linux), without
+        a second system call; on a file opened ``direct`` address, size and offset are aligned.
+        """
+        flags = os.RWF_DSYNC if durable else 0
+        try:
+            while data:
+                done = os.pwritev(fd, [data], offset, flags)
+                if done == 0:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                data, offset = data[done:], offset + done
+        except OSError as error:
+            failed(path, error)
+
     def remove(self, path: Path) -> None:
         """Delete a file, if it is there."""
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            _failed(path, error)
+            failed(path, error)
 
     def lock(self, path: Path) -> int:
         """Hold ``path`` for this process until the descriptor is closed.
@@ -139,7 +209,7 @@ class Disk:
             os.close(fd)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 fail("AM-4002", path=str(path.parent), pid=holder)
-            _failed(path, error)
+            failed(path, error)
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         return fd
@@ -149,5 +219,7 @@ def _why(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def _failed(path: Path, error: OSError) -> NoReturn:
-    fail("AM-4003", file=path.name, what=_why(error))
+def failed(path: Path, error: OSError) -> NoReturn:
+    """Raise the error for a write that the operating system refused: AM-4008 or AM-4003."""
+    code = "AM-4008" if error.errno in _FULL else "AM-4003"
+    fail(code, file=path.name, what=_why(error))

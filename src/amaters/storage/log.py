@@ -1,9 +1,9 @@
-"""The commit log: ordered, checksummed records; a record is durable before its effects exist.
+"""What the database needs of a commit log, and the reader of the log format of the first databases.
 
-A record carries its position and its *witness*, the highest position that was durable when it was
-written. Damage at or below a witness, or at or below what the state already applied, is corruption
-(AM-4001); damage above is the torn tail of a write that nobody was told about, and is cut. So that
-the last record has a witness too, an empty *witness record* follows each sync, itself unsynced.
+Format 1 had one sync per record. A record carries its position and its *witness*, the highest
+position that was durable when it was written. Damage at or below a witness, or at or below what the
+state already applied, is corruption (AM-4001); damage above is the torn tail of a write that nobody
+was told about, and is cut. An empty *witness record* followed each sync, itself unsynced.
 
     file    header: magic, version, database id, first position, BLAKE3-16
     record  magic, length, position, witness, BLAKE3-16 over these and the payload, payload
@@ -14,16 +14,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn, Protocol
 
 from blake3 import blake3
 
-from amaters.base.errors import AmatersError, fail
+from amaters.base.errors import fail
+from amaters.storage.commitlog.segments import Record
 from amaters.storage.files import Disk
 
-RECORD_BYTES_MAX = 64 << 20
 _VERSION = 1
 _FILE = struct.Struct("<8sI16sQ")
 _FILE_MAGIC = b"AMLOG1\0\0"
@@ -36,13 +35,16 @@ _HASH = 16
 class Log(Protocol):
     """Where commands become durable."""
 
-    last: int
     bytes_since_checkpoint: int
+
+    @property
+    def last(self) -> int:
+        """The highest durable position."""
 
     def append(self, payload: bytes) -> int:
         """Make a record durable and return its position (consecutive, from 1).
 
-        Raises: AM-4003; after that only AM-4004, because the end of the log is unknown.
+        Raises: AM-4003, AM-4008; after those only AM-4004: the end of the log is unknown.
         """
 
     def cut(self, position: int) -> None:
@@ -77,60 +79,12 @@ class _Record:
     end: int
 
 
-class FileLog:
-    """Records in files named by their first position; one sync per record."""
+class FirstLog:
+    """Reads the files of format 1, named by their first position; nobody writes them any more."""
 
     def __init__(self, directory: Path, disk: Disk, database_id: bytes) -> None:
         self._directory, self._disk, self._database_id = directory, disk, database_id
         self.last = 0
-        self.bytes_since_checkpoint = 0
-        self._fd: int | None = None
-        self._path: Path | None = None
-        self._failed = False
-        disk.make_directory(directory)
-
-    def append(self, payload: bytes) -> int:
-        if self._failed:
-            fail("AM-4004", path=str(self._directory.parent))
-        if len(payload) > RECORD_BYTES_MAX:
-            fail("AM-3005", what=f"a command of {len(payload)} bytes")
-        record = encode_record(self.last + 1, self.last, payload)
-        try:
-            fd, path = self._open_file()
-            self._disk.write(fd, record, path)
-            self._disk.sync(fd, path)
-            self._disk.write(fd, encode_record(self.last + 1, self.last + 1, None), path)
-        except AmatersError:
-            self._failed = True
-            raise
-        self.last += 1
-        self.bytes_since_checkpoint += len(record)
-        return self.last
-
-    def create(self) -> None:
-        """The first file of a new database."""
-        self._start(1)
-
-    def _start(self, first: int) -> None:
-        path = self._directory / _name(first)
-        if path.exists():
-            return
-        temporary = path.with_suffix(".tmp")
-        self._disk.remove(temporary)
-        fd = self._disk.create(temporary)
-        try:
-            self._disk.write(fd, encode_header(self._database_id, first), temporary)
-            self._disk.sync(fd, temporary)
-        finally:
-            self._disk.close(fd)
-        self._disk.publish(temporary, path)
-
-    def _open_file(self) -> tuple[int, Path]:
-        """The newest file, open for appending."""
-        if self._fd is None or self._path is None:
-            self._path = self._files()[-1]
-            self._fd = self._disk.open_append(self._path)
-        return self._fd, self._path
 
     def _files(self) -> list[Path]:
         """All files in order. There is always one, so that a lost one is noticed."""
@@ -139,8 +93,8 @@ class FileLog:
             fail("AM-4001", file=self._directory.name, what="it is missing")
         return paths
 
-    def replay(self, applied: int) -> Iterator[tuple[int, bytes]]:
-        """Records after ``applied``, all of them and once, before the first append.
+    def replay(self, applied: int) -> Iterator[Record]:
+        """Records after ``applied``, all of them and once.
 
         Raises: AM-4001, AM-4006.
         """
@@ -149,9 +103,7 @@ class FileLog:
         for index, path in enumerate(paths):
             yield from self._replay_file(path, applied, newest=index == len(paths) - 1)
 
-    def _replay_file(
-        self, path: Path, applied: int, *, newest: bool
-    ) -> Iterator[tuple[int, bytes]]:
+    def _replay_file(self, path: Path, applied: int, *, newest: bool) -> Iterator[Record]:
         data = self._disk.read_all(path)
         first = decode_header(data, path.name, self._database_id)
         if _name(first) != path.name or first > self.last + 1:
@@ -169,8 +121,7 @@ class FileLog:
                 _damaged(path, f"position {record.position} where {expected} belongs")
             if record.position > applied:
                 self.last = record.position
-                self.bytes_since_checkpoint += record.end - offset
-                yield record.position, record.payload
+                yield Record(record.position, record.payload, 0)
             expected, offset = expected + 1, record.end
 
     def _cut_tail(self, path: Path, data: bytes, offset: int, *, newest: bool) -> None:
@@ -185,21 +136,6 @@ class FileLog:
             found = data.find(stem, found + 1)
         self._disk.truncate(path, offset)
 
-    def cut(self, position: int) -> None:
-        """Continue in a new file, then delete files that hold nothing after ``position``."""
-        self.close()
-        self._start(self.last + 1)
-        paths = self._files()
-        for path, following in pairwise(paths):
-            if int(following.stem) - 1 <= position:
-                self._disk.remove(path)
-        self.bytes_since_checkpoint = 0
-
-    def close(self) -> None:
-        if self._fd is not None:
-            self._disk.close(self._fd)
-        self._fd = self._path = None
-
 
 def _name(first: int) -> str:
     return f"{first:020d}.log"
@@ -207,12 +143,6 @@ def _name(first: int) -> str:
 
 def _file_header_bytes() -> int:
     return _FILE.size + _HASH
-
-
-def encode_header(database_id: bytes, first: int) -> bytes:
-    """The first bytes of a log file."""
-    head = _FILE.pack(_FILE_MAGIC, _VERSION, database_id, first)
-    return head + blake3(head).digest(length=_HASH)
 
 
 def decode_header(data: bytes, name: str, database_id: bytes) -> int:
@@ -226,14 +156,6 @@ def decode_header(data: bytes, name: str, database_id: bytes) -> int:
     if version > _VERSION:
         fail("AM-4006", file=name, found=version, known=_VERSION)
     return int(first)
-
-
-def encode_record(position: int, witness: int, payload: bytes | None) -> bytes:
-    """One record; without a payload a witness record."""
-    magic = _WITNESS_MAGIC if payload is None else _RECORD_MAGIC
-    body = payload or b""
-    head = _RECORD.pack(magic, len(body), position, witness)
-    return b"".join((head, blake3(head).update(body).digest(length=_HASH), body))
 
 
 def decode_record(data: bytes, offset: int) -> _Record | None:

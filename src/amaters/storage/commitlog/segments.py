@@ -1,0 +1,183 @@
+"""The files of a commit log: making, recycling, and reading back what a crash left.
+
+    <first position>.segment   live; its header was durable before it got this name
+    <random>.spare             zeros, or frames of an earlier life; waits to be used again
+
+A live segment is never written into by a later run, except one that holds nothing: the next run
+starts a new segment, whose header says where the one before ended. So frames that nobody was told
+about cannot come back later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from amaters.base.errors import fail
+from amaters.base.ids import new_id
+from amaters.storage.commitlog import frames
+from amaters.storage.files import Disk
+
+SEGMENT_BYTES_MIN = 1 << 20
+_LIVE, _SPARE = ".segment", ".spare"
+
+
+class Record(NamedTuple):
+    """One durable command."""
+
+    position: int
+    payload: bytes
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A live segment. ``size`` is that of the file."""
+
+    path: Path
+    header: frames.SegmentHeader
+    size: int
+
+
+class Segments:
+    """The directory of one log. Its owner sees to it that one thread at a time changes it."""
+
+    def __init__(self, directory: Path, disk: Disk, database_id: bytes, *, spares: int) -> None:
+        self.directory, self.disk = directory, disk
+        self._database_id, self._spares_kept = database_id, spares
+        self.live: list[Segment] = []
+        self.last = 0
+        self.epoch = 0
+        self.reusable = False
+        disk.make_directory(directory)
+
+    # ---- making and recycling ----------------------------------------------------------------
+
+    def create(self, first: int, epoch: int, size: int) -> Segment:
+        """A live segment of at least ``size`` bytes: the smallest spare that is large enough, or a
+        new file. Raises: AM-4003, AM-4008.
+        """
+        wanted = frames.blocks(size)
+        fitting = [(found, path) for found, path in self.spares() if found >= wanted]
+        if fitting:
+            wanted, spare = min(fitting)
+        else:
+            spare = self.directory / f"{new_id().hex()}{_SPARE}"
+            self.disk.allocate(spare, wanted)
+        header = frames.SegmentHeader(self._database_id, new_id(), first, epoch)
+        self._write_header(spare, frames.encode_segment(header))
+        path = self.directory / f"{first:020d}{_LIVE}"
+        self.disk.publish(spare, path)
+        made = Segment(path, header, wanted)
+        # One of the same name held nothing that counts, or it would not start at this position.
+        self.live = [*(found for found in self.live if found.path != path), made]
+        return made
+
+    def _write_header(self, path: Path, block: bytes) -> None:
+        fd = self.disk.open_segment(path, direct=False)
+        try:
+            self.disk.write_at(fd, memoryview(block), 0, path)
+            self.disk.sync(fd, path)
+        finally:
+            self.disk.close(fd)
+
+    def spares(self) -> list[tuple[int, Path]]:
+        """Size and path of the files that wait to be used again."""
+        return [(path.stat().st_size, path) for path in self.directory.glob(f"*{_SPARE}")]
+
+    def cut(self, position: int) -> None:
+        """Recycle segments that hold nothing after ``position``; the newest always stays."""
+        covered = [
+            segment
+            for segment, following in pairwise(self.live)
+            if following.header.first <= position + 1
+        ]
+        for segment in covered:
+            # The name is durably gone before anybody writes into the file again.
+            spare = self.directory / f"{new_id().hex()}{_SPARE}"
+            self.disk.publish(segment.path, spare)
+            self.live.remove(segment)
+        if covered:
+            for _, path in sorted(self.spares(), reverse=True)[self._spares_kept :]:
+                self.disk.remove(path)
+
+    # ---- reading back ------------------------------------------------------------------------
+
+    def recover(self, applied: int) -> Iterator[Record]:
+        """Records after ``applied``. Afterwards ``last``, ``epoch`` and ``reusable`` are known.
+
+        Raises: AM-4001, AM-4006.
+        """
+        self.live = self._open_all()
+        firsts = [segment.header.first for segment in self.live]
+        start = max((i for i, first in enumerate(firsts) if first <= applied + 1), default=-1)
+        if start < 0:
+            fail("AM-4001", file=self.directory.name, what=f"record {applied + 1} is missing")
+        self.last = firsts[start] - 1
+        for segment, following in zip(
+            self.live[start:], [*self.live[start + 1 :], None], strict=True
+        ):
+            self.epoch = self._no_lower(segment, segment.header.epoch)
+            limit = following.header.first if following else None
+            for record in self._records(segment, limit):
+                if record.position > applied:
+                    yield record
+            if limit is not None and self.last + 1 != limit:
+                _damaged(segment, f"record {self.last + 1}")
+        if self.last < applied:
+            _damaged(self.live[-1], f"record {self.last + 1}, which was applied before")
+
+    def _open_all(self) -> list[Segment]:
+        found = []
+        for path in sorted(self.directory.glob(f"*{_LIVE}")):
+            data = self.disk.read_prefix(path, frames.BLOCK)
+            header = frames.decode_segment(data, path.name, self._database_id)
+            if path.name != f"{header.first:020d}{_LIVE}":
+                fail("AM-4001", file=path.name, what=f"it starts at position {header.first}")
+            found.append(Segment(path, header, path.stat().st_size))
+        if not found:
+            fail("AM-4001", file=self.directory.name, what="it is missing")
+        return found
+
+    def _records(self, segment: Segment, limit: int | None) -> Iterator[Record]:
+        data = memoryview(self.disk.read_all(segment.path))
+        offset, life = frames.BLOCK, segment.header.life
+        while True:
+            frame = frames.decode_head(data, offset, life)
+            if frame is None or (limit is not None and frame.first >= limit):
+                break
+            payloads = frames.read_records(data, frame)
+            if payloads is None:
+                break
+            if frame.first != self.last + 1:
+                _damaged(segment, f"position {frame.first} where {self.last + 1} belongs")
+            self.epoch = self._no_lower(segment, frame.epoch)
+            for payload in payloads:
+                self.last += 1
+                yield Record(self.last, payload, frame.epoch)
+            offset = frame.end
+        if limit is None:
+            self._check_tail(segment, data, offset)
+
+    def _check_tail(self, segment: Segment, data: memoryview, offset: int) -> None:
+        """What follows the last whole frame is torn, unless a witness says that it was durable."""
+        left = (
+            frames.decode_head(data, at, segment.header.life)
+            for at in range(offset, len(data), frames.BLOCK)
+        )
+        torn = [frame for frame in left if frame is not None]
+        if any(frame.witness > self.last or frame.witness_end > offset for frame in torn):
+            _damaged(segment, f"byte {offset}, after record {self.last}, which was durable")
+        self.reusable = offset == frames.BLOCK and not torn
+
+    def _no_lower(self, segment: Segment, epoch: int) -> int:
+        if epoch < self.epoch:
+            _damaged(segment, f"epoch {epoch} after epoch {self.epoch}")
+        return epoch
+
+
+def _damaged(segment: Segment, what: str) -> NoReturn:
+    fail("AM-4001", file=segment.path.name, what=what)
