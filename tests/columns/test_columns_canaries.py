@@ -145,6 +145,14 @@ def test_fake_texts_are_free(keys: list[str], taken: set[str]) -> None:
     assert not {*keys, *taken} & set(found)
 
 
+def test_keys_that_count_on_meet_no_canary() -> None:
+    """Behind keys without gaps there is room: the next million keys take no canary's place."""
+    found = fake_keys(types.BIGINT, list(range(1, 1001)), 64, taken=(), rng=RNG)
+    assert len(found) == 64 and found[0] > 1_001_000
+    small = fake_keys(types.integer(16), list(range(100)), 64, taken=(), rng=RNG)
+    assert len(small) == 64 and small[0] > 10_000 and small[-1] <= 2**15 - 1
+
+
 def test_fake_keys_over_64_bits() -> None:
     """Keys at both ends of an int64 leave the whole type between them."""
     keys = [-(2**63), 2**63 - 1]

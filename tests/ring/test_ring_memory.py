@@ -44,6 +44,18 @@ def test_a_view_keeps_its_buffer() -> None:
     assert address(empty(SHAPE)) == where
 
 
+def test_sizes_no_longer_used_make_room() -> None:
+    """A pool full of one size still recycles another; otherwise a change of plan would cost it."""
+    held = [empty((1 << 20,)) for _ in range(40)]
+    del held
+    gc.collect()
+    first = empty(SHAPE)
+    where = address(first)
+    del first
+    gc.collect()
+    assert address(empty(SHAPE)) == where
+
+
 def test_threads_never_share_a_live_buffer() -> None:
     def work(mark: int) -> bool:
         good = True

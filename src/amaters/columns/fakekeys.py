@@ -12,6 +12,7 @@ from amaters.columns.types import SqlType, TypeKind
 _DIGITS = "0123456789"
 _LOWER = "abcdefghijklmnopqrstuvwxyz"
 _TRIES = 8
+_FAR = 1 << 32
 
 
 def fake_keys(
@@ -19,8 +20,9 @@ def fake_keys(
 ) -> list[Any]:
     """``count`` ascending storage values that are neither in ``keys`` nor in ``taken``.
 
-    Numbers lie between the smallest and the largest key if there is room, else near them; texts are
-    real keys with some characters exchanged for others of their class.
+    Numbers lie between the smallest and the largest key if there is room, else far behind them
+    where keys that count on will not come soon; texts are real keys with some characters exchanged
+    for others of their class.
     """
     if not count:
         return []
@@ -36,11 +38,14 @@ def _numbers(
     low, high = min(keys), max(keys)
     inside = sum(1 for key in used if isinstance(key, int) and low <= key <= high)
     if high - low + 1 - inside < 2 * count:
-        # No room between the keys: continue behind them, or before them at the end of the type.
+        # No room between the keys, so they probably count on: every key that is used later would
+        # take the place of a canary near them.
         room = len(used) + 4 * count
-        low, high = max(type_.minimum, low - room), min(type_.maximum, max(keys) + room)
-        if high - max(keys) >= room:
-            low = min(keys)
+        if type_.maximum - high > 2 * room:
+            low = high + min((type_.maximum - high) // 2, _FAR)
+            high = min(type_.maximum, low + max(room, _FAR))
+        else:
+            low, high = max(type_.minimum, low - room), min(type_.maximum, high + room)
     # Ranks among the free values, so that the draw is uniform over them however few they are.
     blocked = sorted(key for key in used if isinstance(key, int) and low <= key <= high)
     free = high - low + 1 - len(blocked)

@@ -45,10 +45,20 @@ class _Pool:
         return raw[start : start + 8 * count].view(np.float64)
 
     def give(self, slab: FloatArray) -> None:
+        """Keep an idle slab; when there are too many, slabs of other sizes make room."""
         with self._lock:
+            while self._bytes + slab.nbytes > _IDLE_BYTES_MAX and self._drop_other(slab.size):
+                pass
             if self._bytes + slab.nbytes <= _IDLE_BYTES_MAX:
                 self._bytes += slab.nbytes
                 self._idle[slab.size].append(slab)
+
+    def _drop_other(self, count: int) -> bool:
+        for other, slabs in self._idle.items():
+            if other != count and slabs:
+                self._bytes -= slabs.pop().nbytes
+                return True
+        return False
 
 
 _POOL = _Pool()
