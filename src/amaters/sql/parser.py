@@ -185,4 +185,6 @@ def _unreadable(error: SqlglotError) -> NoReturn:
         first = error.errors[0]
         where = place(first.get("line") or 1, first.get("col") or 1)
         what = str(first.get("description") or "not understood").split(" but got ")[0].split(".")[0]
+        if "<class" in what:  # the parser's own names mean nothing to a reader of SQL
+            what = "something is missing"
     fail("AM-2201", where=where, what=what, fix="compare it with the SQL reference")
