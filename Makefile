@@ -39,6 +39,10 @@ stress: $(READY)
 bench: $(READY)
 	$(BIN)/amaters bench all
 
+docs: $(READY)
+	$(BIN)/python tools/reference.py
+	$(BIN)/python -m pytest tests/test_docs.py
+
 lock:
 	uv pip compile --universal --generate-hashes --no-header \
 	  --python-version 3.11 --group dev pyproject.toml -o requirements.lock
