@@ -18,8 +18,8 @@ def errors_page() -> str:
     lines = [
         "# Errors",
         "",
-        "Made by `make docs` from the one table in the code. A program acts on code or kind, a person on",
-        "message and fix. Messages never carry values of encrypted columns.",
+        "Made by `make docs` from the one table in the code. A program acts on code or kind,",
+        "a person on message and fix. Messages never carry values of encrypted columns.",
         "",
         "| code | kind | message | fix |",
         "|---|---|---|---|",
