@@ -13,18 +13,21 @@ import pytest
 import amaters as am
 
 WRITER = """
-import sys, amaters as am
+import os, sys, amaters as am
 home, number, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+def tell(*words):
+    # One write per line: progress comes from another thread, and print() writes word by word.
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 def told(progress):
-    print("progress", flush=True)
+    tell("progress")
 with am.connect(home + "/db", keys=home + "/keys", unsafe_scheme="noop",
                 unsafe_parameters="insecure_n1024", progress=told) as db:
     table = db.table("t")
     while True:
         rows = [(100_000 * number + i, number, number % 50, f"city{number}") for i in range(size)]
-        print("begin", number, flush=True)
+        tell("begin", number)
         table.insert(rows)
-        print("done", number, flush=True)
+        tell("done", number)
         number += 1
 """
 DDL = """CREATE TABLE t (
