@@ -53,8 +53,14 @@ class Batch(_message.Message):
     key_column: int
     def __init__(self, request: _Optional[_Union[_service_pb2.CommitRequest, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ..., key_column: _Optional[int] = ...) -> None: ...
 
+class MultiBatch(_message.Message):
+    __slots__ = ("parts",)
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    parts: _containers.RepeatedCompositeFieldContainer[Batch]
+    def __init__(self, parts: _Optional[_Iterable[_Union[Batch, _Mapping]]] = ...) -> None: ...
+
 class Command(_message.Message):
-    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch")
+    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEYSET_PUT_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +68,7 @@ class Command(_message.Message):
     TABLE_DROP_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_UPDATE_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
+    MULTI_BATCH_FIELD_NUMBER: _ClassVar[int]
     request_id: bytes
     request_digest: bytes
     keyset_put: KeysetPut
@@ -69,7 +76,8 @@ class Command(_message.Message):
     table_drop: TableDrop
     schema_update: SchemaUpdate
     batch: Batch
-    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ...) -> None: ...
+    multi_batch: MultiBatch
+    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., multi_batch: _Optional[_Union[MultiBatch, _Mapping]] = ...) -> None: ...
 
 class SegmentManifest(_message.Message):
     __slots__ = ("segment", "objects")

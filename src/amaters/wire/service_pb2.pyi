@@ -213,20 +213,38 @@ class CommitRequest(_message.Message):
     def __init__(self, request_id: _Optional[bytes] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., row_version: _Optional[int] = ..., tail: _Optional[_Union[TailRows, _Mapping]] = ..., segments: _Optional[_Iterable[_Union[NewSegment, _Mapping]]] = ..., removed: _Optional[_Union[KeyVersions, _Mapping]] = ..., moved: _Optional[_Union[KeyVersions, _Mapping]] = ...) -> None: ...
 
 class KeyConflict(_message.Message):
-    __slots__ = ("new_segment", "new_row", "segment_id", "slot", "version")
+    __slots__ = ("new_segment", "new_row", "segment_id", "slot", "version", "part")
     NEW_SEGMENT_FIELD_NUMBER: _ClassVar[int]
     NEW_ROW_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
     new_segment: int
     new_row: int
     segment_id: bytes
     slot: int
     version: int
-    def __init__(self, new_segment: _Optional[int] = ..., new_row: _Optional[int] = ..., segment_id: _Optional[bytes] = ..., slot: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
+    part: int
+    def __init__(self, new_segment: _Optional[int] = ..., new_row: _Optional[int] = ..., segment_id: _Optional[bytes] = ..., slot: _Optional[int] = ..., version: _Optional[int] = ..., part: _Optional[int] = ...) -> None: ...
 
 class CommitReply(_message.Message):
+    __slots__ = ("position", "conflicts")
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    CONFLICTS_FIELD_NUMBER: _ClassVar[int]
+    position: int
+    conflicts: _containers.RepeatedCompositeFieldContainer[KeyConflict]
+    def __init__(self, position: _Optional[int] = ..., conflicts: _Optional[_Iterable[_Union[KeyConflict, _Mapping]]] = ...) -> None: ...
+
+class BatchRequest(_message.Message):
+    __slots__ = ("request_id", "parts")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    parts: _containers.RepeatedCompositeFieldContainer[CommitRequest]
+    def __init__(self, request_id: _Optional[bytes] = ..., parts: _Optional[_Iterable[_Union[CommitRequest, _Mapping]]] = ...) -> None: ...
+
+class BatchReply(_message.Message):
     __slots__ = ("position", "conflicts")
     POSITION_FIELD_NUMBER: _ClassVar[int]
     CONFLICTS_FIELD_NUMBER: _ClassVar[int]
@@ -271,26 +289,42 @@ class SegmentInfo(_message.Message):
     def __init__(self, segment_id: _Optional[bytes] = ..., rows: _Optional[int] = ..., live: _Optional[int] = ..., row_version: _Optional[int] = ..., sealed_bytes: _Optional[int] = ..., public_bytes: _Optional[int] = ..., encodings: _Optional[_Iterable[_Union[EncodingInfo, _Mapping]]] = ...) -> None: ...
 
 class SnapshotReply(_message.Message):
-    __slots__ = ("handle", "position", "schema_version", "segments", "tail_rows", "tail_bytes")
+    __slots__ = ("handle", "position", "schema_version", "segments", "tail_rows", "tail_bytes", "lease_seconds")
     HANDLE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     TAIL_ROWS_FIELD_NUMBER: _ClassVar[int]
     TAIL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     handle: bytes
     position: int
     schema_version: int
     segments: _containers.RepeatedCompositeFieldContainer[SegmentInfo]
     tail_rows: int
     tail_bytes: int
-    def __init__(self, handle: _Optional[bytes] = ..., position: _Optional[int] = ..., schema_version: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentInfo, _Mapping]]] = ..., tail_rows: _Optional[int] = ..., tail_bytes: _Optional[int] = ...) -> None: ...
+    lease_seconds: float
+    def __init__(self, handle: _Optional[bytes] = ..., position: _Optional[int] = ..., schema_version: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentInfo, _Mapping]]] = ..., tail_rows: _Optional[int] = ..., tail_bytes: _Optional[int] = ..., lease_seconds: _Optional[float] = ...) -> None: ...
 
 class HandleRequest(_message.Message):
     __slots__ = ("handle",)
     HANDLE_FIELD_NUMBER: _ClassVar[int]
     handle: bytes
     def __init__(self, handle: _Optional[bytes] = ...) -> None: ...
+
+class RenewRequest(_message.Message):
+    __slots__ = ("handles",)
+    HANDLES_FIELD_NUMBER: _ClassVar[int]
+    handles: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, handles: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class RenewReply(_message.Message):
+    __slots__ = ("lease_seconds", "expired")
+    LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_FIELD_NUMBER: _ClassVar[int]
+    lease_seconds: float
+    expired: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, lease_seconds: _Optional[float] = ..., expired: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class CanaryRequest(_message.Message):
     __slots__ = ("handle", "segment_ids")
@@ -341,20 +375,22 @@ class SlotList(_message.Message):
     def __init__(self, segment_id: _Optional[bytes] = ..., slots: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class FetchRequest(_message.Message):
-    __slots__ = ("handle", "slots", "plan", "all_rows", "column_ids", "sealed")
+    __slots__ = ("handle", "slots", "plan", "all_rows", "column_ids", "sealed", "keys")
     HANDLE_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     ALL_ROWS_FIELD_NUMBER: _ClassVar[int]
     COLUMN_IDS_FIELD_NUMBER: _ClassVar[int]
     SEALED_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
     handle: bytes
     slots: _containers.RepeatedCompositeFieldContainer[SlotList]
     plan: bytes
     all_rows: bool
     column_ids: _containers.RepeatedScalarFieldContainer[int]
     sealed: bool
-    def __init__(self, handle: _Optional[bytes] = ..., slots: _Optional[_Iterable[_Union[SlotList, _Mapping]]] = ..., plan: _Optional[bytes] = ..., all_rows: _Optional[bool] = ..., column_ids: _Optional[_Iterable[int]] = ..., sealed: _Optional[bool] = ...) -> None: ...
+    keys: bytes
+    def __init__(self, handle: _Optional[bytes] = ..., slots: _Optional[_Iterable[_Union[SlotList, _Mapping]]] = ..., plan: _Optional[bytes] = ..., all_rows: _Optional[bool] = ..., column_ids: _Optional[_Iterable[int]] = ..., sealed: _Optional[bool] = ..., keys: _Optional[bytes] = ...) -> None: ...
 
 class PutConstantsRequest(_message.Message):
     __slots__ = ("constants_id", "name", "sizes")
