@@ -64,11 +64,15 @@ class Disk:
 
     def publish(self, temporary: Path, path: Path) -> None:
         """Give a synced file its final name, durably."""
-        try:
-            os.rename(temporary, path)
-        except OSError as error:
-            failed(path, error)
+        self.rename(temporary, path)
         self.sync_directory(path.parent)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Another name, durable only once the directory is synced."""
+        try:
+            os.rename(old, new)
+        except OSError as error:
+            failed(new, error)
 
     def sync_directory(self, path: Path) -> None:
         """Make names in a directory durable."""
