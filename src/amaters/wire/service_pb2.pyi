@@ -351,20 +351,22 @@ class CanaryReply(_message.Message):
     def __init__(self, segments: _Optional[_Iterable[_Union[SegmentCanaries, _Mapping]]] = ...) -> None: ...
 
 class RowBlock(_message.Message):
-    __slots__ = ("segment_id", "slots", "rows", "public_block", "sealed_pack", "versions")
+    __slots__ = ("segment_id", "slots", "rows", "public_block", "sealed_pack", "versions", "canaries")
     SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     PUBLIC_BLOCK_FIELD_NUMBER: _ClassVar[int]
     SEALED_PACK_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    CANARIES_FIELD_NUMBER: _ClassVar[int]
     segment_id: bytes
     slots: _containers.RepeatedScalarFieldContainer[int]
     rows: int
     public_block: bytes
     sealed_pack: bytes
     versions: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, segment_id: _Optional[bytes] = ..., slots: _Optional[_Iterable[int]] = ..., rows: _Optional[int] = ..., public_block: _Optional[bytes] = ..., sealed_pack: _Optional[bytes] = ..., versions: _Optional[_Iterable[int]] = ...) -> None: ...
+    canaries: bytes
+    def __init__(self, segment_id: _Optional[bytes] = ..., slots: _Optional[_Iterable[int]] = ..., rows: _Optional[int] = ..., public_block: _Optional[bytes] = ..., sealed_pack: _Optional[bytes] = ..., versions: _Optional[_Iterable[int]] = ..., canaries: _Optional[bytes] = ...) -> None: ...
 
 class SlotList(_message.Message):
     __slots__ = ("segment_id", "slots")
@@ -375,7 +377,7 @@ class SlotList(_message.Message):
     def __init__(self, segment_id: _Optional[bytes] = ..., slots: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class FetchRequest(_message.Message):
-    __slots__ = ("handle", "slots", "plan", "all_rows", "column_ids", "sealed", "keys")
+    __slots__ = ("handle", "slots", "plan", "all_rows", "column_ids", "sealed", "keys", "table_id", "schema_version", "canaries")
     HANDLE_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
@@ -383,6 +385,9 @@ class FetchRequest(_message.Message):
     COLUMN_IDS_FIELD_NUMBER: _ClassVar[int]
     SEALED_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANARIES_FIELD_NUMBER: _ClassVar[int]
     handle: bytes
     slots: _containers.RepeatedCompositeFieldContainer[SlotList]
     plan: bytes
@@ -390,7 +395,10 @@ class FetchRequest(_message.Message):
     column_ids: _containers.RepeatedScalarFieldContainer[int]
     sealed: bool
     keys: bytes
-    def __init__(self, handle: _Optional[bytes] = ..., slots: _Optional[_Iterable[_Union[SlotList, _Mapping]]] = ..., plan: _Optional[bytes] = ..., all_rows: _Optional[bool] = ..., column_ids: _Optional[_Iterable[int]] = ..., sealed: _Optional[bool] = ..., keys: _Optional[bytes] = ...) -> None: ...
+    table_id: bytes
+    schema_version: int
+    canaries: bool
+    def __init__(self, handle: _Optional[bytes] = ..., slots: _Optional[_Iterable[_Union[SlotList, _Mapping]]] = ..., plan: _Optional[bytes] = ..., all_rows: _Optional[bool] = ..., column_ids: _Optional[_Iterable[int]] = ..., sealed: _Optional[bool] = ..., keys: _Optional[bytes] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., canaries: _Optional[bool] = ...) -> None: ...
 
 class PutConstantsRequest(_message.Message):
     __slots__ = ("constants_id", "name", "sizes")
