@@ -10,7 +10,7 @@ import pytest
 
 from amaters.base.errors import AmatersError, fail
 from amaters.engine.service import Engine
-from amaters.storage.database import DirectoryDatabase, open_directory
+from amaters.storage.directory import DirectoryStorage, open_directory
 from amaters.storage.files import Buffer, Disk
 
 
@@ -176,7 +176,7 @@ async def live_and_die(path: Path, table: support.Table, life: int) -> tuple[boo
     not, and what was acknowledged.
     """
     acknowledged: set[int] = set()
-    opened: DirectoryDatabase | None = None
+    opened: DirectoryStorage | None = None
     try:
         opened = open_directory(path, DyingDisk(life))
         service = Engine(opened, unsafe_scheme=True, threads=1)
@@ -187,7 +187,7 @@ async def live_and_die(path: Path, table: support.Table, life: int) -> tuple[boo
             await support.commit(service, table, **halves)  # type: ignore[arg-type]
             acknowledged.update(keys)
             if batch == 1:
-                opened.checkpoint()
+                opened.snapshot()
         await service.close()
     except DiedError:
         if opened is not None:

@@ -10,7 +10,7 @@ from first_format import write
 
 from amaters.storage.commitlog.core import SegmentLog
 from amaters.storage.commitlog.devices import BACKENDS
-from amaters.storage.database import DirectoryDatabase, open_directory
+from amaters.storage.directory import DirectoryStorage, open_directory
 from amaters.storage.files import Disk
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
@@ -22,12 +22,12 @@ def name(n: int) -> pb.KeyName:
     return pb.KeyName(keyset_id=KEYSET, key_id=bytes([n]) * 16, parameter_set="p", scheme="noop")
 
 
-def append(database: DirectoryDatabase, n: int) -> None:
+def append(database: DirectoryStorage, n: int) -> None:
     put = cb.KeysetPut(name=name(n), object=cb.ObjectRef(object_id=bytes([n]) * 16, size=n))
     database.append(cb.Command(request_id=bytes([n]) * 16, request_digest=b"d", keyset_put=put))
 
 
-def holds(database: DirectoryDatabase, count: int) -> None:
+def holds(database: DirectoryStorage, count: int) -> None:
     assert database.state.applied == count
     for n in range(1, count + 1):
         ref = database.state.keyset(name(n))

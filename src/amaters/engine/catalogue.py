@@ -11,7 +11,8 @@ from amaters.base.ids import ID_BYTES
 from amaters.columns.records import decode_public
 from amaters.columns.schema import PublicTable
 from amaters.fhe.parameters import Parameters, get_parameters
-from amaters.storage.state import State, TableRow
+from amaters.storage.state import State
+from amaters.storage.versions import TableRow
 from amaters.wire import service_pb2 as pb
 
 NAME_MAX = 128

@@ -18,7 +18,7 @@ from amaters.fhe.parameters import get_parameters
 from amaters.fhe.scheme import Evaluator, make_evaluator
 from amaters.fhe.serial import deserialize_seeded
 from amaters.storage.objects import ObjectStore
-from amaters.storage.state import SegmentRow
+from amaters.storage.versions import SegmentRow
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
 from amaters.wire.service import CHUNK_BYTES_MAX, Chunk

@@ -30,7 +30,7 @@ from amaters.plan.circuit import CompiledPlan, compile_once
 from amaters.plan.outputs import ACCUMULATORS_MAX
 from amaters.plan.spec import PlanSpec
 from amaters.storage.objects import ObjectStore
-from amaters.storage.state import SegmentRow
+from amaters.storage.versions import SegmentRow
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
 from amaters.wire.service import Chunk

@@ -15,7 +15,7 @@ from amaters.engine.snapshots import Snapshot, split_rows
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import Predicate
 from amaters.storage.objects import ObjectReader, ObjectStore
-from amaters.storage.state import SegmentRow, live_slots
+from amaters.storage.versions import SegmentRow, live_slots
 from amaters.wire import blocks
 from amaters.wire import service_pb2 as pb
 

@@ -26,8 +26,9 @@ from amaters.engine.writer import Writer
 from amaters.plan.check import check_spec
 from amaters.plan.spec import PlanSpec
 from amaters.storage.commitlog.devices import LogOptions
-from amaters.storage.database import Database, open_directory, open_memory
-from amaters.storage.state import SegmentRow, live_slots
+from amaters.storage.database import Storage, open_memory
+from amaters.storage.directory import open_directory
+from amaters.storage.versions import SegmentRow, live_slots
 from amaters.wire import service_pb2 as pb
 from amaters.wire.service import PROTOCOL, Chunk
 
@@ -42,7 +43,7 @@ class Engine:
 
     def __init__(
         self,
-        database: Database,
+        database: Storage,
         *,
         unsafe_scheme: bool = False,
         cache_bytes: int = CACHE_BYTES,

@@ -13,7 +13,7 @@ import numpy as np
 from amaters.base.errors import fail
 from amaters.base.ids import new_id
 from amaters.engine.catalogue import TableEntry
-from amaters.storage.state import SegmentRow, TailBlock, live_slots
+from amaters.storage.versions import SegmentRow, TailBlock, live_slots
 from amaters.wire import blocks
 from amaters.wire import service_pb2 as pb
 

@@ -14,7 +14,7 @@ from amaters.engine.batches import check_batch, check_rows, check_tail_room
 from amaters.engine.catalogue import Catalogue, invalid
 from amaters.engine.snapshots import Snapshot, Snapshots
 from amaters.engine.uploads import Uploads
-from amaters.storage.database import Database
+from amaters.storage.database import Storage
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
 
@@ -25,7 +25,7 @@ class Writer:
     """Runs on the engine's single writer thread."""
 
     def __init__(
-        self, database: Database, uploads: Uploads, snapshots: Snapshots, *, unsafe_scheme: bool
+        self, database: Storage, uploads: Uploads, snapshots: Snapshots, *, unsafe_scheme: bool
     ) -> None:
         self._database = database
         self._uploads = uploads

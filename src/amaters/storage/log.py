@@ -12,7 +12,7 @@ was told about, and is cut. An empty *witness record* followed each sync, itself
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -47,6 +47,11 @@ class Log(Protocol):
         Raises: AM-4003, AM-4008; after those only AM-4004: the end of the log is unknown.
         """
 
+    def append_all(self, payloads: Sequence[bytes]) -> int:
+        """Make records durable together, in one write while they fit one, and return the position
+        of the last. Raises: as ``append``.
+        """
+
     def cut(self, position: int) -> None:
         """Forget records up to ``position``, which a durable checkpoint holds."""
 
@@ -61,7 +66,10 @@ class MemoryLog:
         self.bytes_since_checkpoint = 0
 
     def append(self, payload: bytes) -> int:
-        self.last += 1
+        return self.append_all([payload])
+
+    def append_all(self, payloads: Sequence[bytes]) -> int:
+        self.last += len(payloads)
         return self.last
 
     def cut(self, position: int) -> None:

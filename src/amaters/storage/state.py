@@ -14,13 +14,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from amaters.base.errors import fail
 from amaters.storage.rows import REMOVED, TAIL, BatchRows, Key
+from amaters.storage.versions import SegmentRow, TableRow, TableVersion, TailBlock, live_slots
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
 
@@ -47,64 +46,8 @@ CREATE TABLE requests (position INTEGER PRIMARY KEY, request_id BLOB UNIQUE, dig
 _STAGED = "CREATE TEMP TABLE staged (key PRIMARY KEY, part INTEGER, row INTEGER) WITHOUT ROWID"
 
 
-@dataclass(frozen=True, slots=True)
-class TableRow:
-    """A table as the state keeps it."""
-
-    tid: int
-    schema: pb.SchemaRecord
-    top_key: int
-    tail_version: int
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentRow:
-    """A segment with the liveness it had when it was read. ``live_bits`` empty: all are live."""
-
-    sid: int
-    manifest: cb.SegmentManifest
-    live: int
-    version: int
-    live_bits: bytes
-
-    @property
-    def segment_id(self) -> bytes:
-        return self.manifest.segment.segment_id
-
-    @property
-    def rows(self) -> int:
-        return self.manifest.segment.rows
-
-    def object(self, object_id: bytes) -> cb.ObjectRef:
-        """The reference of one of its objects."""
-        return next(ref for ref in self.manifest.objects if ref.object_id == object_id)
-
-
-@dataclass(frozen=True, slots=True)
-class TailBlock:
-    """Rows of one small batch with the liveness they had when this was read; ``bid`` is never
-    reused.
-    """
-
-    bid: int
-    rows: int
-    live: int
-    version: int
-    public: bytes
-    sealed: bytes
-    live_bits: bytes
-
-
-def live_slots(rows: int, live_bits: bytes) -> NDArray[np.bool_]:
-    """Liveness of each of ``rows`` slots."""
-    if not live_bits:
-        return np.ones(rows, dtype=np.bool_)
-    bits = np.unpackbits(np.frombuffer(live_bits, dtype=np.uint8), count=rows, bitorder="little")
-    return bits.astype(np.bool_)
-
-
 class State:
-    """See the module. Methods that change something run inside ``transaction``."""
+    """See the module. What changes something runs inside ``command``, inside a group."""
 
     def __init__(self, image: bytes | None = None) -> None:
         self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -113,6 +56,7 @@ class State:
         else:
             self._load(image)
         self._db.execute(_STAGED)
+        self.changed: set[int] = set()  # tables that the open group changed
 
     def _load(self, image: bytes) -> None:
         # A deserialised database cannot grow past SQLite's compiled-in limit, a copy of it can.
@@ -130,17 +74,31 @@ class State:
     def close(self) -> None:
         self._db.close()
 
-    @contextmanager
-    def transaction(self, position: int) -> Iterator[None]:
-        """All effects of the command at ``position``, or none."""
+    def begin(self) -> None:
+        """Start a group of commands; ``changed`` counts from here."""
+        self.changed.clear()
         self._db.execute("BEGIN")
+
+    def commit(self) -> None:
+        """Keep the group's effects."""
+        self._db.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the group."""
+        self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def command(self, position: int) -> Iterator[None]:
+        """All effects of the command at ``position``, or none; inside a group."""
+        self._db.execute("SAVEPOINT command")
         try:
             yield
             self._db.execute("UPDATE applied SET position = ?", (position,))
-            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("ROLLBACK TO command")
             raise
+        finally:
+            self._db.execute("RELEASE command")
 
     @property
     def applied(self) -> int:
@@ -209,6 +167,7 @@ class State:
             "INSERT INTO tables (table_id, name, schema) VALUES (?, ?, ?)",
             (schema.table_id, schema.name, schema.SerializeToString()),
         )
+        self.changed.add(int(self._db.execute("SELECT last_insert_rowid()").fetchone()[0]))
 
     def drop_table(self, tid: int) -> None:
         for statement in (
@@ -218,14 +177,26 @@ class State:
             "DELETE FROM tables WHERE id = ?",
         ):
             self._db.execute(statement, (tid,))
+        self.changed.add(tid)
 
     def update_schema(self, tid: int, schema: pb.SchemaRecord) -> None:
         self._db.execute(
             "UPDATE tables SET schema = ?, name = ? WHERE id = ?",
             (schema.SerializeToString(), schema.name, tid),
         )
+        self.changed.add(tid)
 
     # ---- reading -----------------------------------------------------------------------------
+
+    def version(self, tid: int, position: int) -> TableVersion | None:
+        """A table as it is now; None when it was dropped."""
+        row = next((row for row in self.tables() if row.tid == tid), None)
+        if row is None:
+            return None
+        segments, tail = tuple(self.segments(tid)), tuple(self.tail(tid))
+        return TableVersion(
+            tid, row.schema, row.top_key, row.tail_version, position, segments, tail
+        )
 
     def segments(self, tid: int) -> list[SegmentRow]:
         rows = self._db.execute(
@@ -261,6 +232,10 @@ class State:
 
     # ---- batches -----------------------------------------------------------------------------
 
+    def places(self, tid: int, keys: Sequence[Key]) -> dict[Key, tuple[int, int]]:
+        """Place and slot of those of ``keys`` that have a live row."""
+        return self._places(tid, keys)
+
     def conflicts(self, tid: int, rows: BatchRows) -> list[pb.KeyConflict]:
         """Existing rows in the way of a batch; changes nothing."""
         found = []
@@ -278,14 +253,14 @@ class State:
 
     def _staged_conflicts(self, tid: int, rows: BatchRows) -> list[tuple[int, int, Key, int, int]]:
         self._db.execute("DELETE FROM staged")
-        self._db.execute("BEGIN")
+        self._db.execute("SAVEPOINT staging")
         for part in rows.parts:
             number = part.part
             self._db.executemany(
                 "INSERT INTO staged VALUES (?, ?, ?)",
                 ((key, number, row) for row, key in enumerate(part.keys)),
             )
-        self._db.execute("COMMIT")
+        self._db.execute("RELEASE staging")
         return self._db.execute(
             "SELECT s.part, s.row, s.key, k.place, k.slot FROM staged s "
             "CROSS JOIN keys k ON k.tid = ? AND k.key = s.key ORDER BY s.part, s.row",
@@ -320,6 +295,7 @@ class State:
 
     def apply_batch(self, tid: int, batch: cb.Batch, rows: BatchRows) -> None:
         """The effects of a batch that has no conflicts."""
+        self.changed.add(tid)
         request = batch.request
         stays_dead = self._vacate(tid, rows)
         version = _signed(request.row_version)

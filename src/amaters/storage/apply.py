@@ -1,0 +1,60 @@
+"""The effects of each kind of command: the only way the state changes, live or replayed."""
+
+from __future__ import annotations
+
+from google.protobuf.message import DecodeError
+
+from amaters.base.errors import fail
+from amaters.storage.rows import BatchRows, ReadObject, read_rows
+from amaters.storage.state import State
+from amaters.wire import commands_pb2 as cb
+from amaters.wire import service_pb2 as pb
+
+
+def decode_command(data: bytes) -> cb.Command:
+    """A command from its log record. Raises: AM-4001."""
+    try:
+        return cb.Command.FromString(data)
+    except DecodeError:
+        fail("AM-4001", file="log", what="a record that is no command")
+
+
+def rows_of(command: cb.Command, read: ReadObject) -> BatchRows | None:
+    """What ``apply`` needs beside the command, read from its objects.
+
+    Raises: AM-3032, AM-3033, AM-4001, AM-4007.
+    """
+    if command.HasField("batch"):
+        return read_rows(command.batch, command.batch.key_column, read)
+    return None
+
+
+def apply(state: State, position: int, command: cb.Command, rows: BatchRows | None) -> bytes:
+    """The effects of one command, the same whether live or replayed; returns its reply."""
+    kind = command.WhichOneof("command")
+    reply: pb.Done | pb.CommitReply = pb.Done(position=position)
+    with state.command(position):
+        if kind == "keyset_put":
+            state.put_keyset(command.keyset_put)
+        elif kind == "table_create":
+            state.create_table(command.table_create.schema)
+        elif kind == "table_drop":
+            state.drop_table(_tid(state, command.table_drop.table_id))
+        elif kind == "schema_update":
+            schema = command.schema_update.schema
+            state.update_schema(_tid(state, schema.table_id), schema)
+        elif kind == "batch" and rows is not None:
+            state.apply_batch(_tid(state, command.batch.request.table_id), command.batch, rows)
+            reply = pb.CommitReply(position=position)
+        else:
+            fail("AM-4001", file="log", what="an unknown command")
+        serialised = reply.SerializeToString()
+        state.remember(position, command, serialised)
+    return serialised
+
+
+def _tid(state: State, table_id: bytes) -> int:
+    for table in state.tables():
+        if table.schema.table_id == table_id:
+            return table.tid
+    fail("AM-4001", file="log", what="a command for a table that is not there")
