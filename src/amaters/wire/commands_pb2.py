@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from amaters.wire import service_pb2 as amaters_dot_wire_dot_service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61maters/wire/commands.proto\x12\x0c\x61maters.wire\x1a\x1a\x61maters/wire/service.proto\"<\n\tObjectRef\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\"Y\n\tKeysetPut\x12#\n\x04name\x18\x01 \x01(\x0b\x32\x15.amaters.wire.KeyName\x12\'\n\x06object\x18\x02 \x01(\x0b\x32\x17.amaters.wire.ObjectRef\"9\n\x0bTableCreate\x12*\n\x06schema\x18\x01 \x01(\x0b\x32\x1a.amaters.wire.SchemaRecord\"\x1d\n\tTableDrop\x12\x10\n\x08table_id\x18\x01 \x01(\x0c\":\n\x0cSchemaUpdate\x12*\n\x06schema\x18\x01 \x01(\x0b\x32\x1a.amaters.wire.SchemaRecord\"s\n\x05\x42\x61tch\x12,\n\x07request\x18\x01 \x01(\x0b\x32\x1b.amaters.wire.CommitRequest\x12(\n\x07objects\x18\x02 \x03(\x0b\x32\x17.amaters.wire.ObjectRef\x12\x12\n\nkey_column\x18\x03 \x01(\r\"0\n\nMultiBatch\x12\"\n\x05parts\x18\x01 \x03(\x0b\x32\x13.amaters.wire.Batch\"\xdd\x02\n\x07\x43ommand\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x16\n\x0erequest_digest\x18\x02 \x01(\x0c\x12-\n\nkeyset_put\x18\x03 \x01(\x0b\x32\x17.amaters.wire.KeysetPutH\x00\x12\x31\n\x0ctable_create\x18\x04 \x01(\x0b\x32\x19.amaters.wire.TableCreateH\x00\x12-\n\ntable_drop\x18\x05 \x01(\x0b\x32\x17.amaters.wire.TableDropH\x00\x12\x33\n\rschema_update\x18\x06 \x01(\x0b\x32\x1a.amaters.wire.SchemaUpdateH\x00\x12$\n\x05\x62\x61tch\x18\x07 \x01(\x0b\x32\x13.amaters.wire.BatchH\x00\x12/\n\x0bmulti_batch\x18\x08 \x01(\x0b\x32\x18.amaters.wire.MultiBatchH\x00\x42\t\n\x07\x63ommand\"f\n\x0fSegmentManifest\x12)\n\x07segment\x18\x01 \x01(\x0b\x32\x18.amaters.wire.NewSegment\x12(\n\x07objects\x18\x02 \x03(\x0b\x32\x17.amaters.wire.ObjectRef\"6\n\x0e\x44\x61tabaseFormat\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x13\n\x0b\x64\x61tabase_id\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61maters/wire/commands.proto\x12\x0c\x61maters.wire\x1a\x1a\x61maters/wire/service.proto\"<\n\tObjectRef\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\"Y\n\tKeysetPut\x12#\n\x04name\x18\x01 \x01(\x0b\x32\x15.amaters.wire.KeyName\x12\'\n\x06object\x18\x02 \x01(\x0b\x32\x17.amaters.wire.ObjectRef\"9\n\x0bTableCreate\x12*\n\x06schema\x18\x01 \x01(\x0b\x32\x1a.amaters.wire.SchemaRecord\"\x1d\n\tTableDrop\x12\x10\n\x08table_id\x18\x01 \x01(\x0c\":\n\x0cSchemaUpdate\x12*\n\x06schema\x18\x01 \x01(\x0b\x32\x1a.amaters.wire.SchemaRecord\"s\n\x05\x42\x61tch\x12,\n\x07request\x18\x01 \x01(\x0b\x32\x1b.amaters.wire.CommitRequest\x12(\n\x07objects\x18\x02 \x03(\x0b\x32\x17.amaters.wire.ObjectRef\x12\x12\n\nkey_column\x18\x03 \x01(\r\"0\n\nMultiBatch\x12\"\n\x05parts\x18\x01 \x03(\x0b\x32\x13.amaters.wire.Batch\"u\n\x0cSegmentMerge\x12\x10\n\x08table_id\x18\x01 \x01(\x0c\x12-\n\x06merged\x18\x02 \x01(\x0b\x32\x1d.amaters.wire.SegmentManifest\x12\x12\n\nkey_column\x18\x03 \x01(\r\x12\x10\n\x08replaced\x18\x04 \x03(\x0c\"\x92\x03\n\x07\x43ommand\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x16\n\x0erequest_digest\x18\x02 \x01(\x0c\x12-\n\nkeyset_put\x18\x03 \x01(\x0b\x32\x17.amaters.wire.KeysetPutH\x00\x12\x31\n\x0ctable_create\x18\x04 \x01(\x0b\x32\x19.amaters.wire.TableCreateH\x00\x12-\n\ntable_drop\x18\x05 \x01(\x0b\x32\x17.amaters.wire.TableDropH\x00\x12\x33\n\rschema_update\x18\x06 \x01(\x0b\x32\x1a.amaters.wire.SchemaUpdateH\x00\x12$\n\x05\x62\x61tch\x18\x07 \x01(\x0b\x32\x13.amaters.wire.BatchH\x00\x12/\n\x0bmulti_batch\x18\x08 \x01(\x0b\x32\x18.amaters.wire.MultiBatchH\x00\x12\x33\n\rsegment_merge\x18\x0c \x01(\x0b\x32\x1a.amaters.wire.SegmentMergeH\x00\x42\t\n\x07\x63ommand\"f\n\x0fSegmentManifest\x12)\n\x07segment\x18\x01 \x01(\x0b\x32\x18.amaters.wire.NewSegment\x12(\n\x07objects\x18\x02 \x03(\x0b\x32\x17.amaters.wire.ObjectRef\"6\n\x0e\x44\x61tabaseFormat\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x13\n\x0b\x64\x61tabase_id\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,10 +46,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCH']._serialized_end=491
   _globals['_MULTIBATCH']._serialized_start=493
   _globals['_MULTIBATCH']._serialized_end=541
-  _globals['_COMMAND']._serialized_start=544
-  _globals['_COMMAND']._serialized_end=893
-  _globals['_SEGMENTMANIFEST']._serialized_start=895
-  _globals['_SEGMENTMANIFEST']._serialized_end=997
-  _globals['_DATABASEFORMAT']._serialized_start=999
-  _globals['_DATABASEFORMAT']._serialized_end=1053
+  _globals['_SEGMENTMERGE']._serialized_start=543
+  _globals['_SEGMENTMERGE']._serialized_end=660
+  _globals['_COMMAND']._serialized_start=663
+  _globals['_COMMAND']._serialized_end=1065
+  _globals['_SEGMENTMANIFEST']._serialized_start=1067
+  _globals['_SEGMENTMANIFEST']._serialized_end=1169
+  _globals['_DATABASEFORMAT']._serialized_start=1171
+  _globals['_DATABASEFORMAT']._serialized_end=1225
 # @@protoc_insertion_point(module_scope)

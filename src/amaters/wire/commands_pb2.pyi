@@ -59,8 +59,20 @@ class MultiBatch(_message.Message):
     parts: _containers.RepeatedCompositeFieldContainer[Batch]
     def __init__(self, parts: _Optional[_Iterable[_Union[Batch, _Mapping]]] = ...) -> None: ...
 
+class SegmentMerge(_message.Message):
+    __slots__ = ("table_id", "merged", "key_column", "replaced")
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    MERGED_FIELD_NUMBER: _ClassVar[int]
+    KEY_COLUMN_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_FIELD_NUMBER: _ClassVar[int]
+    table_id: bytes
+    merged: SegmentManifest
+    key_column: int
+    replaced: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, table_id: _Optional[bytes] = ..., merged: _Optional[_Union[SegmentManifest, _Mapping]] = ..., key_column: _Optional[int] = ..., replaced: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
 class Command(_message.Message):
-    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch")
+    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch", "segment_merge")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEYSET_PUT_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +81,7 @@ class Command(_message.Message):
     SCHEMA_UPDATE_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     MULTI_BATCH_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_MERGE_FIELD_NUMBER: _ClassVar[int]
     request_id: bytes
     request_digest: bytes
     keyset_put: KeysetPut
@@ -77,7 +90,8 @@ class Command(_message.Message):
     schema_update: SchemaUpdate
     batch: Batch
     multi_batch: MultiBatch
-    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., multi_batch: _Optional[_Union[MultiBatch, _Mapping]] = ...) -> None: ...
+    segment_merge: SegmentMerge
+    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., multi_batch: _Optional[_Union[MultiBatch, _Mapping]] = ..., segment_merge: _Optional[_Union[SegmentMerge, _Mapping]] = ...) -> None: ...
 
 class SegmentManifest(_message.Message):
     __slots__ = ("segment", "objects")

@@ -71,7 +71,7 @@ class PlanTerm(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., columns: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("version", "table_id", "schema_version", "parameter_set", "scheme", "output", "masked", "public_filter", "filter", "public_groups", "encrypted_groups", "terms", "digest")
+    __slots__ = ("version", "table_id", "schema_version", "parameter_set", "scheme", "output", "masked", "public_filter", "filter", "public_groups", "encrypted_groups", "terms", "digest", "parts")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TABLE_ID_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +85,7 @@ class Plan(_message.Message):
     ENCRYPTED_GROUPS_FIELD_NUMBER: _ClassVar[int]
     TERMS_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
     version: int
     table_id: bytes
     schema_version: int
@@ -98,4 +99,5 @@ class Plan(_message.Message):
     encrypted_groups: _containers.RepeatedScalarFieldContainer[int]
     terms: _containers.RepeatedCompositeFieldContainer[PlanTerm]
     digest: bytes
-    def __init__(self, version: _Optional[int] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., output: _Optional[str] = ..., masked: _Optional[bool] = ..., public_filter: _Optional[_Union[PlanPredicate, _Mapping]] = ..., filter: _Optional[_Union[PlanNode, _Mapping]] = ..., public_groups: _Optional[_Iterable[int]] = ..., encrypted_groups: _Optional[_Iterable[int]] = ..., terms: _Optional[_Iterable[_Union[PlanTerm, _Mapping]]] = ..., digest: _Optional[bytes] = ...) -> None: ...
+    parts: int
+    def __init__(self, version: _Optional[int] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., output: _Optional[str] = ..., masked: _Optional[bool] = ..., public_filter: _Optional[_Union[PlanPredicate, _Mapping]] = ..., filter: _Optional[_Union[PlanNode, _Mapping]] = ..., public_groups: _Optional[_Iterable[int]] = ..., encrypted_groups: _Optional[_Iterable[int]] = ..., terms: _Optional[_Iterable[_Union[PlanTerm, _Mapping]]] = ..., digest: _Optional[bytes] = ..., parts: _Optional[int] = ...) -> None: ...

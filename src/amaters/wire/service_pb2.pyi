@@ -158,21 +158,45 @@ class EncodingObject(_message.Message):
     object_id: bytes
     def __init__(self, column_id: _Optional[int] = ..., encoding: _Optional[str] = ..., object_id: _Optional[bytes] = ...) -> None: ...
 
+class SegmentPart(_message.Message):
+    __slots__ = ("segment_id", "first_slot", "rows", "row_version", "canaries")
+    SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SLOT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    ROW_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANARIES_FIELD_NUMBER: _ClassVar[int]
+    segment_id: bytes
+    first_slot: int
+    rows: int
+    row_version: int
+    canaries: bytes
+    def __init__(self, segment_id: _Optional[bytes] = ..., first_slot: _Optional[int] = ..., rows: _Optional[int] = ..., row_version: _Optional[int] = ..., canaries: _Optional[bytes] = ...) -> None: ...
+
 class NewSegment(_message.Message):
-    __slots__ = ("segment_id", "rows", "public_object", "sealed_object", "canaries", "encodings")
+    __slots__ = ("segment_id", "rows", "public_object", "sealed_object", "canaries", "encodings", "first_slot", "open_segment", "lease_id", "parts", "noise")
     SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     PUBLIC_OBJECT_FIELD_NUMBER: _ClassVar[int]
     SEALED_OBJECT_FIELD_NUMBER: _ClassVar[int]
     CANARIES_FIELD_NUMBER: _ClassVar[int]
     ENCODINGS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SLOT_FIELD_NUMBER: _ClassVar[int]
+    OPEN_SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    LEASE_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FIELD_NUMBER: _ClassVar[int]
     segment_id: bytes
     rows: int
     public_object: bytes
     sealed_object: bytes
     canaries: bytes
     encodings: _containers.RepeatedCompositeFieldContainer[EncodingObject]
-    def __init__(self, segment_id: _Optional[bytes] = ..., rows: _Optional[int] = ..., public_object: _Optional[bytes] = ..., sealed_object: _Optional[bytes] = ..., canaries: _Optional[bytes] = ..., encodings: _Optional[_Iterable[_Union[EncodingObject, _Mapping]]] = ...) -> None: ...
+    first_slot: int
+    open_segment: bytes
+    lease_id: bytes
+    parts: _containers.RepeatedCompositeFieldContainer[SegmentPart]
+    noise: float
+    def __init__(self, segment_id: _Optional[bytes] = ..., rows: _Optional[int] = ..., public_object: _Optional[bytes] = ..., sealed_object: _Optional[bytes] = ..., canaries: _Optional[bytes] = ..., encodings: _Optional[_Iterable[_Union[EncodingObject, _Mapping]]] = ..., first_slot: _Optional[int] = ..., open_segment: _Optional[bytes] = ..., lease_id: _Optional[bytes] = ..., parts: _Optional[_Iterable[_Union[SegmentPart, _Mapping]]] = ..., noise: _Optional[float] = ...) -> None: ...
 
 class TailRows(_message.Message):
     __slots__ = ("rows", "public_block", "sealed_pack")
@@ -193,7 +217,7 @@ class KeyVersions(_message.Message):
     def __init__(self, keys: _Optional[bytes] = ..., versions: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class CommitRequest(_message.Message):
-    __slots__ = ("request_id", "table_id", "schema_version", "row_version", "tail", "segments", "removed", "moved")
+    __slots__ = ("request_id", "table_id", "schema_version", "row_version", "tail", "segments", "removed", "moved", "dropped", "lease_id")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TABLE_ID_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -202,6 +226,8 @@ class CommitRequest(_message.Message):
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     REMOVED_FIELD_NUMBER: _ClassVar[int]
     MOVED_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    LEASE_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: bytes
     table_id: bytes
     schema_version: int
@@ -210,7 +236,9 @@ class CommitRequest(_message.Message):
     segments: _containers.RepeatedCompositeFieldContainer[NewSegment]
     removed: KeyVersions
     moved: KeyVersions
-    def __init__(self, request_id: _Optional[bytes] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., row_version: _Optional[int] = ..., tail: _Optional[_Union[TailRows, _Mapping]] = ..., segments: _Optional[_Iterable[_Union[NewSegment, _Mapping]]] = ..., removed: _Optional[_Union[KeyVersions, _Mapping]] = ..., moved: _Optional[_Union[KeyVersions, _Mapping]] = ...) -> None: ...
+    dropped: KeyVersions
+    lease_id: bytes
+    def __init__(self, request_id: _Optional[bytes] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., row_version: _Optional[int] = ..., tail: _Optional[_Union[TailRows, _Mapping]] = ..., segments: _Optional[_Iterable[_Union[NewSegment, _Mapping]]] = ..., removed: _Optional[_Union[KeyVersions, _Mapping]] = ..., moved: _Optional[_Union[KeyVersions, _Mapping]] = ..., dropped: _Optional[_Union[KeyVersions, _Mapping]] = ..., lease_id: _Optional[bytes] = ...) -> None: ...
 
 class KeyConflict(_message.Message):
     __slots__ = ("new_segment", "new_row", "segment_id", "slot", "version", "part")
@@ -252,6 +280,36 @@ class BatchReply(_message.Message):
     conflicts: _containers.RepeatedCompositeFieldContainer[KeyConflict]
     def __init__(self, position: _Optional[int] = ..., conflicts: _Optional[_Iterable[_Union[KeyConflict, _Mapping]]] = ...) -> None: ...
 
+class LeaseRequest(_message.Message):
+    __slots__ = ("table_id", "slots", "lease_id")
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    LEASE_ID_FIELD_NUMBER: _ClassVar[int]
+    table_id: bytes
+    slots: int
+    lease_id: bytes
+    def __init__(self, table_id: _Optional[bytes] = ..., slots: _Optional[int] = ..., lease_id: _Optional[bytes] = ...) -> None: ...
+
+class LeaseReply(_message.Message):
+    __slots__ = ("lease_id", "seconds", "open_segment", "first_slot")
+    LEASE_ID_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SLOT_FIELD_NUMBER: _ClassVar[int]
+    lease_id: bytes
+    seconds: float
+    open_segment: bytes
+    first_slot: int
+    def __init__(self, lease_id: _Optional[bytes] = ..., seconds: _Optional[float] = ..., open_segment: _Optional[bytes] = ..., first_slot: _Optional[int] = ...) -> None: ...
+
+class EndLeaseRequest(_message.Message):
+    __slots__ = ("table_id", "lease_id")
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    LEASE_ID_FIELD_NUMBER: _ClassVar[int]
+    table_id: bytes
+    lease_id: bytes
+    def __init__(self, table_id: _Optional[bytes] = ..., lease_id: _Optional[bytes] = ...) -> None: ...
+
 class SnapshotRequest(_message.Message):
     __slots__ = ("table_id", "schema_version")
     TABLE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -271,7 +329,7 @@ class EncodingInfo(_message.Message):
     def __init__(self, column_id: _Optional[int] = ..., encoding: _Optional[str] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class SegmentInfo(_message.Message):
-    __slots__ = ("segment_id", "rows", "live", "row_version", "sealed_bytes", "public_bytes", "encodings")
+    __slots__ = ("segment_id", "rows", "live", "row_version", "sealed_bytes", "public_bytes", "encodings", "parts", "noise", "level", "open_segment")
     SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     LIVE_FIELD_NUMBER: _ClassVar[int]
@@ -279,6 +337,10 @@ class SegmentInfo(_message.Message):
     SEALED_BYTES_FIELD_NUMBER: _ClassVar[int]
     PUBLIC_BYTES_FIELD_NUMBER: _ClassVar[int]
     ENCODINGS_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    OPEN_SEGMENT_FIELD_NUMBER: _ClassVar[int]
     segment_id: bytes
     rows: int
     live: int
@@ -286,7 +348,11 @@ class SegmentInfo(_message.Message):
     sealed_bytes: int
     public_bytes: int
     encodings: _containers.RepeatedCompositeFieldContainer[EncodingInfo]
-    def __init__(self, segment_id: _Optional[bytes] = ..., rows: _Optional[int] = ..., live: _Optional[int] = ..., row_version: _Optional[int] = ..., sealed_bytes: _Optional[int] = ..., public_bytes: _Optional[int] = ..., encodings: _Optional[_Iterable[_Union[EncodingInfo, _Mapping]]] = ...) -> None: ...
+    parts: int
+    noise: float
+    level: int
+    open_segment: bytes
+    def __init__(self, segment_id: _Optional[bytes] = ..., rows: _Optional[int] = ..., live: _Optional[int] = ..., row_version: _Optional[int] = ..., sealed_bytes: _Optional[int] = ..., public_bytes: _Optional[int] = ..., encodings: _Optional[_Iterable[_Union[EncodingInfo, _Mapping]]] = ..., parts: _Optional[int] = ..., noise: _Optional[float] = ..., level: _Optional[int] = ..., open_segment: _Optional[bytes] = ...) -> None: ...
 
 class SnapshotReply(_message.Message):
     __slots__ = ("handle", "position", "schema_version", "segments", "tail_rows", "tail_bytes", "lease_seconds")
@@ -335,14 +401,16 @@ class CanaryRequest(_message.Message):
     def __init__(self, handle: _Optional[bytes] = ..., segment_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class SegmentCanaries(_message.Message):
-    __slots__ = ("segment_id", "canaries", "live")
+    __slots__ = ("segment_id", "canaries", "live", "parts")
     SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
     CANARIES_FIELD_NUMBER: _ClassVar[int]
     LIVE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
     segment_id: bytes
     canaries: bytes
     live: bytes
-    def __init__(self, segment_id: _Optional[bytes] = ..., canaries: _Optional[bytes] = ..., live: _Optional[bytes] = ...) -> None: ...
+    parts: _containers.RepeatedCompositeFieldContainer[SegmentPart]
+    def __init__(self, segment_id: _Optional[bytes] = ..., canaries: _Optional[bytes] = ..., live: _Optional[bytes] = ..., parts: _Optional[_Iterable[_Union[SegmentPart, _Mapping]]] = ...) -> None: ...
 
 class CanaryReply(_message.Message):
     __slots__ = ("segments",)
