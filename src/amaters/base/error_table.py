@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from amaters.base import error_table_engine, error_table_fhe, error_table_sql
+from amaters.base import (
+    error_table_backup,
+    error_table_engine,
+    error_table_fhe,
+    error_table_sql,
+)
 from amaters.base import errors as e
 
 
@@ -346,7 +351,7 @@ def _planning(define: Callable[..., None]) -> None:
 
 def _engine(define: Callable[..., None]) -> None:
     """30xx and 40xx: engine, wire, service and storage."""
-    for code, cls, message, fix, more in error_table_engine.ROWS:
+    for code, cls, message, fix, more in (*error_table_engine.ROWS, *error_table_backup.ROWS):
         define(code, cls, message, fix, **more)
 
 
