@@ -71,8 +71,18 @@ class SegmentMerge(_message.Message):
     replaced: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, table_id: _Optional[bytes] = ..., merged: _Optional[_Union[SegmentManifest, _Mapping]] = ..., key_column: _Optional[int] = ..., replaced: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
+class IndexBuild(_message.Message):
+    __slots__ = ("table_id", "number", "places")
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    table_id: bytes
+    number: int
+    places: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, table_id: _Optional[bytes] = ..., number: _Optional[int] = ..., places: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class Command(_message.Message):
-    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch", "segment_merge")
+    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch", "segment_merge", "index_build")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEYSET_PUT_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +92,7 @@ class Command(_message.Message):
     BATCH_FIELD_NUMBER: _ClassVar[int]
     MULTI_BATCH_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_MERGE_FIELD_NUMBER: _ClassVar[int]
+    INDEX_BUILD_FIELD_NUMBER: _ClassVar[int]
     request_id: bytes
     request_digest: bytes
     keyset_put: KeysetPut
@@ -91,7 +102,8 @@ class Command(_message.Message):
     batch: Batch
     multi_batch: MultiBatch
     segment_merge: SegmentMerge
-    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., multi_batch: _Optional[_Union[MultiBatch, _Mapping]] = ..., segment_merge: _Optional[_Union[SegmentMerge, _Mapping]] = ...) -> None: ...
+    index_build: IndexBuild
+    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., multi_batch: _Optional[_Union[MultiBatch, _Mapping]] = ..., segment_merge: _Optional[_Union[SegmentMerge, _Mapping]] = ..., index_build: _Optional[_Union[IndexBuild, _Mapping]] = ...) -> None: ...
 
 class SegmentManifest(_message.Message):
     __slots__ = ("segment", "objects")

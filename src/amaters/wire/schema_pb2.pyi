@@ -95,8 +95,20 @@ class PublicColumn(_message.Message):
     encodings: _containers.RepeatedCompositeFieldContainer[EncodingShape]
     def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., type: _Optional[_Union[SqlType, _Mapping]] = ..., nullable: _Optional[bool] = ..., encrypted: _Optional[bool] = ..., primary_key: _Optional[bool] = ..., index: _Optional[bool] = ..., hidden: _Optional[bool] = ..., queries: _Optional[_Iterable[str]] = ..., encodings: _Optional[_Iterable[_Union[EncodingShape, _Mapping]]] = ...) -> None: ...
 
+class IndexDefinition(_message.Message):
+    __slots__ = ("number", "name", "columns", "unique")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    UNIQUE_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    name: str
+    columns: _containers.RepeatedScalarFieldContainer[int]
+    unique: bool
+    def __init__(self, number: _Optional[int] = ..., name: _Optional[str] = ..., columns: _Optional[_Iterable[int]] = ..., unique: _Optional[bool] = ...) -> None: ...
+
 class PublicTable(_message.Message):
-    __slots__ = ("format", "id", "name", "version", "columns", "parameter_set", "scheme", "key_id")
+    __slots__ = ("format", "id", "name", "version", "columns", "parameter_set", "scheme", "key_id", "indexes")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +117,7 @@ class PublicTable(_message.Message):
     PARAMETER_SET_FIELD_NUMBER: _ClassVar[int]
     SCHEME_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    INDEXES_FIELD_NUMBER: _ClassVar[int]
     format: int
     id: bytes
     name: str
@@ -113,7 +126,8 @@ class PublicTable(_message.Message):
     parameter_set: str
     scheme: str
     key_id: bytes
-    def __init__(self, format: _Optional[int] = ..., id: _Optional[bytes] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., columns: _Optional[_Iterable[_Union[PublicColumn, _Mapping]]] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., key_id: _Optional[bytes] = ...) -> None: ...
+    indexes: _containers.RepeatedCompositeFieldContainer[IndexDefinition]
+    def __init__(self, format: _Optional[int] = ..., id: _Optional[bytes] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., columns: _Optional[_Iterable[_Union[PublicColumn, _Mapping]]] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., key_id: _Optional[bytes] = ..., indexes: _Optional[_Iterable[_Union[IndexDefinition, _Mapping]]] = ...) -> None: ...
 
 class Value(_message.Message):
     __slots__ = ("integer", "unsigned", "text")

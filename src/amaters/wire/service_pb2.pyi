@@ -241,20 +241,22 @@ class CommitRequest(_message.Message):
     def __init__(self, request_id: _Optional[bytes] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., row_version: _Optional[int] = ..., tail: _Optional[_Union[TailRows, _Mapping]] = ..., segments: _Optional[_Iterable[_Union[NewSegment, _Mapping]]] = ..., removed: _Optional[_Union[KeyVersions, _Mapping]] = ..., moved: _Optional[_Union[KeyVersions, _Mapping]] = ..., dropped: _Optional[_Union[KeyVersions, _Mapping]] = ..., lease_id: _Optional[bytes] = ...) -> None: ...
 
 class KeyConflict(_message.Message):
-    __slots__ = ("new_segment", "new_row", "segment_id", "slot", "version", "part")
+    __slots__ = ("new_segment", "new_row", "segment_id", "slot", "version", "part", "index_number")
     NEW_SEGMENT_FIELD_NUMBER: _ClassVar[int]
     NEW_ROW_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
+    INDEX_NUMBER_FIELD_NUMBER: _ClassVar[int]
     new_segment: int
     new_row: int
     segment_id: bytes
     slot: int
     version: int
     part: int
-    def __init__(self, new_segment: _Optional[int] = ..., new_row: _Optional[int] = ..., segment_id: _Optional[bytes] = ..., slot: _Optional[int] = ..., version: _Optional[int] = ..., part: _Optional[int] = ...) -> None: ...
+    index_number: int
+    def __init__(self, new_segment: _Optional[int] = ..., new_row: _Optional[int] = ..., segment_id: _Optional[bytes] = ..., slot: _Optional[int] = ..., version: _Optional[int] = ..., part: _Optional[int] = ..., index_number: _Optional[int] = ...) -> None: ...
 
 class CommitReply(_message.Message):
     __slots__ = ("position", "conflicts")
@@ -355,7 +357,7 @@ class SegmentInfo(_message.Message):
     def __init__(self, segment_id: _Optional[bytes] = ..., rows: _Optional[int] = ..., live: _Optional[int] = ..., row_version: _Optional[int] = ..., sealed_bytes: _Optional[int] = ..., public_bytes: _Optional[int] = ..., encodings: _Optional[_Iterable[_Union[EncodingInfo, _Mapping]]] = ..., parts: _Optional[int] = ..., noise: _Optional[float] = ..., level: _Optional[int] = ..., open_segment: _Optional[bytes] = ...) -> None: ...
 
 class SnapshotReply(_message.Message):
-    __slots__ = ("handle", "position", "schema_version", "segments", "tail_rows", "tail_bytes", "lease_seconds")
+    __slots__ = ("handle", "position", "schema_version", "segments", "tail_rows", "tail_bytes", "lease_seconds", "ready_indexes")
     HANDLE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -363,6 +365,7 @@ class SnapshotReply(_message.Message):
     TAIL_ROWS_FIELD_NUMBER: _ClassVar[int]
     TAIL_BYTES_FIELD_NUMBER: _ClassVar[int]
     LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    READY_INDEXES_FIELD_NUMBER: _ClassVar[int]
     handle: bytes
     position: int
     schema_version: int
@@ -370,7 +373,8 @@ class SnapshotReply(_message.Message):
     tail_rows: int
     tail_bytes: int
     lease_seconds: float
-    def __init__(self, handle: _Optional[bytes] = ..., position: _Optional[int] = ..., schema_version: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentInfo, _Mapping]]] = ..., tail_rows: _Optional[int] = ..., tail_bytes: _Optional[int] = ..., lease_seconds: _Optional[float] = ...) -> None: ...
+    ready_indexes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, handle: _Optional[bytes] = ..., position: _Optional[int] = ..., schema_version: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentInfo, _Mapping]]] = ..., tail_rows: _Optional[int] = ..., tail_bytes: _Optional[int] = ..., lease_seconds: _Optional[float] = ..., ready_indexes: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class HandleRequest(_message.Message):
     __slots__ = ("handle",)
@@ -573,20 +577,50 @@ class TableStatsRequest(_message.Message):
     def __init__(self, table_id: _Optional[bytes] = ...) -> None: ...
 
 class TableStatsReply(_message.Message):
-    __slots__ = ("segments", "rows", "tail_rows", "segment_bytes", "tail_bytes", "cache_bytes")
+    __slots__ = ("segments", "rows", "tail_rows", "segment_bytes", "tail_bytes", "cache_bytes", "indexes")
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     TAIL_ROWS_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_BYTES_FIELD_NUMBER: _ClassVar[int]
     TAIL_BYTES_FIELD_NUMBER: _ClassVar[int]
     CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    INDEXES_FIELD_NUMBER: _ClassVar[int]
     segments: int
     rows: int
     tail_rows: int
     segment_bytes: int
     tail_bytes: int
     cache_bytes: int
-    def __init__(self, segments: _Optional[int] = ..., rows: _Optional[int] = ..., tail_rows: _Optional[int] = ..., segment_bytes: _Optional[int] = ..., tail_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ...) -> None: ...
+    indexes: _containers.RepeatedCompositeFieldContainer[IndexStats]
+    def __init__(self, segments: _Optional[int] = ..., rows: _Optional[int] = ..., tail_rows: _Optional[int] = ..., segment_bytes: _Optional[int] = ..., tail_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., indexes: _Optional[_Iterable[_Union[IndexStats, _Mapping]]] = ...) -> None: ...
+
+class IndexStats(_message.Message):
+    __slots__ = ("number", "state", "rows", "bytes")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    state: str
+    rows: int
+    bytes: int
+    def __init__(self, number: _Optional[int] = ..., state: _Optional[str] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+
+class BuildIndexRequest(_message.Message):
+    __slots__ = ("table_id", "number")
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    table_id: bytes
+    number: int
+    def __init__(self, table_id: _Optional[bytes] = ..., number: _Optional[int] = ...) -> None: ...
+
+class BuildIndexEvent(_message.Message):
+    __slots__ = ("done", "total")
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    done: int
+    total: int
+    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
 
 class ErrorField(_message.Message):
     __slots__ = ("name", "text", "integer", "real")
