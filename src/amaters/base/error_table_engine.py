@@ -175,6 +175,20 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         {},
     ),
     (
+        "AM-3060",
+        e.ConflictError,
+        "row {key} of table {table} changed since this batch read it",
+        "read it again and repeat the batch",
+        {"dbapi": "OperationalError"},
+    ),
+    (
+        "AM-3061",
+        e.ConflictError,
+        "the batch lost {attempts} races against other writers",
+        "repeat it when the rows it changes are changed less often",
+        {"retry": "backoff", "dbapi": "OperationalError"},
+    ),
+    (
         "AM-4001",
         e.DataError,
         "damaged file {file}: {what}",
@@ -243,5 +257,26 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         "the commit log was written in epoch {seen}, after epoch {ours} of this writer",
         "another writer took over: open the database again",
         {"dbapi": "OperationalError"},
+    ),
+    (
+        "AM-4020",
+        e.UnavailableError,
+        "{waiting} writes wait already, as many as the database takes",
+        "try again later, with fewer writes at once",
+        {"retry": "backoff", "dbapi": "OperationalError"},
+    ),
+    (
+        "AM-4021",
+        e.ConflictError,
+        "row {key} was changed by others during all of {attempts} attempts to update it",
+        "try again later, or write it from one place",
+        {"retry": "backoff", "dbapi": "OperationalError"},
+    ),
+    (
+        "AM-4022",
+        e.InvalidError,
+        "the rows do not fit the table: {what}",
+        "give every column of the table, one value of its type per row",
+        {},
     ),
 )
