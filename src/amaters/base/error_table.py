@@ -8,6 +8,7 @@ from amaters.base import (
     error_table_backup,
     error_table_engine,
     error_table_fhe,
+    error_table_indexes,
     error_table_sql,
 )
 from amaters.base import errors as e
@@ -351,7 +352,8 @@ def _planning(define: Callable[..., None]) -> None:
 
 def _engine(define: Callable[..., None]) -> None:
     """30xx and 40xx: engine, wire, service and storage."""
-    for code, cls, message, fix, more in (*error_table_engine.ROWS, *error_table_backup.ROWS):
+    tables = (error_table_engine, error_table_backup, error_table_indexes)
+    for code, cls, message, fix, more in (row for table in tables for row in table.ROWS):
         define(code, cls, message, fix, **more)
 
 

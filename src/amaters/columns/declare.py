@@ -12,6 +12,7 @@ from typing import Literal, NoReturn, TypedDict, Unpack, cast
 from amaters.base.errors import InvalidError, fail
 from amaters.base.ids import new_id
 from amaters.columns.dictionary import Dictionary
+from amaters.columns.indexes import IndexDefinition, check_indexes, default_name
 from amaters.columns.schema import QUERIES, ROWID, Column, Query, Table
 from amaters.columns.types import (
     BIGINT,
@@ -36,12 +37,13 @@ class Declaration:
     """One column as the user wrote it, not validated yet (see ``build_column``).
 
     ``encrypt`` is None for a public column, else its capabilities; none of them is a sealed column.
-    ``minimum``, ``maximum`` and ``values`` are Python values.
+    ``minimum``, ``maximum`` and ``values`` are Python values. ``index``: the column gets an index
+    of its own.
     """
 
     type: SqlType
     primary_key: bool = False
-    index: bool = False
+    index: bool | Literal["unique"] = False
     nullable: bool = False
     encrypt: tuple[str, ...] | None = None
     minimum: object = None
@@ -53,7 +55,7 @@ class Options(TypedDict, total=False):
     """Keyword arguments of the type constructors, as ``Declaration`` explains them."""
 
     primary_key: bool
-    index: bool
+    index: bool | Literal["unique"]
     nullable: bool
     encrypt: Iterable[str] | None
     min: object
@@ -141,6 +143,7 @@ def build_table(
             len(columns) + 1, ROWID, BIGINT, nullable=False, primary_key=True, hidden=True
         )
         columns.append(rowid)
+    indexes = _indexes(name, declarations, columns)
     return Table(
         id=table_id or new_id(),
         name=name,
@@ -149,7 +152,24 @@ def build_table(
         parameter_set=parameter_set,
         scheme=scheme,
         key_id=key_id,
+        indexes=indexes,
     )
+
+
+def _indexes(
+    table: str, declarations: Mapping[str, Declaration], columns: list[Column]
+) -> tuple[IndexDefinition, ...]:
+    """The indexes that columns were declared with. Raises: AM-2352."""
+    found: list[IndexDefinition] = []
+    for column in columns:
+        declared = declarations.get(column.name)
+        if declared is None or not declared.index:
+            continue
+        unique = declared.index == "unique"
+        name = default_name(table, [column.name], unique=unique)
+        found.append(IndexDefinition(len(found) + 1, name, (column.id,), unique))
+    check_indexes(table, found)
+    return tuple(found)
 
 
 def build_column(name: str, declaration: Declaration, number: int) -> Column:
@@ -170,7 +190,6 @@ def build_column(name: str, declaration: Declaration, number: int) -> Column:
         nullable=declaration.nullable,
         encrypted=encrypted,
         primary_key=declaration.primary_key,
-        index=declaration.index,
         queries=queries,
         minimum=minimum,
         maximum=maximum,

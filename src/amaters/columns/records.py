@@ -16,11 +16,12 @@ from typing import Literal, NoReturn, cast
 
 from google.protobuf.message import DecodeError
 
-from amaters.base.errors import InvalidError, fail
+from amaters.base.errors import AmatersError, InvalidError, fail
 from amaters.base.ids import ID_BYTES
 from amaters.base.rng import Rng
 from amaters.columns.dictionary import DICTIONARY_VALUES_MAX, Dictionary
 from amaters.columns.encodings import EncodingShape, Kind
+from amaters.columns.indexes import IndexDefinition, check_indexes, default_name
 from amaters.columns.rowcodec import padme
 from amaters.columns.schema import QUERIES, Column, PublicColumn, PublicTable, Query, Table
 from amaters.columns.sealing import Keys, open_one, seal_one
@@ -109,6 +110,12 @@ def encode_public(table: PublicTable) -> bytes:
         scheme=table.scheme,
         key_id=table.key_id,
         columns=[_column_message(column) for column in table.columns],
+        indexes=[
+            pb.IndexDefinition(
+                number=index.number, name=index.name, columns=index.columns, unique=index.unique
+            )
+            for index in table.indexes
+        ],
     )
     return message.SerializeToString(deterministic=True)
 
@@ -143,7 +150,34 @@ def decode_public(data: bytes) -> PublicTable:
         parameter_set=message.parameter_set,
         scheme=cast("Literal['bgv', 'noop']", message.scheme),
         key_id=message.key_id,
+        indexes=_indexes_of(message, columns),
     )
+
+
+def _indexes_of(
+    message: pb.PublicTable, columns: tuple[PublicColumn, ...]
+) -> tuple[IndexDefinition, ...]:
+    """The definitions; old schemas only had a flag on the column, which means one each."""
+    flagged = [column for column in message.columns if column.index]
+    found = [
+        IndexDefinition(item.number, item.name, tuple(item.columns), item.unique)
+        for item in message.indexes
+    ] or [
+        IndexDefinition(
+            number, default_name(message.name, [column.name], unique=False), (column.id,)
+        )
+        for number, column in enumerate(flagged, start=1)
+    ]
+    public = {column.id for column in columns if not column.encrypted}
+    if not all(public.issuperset(index.columns) for index in found):
+        _damaged("an index is over columns that are not public")
+    if len({index.number for index in found} - {0}) != len(found):
+        _damaged("index numbers repeat")
+    try:
+        check_indexes(message.name, found)
+    except AmatersError:
+        _damaged("an index has an impossible definition")
+    return tuple(found)
 
 
 def _damaged(what: str) -> NoReturn:
@@ -184,7 +218,6 @@ def _column_message(column: PublicColumn) -> pb.PublicColumn:
         nullable=column.nullable,
         encrypted=column.encrypted,
         primary_key=column.primary_key,
-        index=column.index,
         hidden=column.hidden,
         queries=sorted(column.queries),
         encodings=[_shape_message(shape) for shape in column.encodings],
@@ -224,7 +257,6 @@ def _column_of(message: pb.PublicColumn) -> PublicColumn:
         nullable=message.nullable,
         encrypted=message.encrypted,
         primary_key=message.primary_key,
-        index=message.index,
         hidden=message.hidden,
         queries=frozenset(cast("tuple[Query, ...]", queries)),
         encodings=tuple(_shape_of(shape) for shape in message.encodings),
@@ -300,6 +332,7 @@ def _join(public: PublicTable, sealed: dict[int, pb.SealedColumn]) -> Table:
         parameter_set=public.parameter_set,
         scheme=public.scheme,
         key_id=public.key_id,
+        indexes=public.indexes,
     )
 
 
@@ -314,7 +347,6 @@ def _joined(public: PublicColumn, sealed: pb.SealedColumn) -> Column:
         nullable=public.nullable,
         encrypted=public.encrypted,
         primary_key=public.primary_key,
-        index=public.index,
         hidden=public.hidden,
         queries=public.queries,
         minimum=int(_value_of(sealed.minimum)) if bounded else None,

@@ -25,6 +25,7 @@ from amaters.columns.encodings import (
     OneHotEncoding,
     domain_width,
 )
+from amaters.columns.indexes import IndexDefinition
 from amaters.columns.types import SqlType, Storage, TypeKind
 
 Query = Literal["eq", "range", "sum", "group"]
@@ -44,7 +45,6 @@ class PublicColumn:
     nullable: bool
     encrypted: bool
     primary_key: bool = False
-    index: bool = False
     hidden: bool = False
     queries: frozenset[Query] = frozenset()
     encodings: tuple[EncodingShape, ...] = ()
@@ -70,7 +70,6 @@ class Column:
     nullable: bool
     encrypted: bool = False
     primary_key: bool = False
-    index: bool = False
     hidden: bool = False
     queries: frozenset[Query] = frozenset()
     minimum: int | None = None
@@ -180,7 +179,6 @@ class Column:
             nullable=self.nullable,
             encrypted=self.encrypted,
             primary_key=self.primary_key,
-            index=self.index,
             hidden=self.hidden,
             queries=self.queries,
             encodings=self.encodings,
@@ -219,6 +217,7 @@ class PublicTable:
     parameter_set: str
     scheme: Literal["bgv", "noop"]
     key_id: bytes
+    indexes: tuple[IndexDefinition, ...] = ()
 
     def column(self, key: str | int) -> PublicColumn:
         """The column of this name or id. Raises: AM-2001."""
@@ -253,6 +252,7 @@ class Table:
     parameter_set: str
     scheme: Literal["bgv", "noop"]
     key_id: bytes
+    indexes: tuple[IndexDefinition, ...] = ()
     _by_id: Mapping[int, Column] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -294,7 +294,12 @@ class Table:
             parameter_set=self.parameter_set,
             scheme=self.scheme,
             key_id=self.key_id,
+            indexes=self.indexes,
         )
+
+    def with_indexes(self, indexes: Sequence[IndexDefinition]) -> Table:
+        """The next version of this table, with these indexes."""
+        return replace(self, version=self.version + 1, indexes=tuple(indexes))
 
     def with_dictionaries(self, changed: Mapping[int, Dictionary]) -> Table:
         """The next version of this table, with the dictionaries of some columns (by id)

@@ -11,8 +11,8 @@ from amaters.base.ids import ID_BYTES
 from amaters.columns.records import decode_public
 from amaters.columns.schema import PublicTable
 from amaters.fhe.parameters import Parameters, get_parameters
-from amaters.storage.state import State
-from amaters.storage.versions import TableRow
+from amaters.storage.database import Storage
+from amaters.storage.versions import TableVersion
 from amaters.wire import service_pb2 as pb
 
 NAME_MAX = 128
@@ -37,48 +37,66 @@ class TableEntry:
 
 
 class Catalogue:
-    """All tables; ``refresh`` after every command that changes one. Used by the writer thread and
-    read by others: entries are immutable and the mapping is exchanged whole.
-    """
+    """All tables as last published; a schema is decoded once. For any thread."""
 
-    def __init__(self, state: State, *, unsafe_scheme: bool) -> None:
+    def __init__(self, storage: Storage, *, unsafe_scheme: bool) -> None:
+        self._storage = storage
         self._unsafe = unsafe_scheme
-        self._entries: dict[bytes, TableEntry] = {}
-        self.refresh(state)
+        self._decoded: dict[bytes, TableEntry] = {}
 
-    def refresh(self, state: State) -> None:
-        """Read the tables again; schemas that did not change are not decoded again."""
-        self._entries = {row.schema.table_id: self._entry(row) for row in state.tables()}
-
-    def _entry(self, row: TableRow) -> TableEntry:
-        known = self._entries.get(row.schema.table_id)
-        if known is not None and known.record == row.schema:
+    def _entry(self, version: TableVersion) -> TableEntry:
+        known = self._decoded.get(version.table_id)
+        if known is not None and known.tid == version.tid and known.record == version.schema:
             return known
-        table = decode_public(row.schema.public_bytes)
-        return TableEntry(row.tid, row.schema, table, get_parameters(table.parameter_set))
+        table = decode_public(version.schema.public_bytes)
+        entry = TableEntry(
+            version.tid, version.schema, table, get_parameters(table.parameter_set)
+        )
+        self._decoded[version.table_id] = entry
+        return entry
 
     def entries(self) -> list[TableEntry]:
-        return list(self._entries.values())
+        versions = self._storage.tables()
+        ids = {version.table_id for version in versions}
+        for dropped in self._decoded.keys() - ids:
+            self._decoded.pop(dropped, None)
+        return [self._entry(version) for version in versions]
 
     def find(self, table_id: bytes, schema_version: int | None = None) -> TableEntry:
         """The table of this id, at the schema version the caller assumes.
 
         Raises: AM-3011 (its scheme encrypts nothing and that is not allowed), AM-3021, AM-3022.
         """
-        entry = self._entries.get(table_id)
-        if entry is None:
+        return self.version(table_id, schema_version)[0]
+
+    def version(
+        self, table_id: bytes, schema_version: int | None = None
+    ) -> tuple[TableEntry, TableVersion]:
+        """The same with its rows. Raises: AM-3011, AM-3021, AM-3022."""
+        version = self._storage.version(table_id)
+        if version is None:
             fail("AM-3021")
+        entry = self._entry(version)
         if entry.table.scheme == "noop" and not self._unsafe:
             fail("AM-3011")
         if schema_version is not None and entry.record.version != schema_version:
             name, theirs = entry.record.name, entry.record.version
             fail("AM-3022", table=name, theirs=theirs, ours=schema_version)
-        return entry
+        return entry, version
+
+    def is_outdated(self, version: TableVersion) -> bool:
+        """Whether the table no longer has all the objects it had then."""
+        now = self._storage.version(version.table_id)
+        if now is None or now.tid != version.tid:
+            return True
+        if now is version:
+            return False
+        return not {row.sid for row in version.segments} <= {row.sid for row in now.segments}
 
     def check_new(self, record: pb.SchemaRecord) -> TableEntry:
         """The entry a new table would get. Raises: AM-3005, AM-3020, AM-2052."""
         table = check_record(record)
-        for entry in self._entries.values():
+        for entry in self.entries():
             same_id = entry.record.table_id == record.table_id
             if same_id or entry.record.name.lower() == record.name.lower():
                 fail("AM-3020", table=record.name)
@@ -90,7 +108,8 @@ class Catalogue:
         table = check_record(record)
         if record.version <= expected_version:
             invalid("a schema update that does not raise the version")
-        if dataclasses.replace(table, version=entry.table.version) != entry.table:
+        old = entry.table
+        if dataclasses.replace(table, version=old.version, indexes=old.indexes) != old:
             invalid("a schema update that changes the public part")
         return entry
 
