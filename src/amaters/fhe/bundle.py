@@ -39,7 +39,7 @@ COUNT_MAX = 1 << 16  # the most slices of one encoding: group columns have one p
 _MAGIC = b"AMBU"
 _HEADER = struct.Struct(f"<4sHHI{NAME_BYTES}s{KEY_ID_BYTES}s{ENCODING_BYTES}sHHId")
 _ENTRY = struct.Struct(f"<{SEED_BYTES}sqq")
-_CHECK_BYTES = 16
+CHECK_BYTES = 16
 _DIGEST_BYTES = 32
 _ALIGNMENT = 64
 _NOOP_WIDTH = 4
@@ -88,11 +88,11 @@ def pack_bundle(cts: Sequence[SeededCiphertext], encoding: str = "") -> bytes:
     view[:start] = head + blake3.blake3(head).digest()
     for limb in range(first.c0.shape[0]):
         size = reader.row_bytes(limb)
-        checks, start = start, start + len(cts) * _CHECK_BYTES
+        checks, start = start, start + len(cts) * CHECK_BYTES
         for index, ct in enumerate(cts):
             _pack_row(ct, limb, out[start : start + size])
-            check = checks + index * _CHECK_BYTES
-            view[check : check + _CHECK_BYTES] = _check(ct.seed, limb, view[start : start + size])
+            check = checks + index * CHECK_BYTES
+            view[check : check + CHECK_BYTES] = _check(ct.seed, limb, view[start : start + size])
             start += size
     return out.tobytes()
 
@@ -118,7 +118,7 @@ class BundleReader:
     def prefix_bytes(self, level: int, count: int) -> int:
         """How much of a bundle of ``count`` ciphertexts a reader needs for ``level``."""
         return self.header_bytes(count) + sum(
-            count * (_CHECK_BYTES + self.row_bytes(limb)) for limb in range(self._rows(level))
+            count * (CHECK_BYTES + self.row_bytes(limb)) for limb in range(self._rows(level))
         )
 
     def read(
@@ -174,6 +174,15 @@ class BundleReader:
             made.append(Ciphertext(self.parameters, head.key_id, meta, data))
         return made
 
+    def head(self, buffer: Buffer, level: int, encoding: str | None = None) -> BundleHead:
+        """The checked header alone: where the rows up to ``level`` are. Raises: as ``read``."""
+        return self._checked(memoryview(buffer).cast("B"), level, encoding)
+
+    def check_row(self, seed: bytes, limb: int, row: Buffer, check: Buffer, index: int) -> None:
+        """Raises: AM-1212 when ``row`` is not what was packed there."""
+        if _check(seed, limb, row) != check:
+            fail("AM-1212", kind=_WHAT, where=f"slice {index}, limb {limb}")
+
     def row_bytes(self, limb: int) -> int:
         """Size of one packed row of a limb."""
         if self.scheme == "noop":
@@ -192,9 +201,18 @@ class BundleReader:
                 fail("AM-1210", kind=_WHAT, what=f"it has no slice {index}")
         return indices
 
-    def _open(self, buffer: Buffer, level: int, encoding: str | None) -> tuple[memoryview, _Head]:
-        """The checked header. Every length is compared before anything is read or allocated."""
+    def _open(
+        self, buffer: Buffer, level: int, encoding: str | None
+    ) -> tuple[memoryview, BundleHead]:
+        """The checked header of a buffer that has all rows up to ``level``."""
         view = memoryview(buffer).cast("B")
+        head = self._checked(view, level, encoding)
+        if len(view) < self.prefix_bytes(level, head.count):
+            fail("AM-1210", kind=_WHAT, what="it is shorter than its header says")
+        return view, head
+
+    def _checked(self, view: memoryview, level: int, encoding: str | None) -> BundleHead:
+        """Every length is compared before anything is read or allocated."""
         if len(view) < _HEADER.size + _DIGEST_BYTES:
             fail("AM-1210", kind=_WHAT, what="it is too short")
         magic, version, scheme, count, name, key_id, label, stored, one, zero, noise = (
@@ -226,25 +244,23 @@ class BundleReader:
             fail("AM-1202", what="level", level=level, limit=stored)
         if noise != self._rules.fresh(1, 0, 0).noise:
             fail("AM-1210", kind=_WHAT, what="it does not hold fresh encryptions")
-        if len(view) < self.prefix_bytes(level, count):
-            fail("AM-1210", kind=_WHAT, what="it is shorter than its header says")
         starts = [start]
         for limb in range(self._rows(level) - 1):
-            starts.append(starts[-1] + count * (_CHECK_BYTES + self.row_bytes(limb)))
-        return view, _Head(view, key_id, count, starts)
+            starts.append(starts[-1] + count * (CHECK_BYTES + self.row_bytes(limb)))
+        return BundleHead(view, key_id, count, starts)
 
-    def _row(self, view: memoryview, head: _Head, limb: int, index: int) -> memoryview:
+    def _row(self, view: memoryview, head: BundleHead, limb: int, index: int) -> memoryview:
         size = self.row_bytes(limb)
         start = head.starts[limb]
-        check = start + index * _CHECK_BYTES
-        data = start + head.count * _CHECK_BYTES + index * size
+        check = start + index * CHECK_BYTES
+        data = start + head.count * CHECK_BYTES + index * size
         row = view[data : data + size]
-        if _check(head.entry(index)[0], limb, row) != view[check : check + _CHECK_BYTES]:
-            fail("AM-1212", kind=_WHAT, where=f"slice {index}, limb {limb}")
+        seed = head.entry(index)[0]
+        self.check_row(seed, limb, row, view[check : check + CHECK_BYTES], index)
         return row
 
 
-class _Head:
+class BundleHead:
     """A checked header: where everything is."""
 
     def __init__(self, view: memoryview, key_id: bytes, count: int, starts: list[int]) -> None:
@@ -264,7 +280,7 @@ class _Head:
 def _check(seed: bytes, limb: int, row: Buffer) -> bytes:
     digest = blake3.blake3(seed + limb.to_bytes(2, "little"))
     digest.update(row)
-    return digest.digest()[:_CHECK_BYTES]
+    return digest.digest()[:CHECK_BYTES]
 
 
 def _pack_row(ct: SeededCiphertext, limb: int, out: NDArray[np.uint8]) -> None:

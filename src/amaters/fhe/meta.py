@@ -24,6 +24,7 @@ from amaters.fhe import noise
 from amaters.fhe.parameters import Parameters
 
 DEGREE_MAX = 3
+PARTS_MAX = 64  # encryptions that one merged ciphertext may sum: three bits of noise
 _NONE: frozenset[int] = frozenset()
 ANY_ORIGIN = -1  # in ``others``: depends on encryptions that nobody recorded
 
@@ -76,6 +77,20 @@ class Rules:
         if origin is None:
             return Meta(level, 1, self._fresh, lo, hi)
         return Meta(level, 1, self._fresh, lo, hi, rest=0.0, factors=frozenset((origin,)))
+
+    def merged(
+        self, parts: int, level: int, lo: int, hi: int, *, origin: int | None = None
+    ) -> Meta:
+        """A sum of ``parts`` different symmetric encryptions that are zero in each other's slots.
+
+        It counts as one independent factor with the root of ``parts`` times the deviation, so it
+        needs one ``origin`` of its own: none of its summands may be used beside it.
+        """
+        if not 1 <= parts <= PARTS_MAX:
+            fail("AM-1204", what=f"a sum of {parts} encryptions")
+        meta = self.fresh(level, lo, hi, origin=origin)
+        rest = None if meta.rest is None else meta.rest + 0.5 * log2(parts)
+        return replace(meta, noise=noise.merged(self.parameters, parts), rest=rest)
 
     def received(self, meta: Meta, coefficient_bound: float) -> Meta:
         """A computed ciphertext from elsewhere: its bounds hold, what it depends on is unknown."""

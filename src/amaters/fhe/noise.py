@@ -42,6 +42,17 @@ def fresh(parameters: Parameters) -> float:
     return log2(D * sqrt(N) * t * sqrt(LIFT_VARIANCE + ERROR_VARIANCE) + _LIFT_BIAS)
 
 
+def merged(parameters: Parameters, parts: int) -> float:
+    """Bound of a sum of ``parts`` different fresh encryptions: a sum of N ``parts`` independent
+    mean-zero terms, so the variance grows by ``parts`` and the bound by its root.
+    """
+    N, t = parameters.ring_degree, parameters.plaintext_modulus
+    if parts == 1:
+        return fresh(parameters)
+    deviation = D * sqrt(N * parts) * t * sqrt(LIFT_VARIANCE + ERROR_VARIANCE)
+    return log2(deviation + parts * _LIFT_BIAS)
+
+
 def coefficient_scale(parameters: Parameters) -> float:
     """Coefficients of f r, f a fresh encryption independent of r, are <= 2^(this) |r|: 14.2 t
     sqrt(10.75).
