@@ -10,8 +10,8 @@ from itertools import accumulate
 
 from amaters.base.errors import AmatersError, fail
 from amaters.base.ids import ID_BYTES
+from amaters.base.lru import Lru
 from amaters.engine.catalogue import TableEntry, invalid
-from amaters.engine.lru import Lru
 from amaters.fhe.bundle import BundleReader
 from amaters.fhe.ciphertext import Ciphertext
 from amaters.fhe.parameters import get_parameters

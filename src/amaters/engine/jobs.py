@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from amaters.base.clock import Clock
 from amaters.base.errors import fail
 from amaters.base.ids import ID_BYTES
+from amaters.base.lru import Lru
 from amaters.columns.batch import ColumnBatch
 from amaters.engine.catalogue import TableEntry, invalid
 from amaters.engine.ciphertexts import Constants, Evaluators, Slices, Usage, receive_constants
 from amaters.engine.executor import Executor
 from amaters.engine.groups import Groups, group_rows
-from amaters.engine.lru import Lru
 from amaters.engine.rows import RowReader
 from amaters.engine.snapshots import Snapshot
 from amaters.fhe.ciphertext import Ciphertext

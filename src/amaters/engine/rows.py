@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amaters.base.errors import fail
+from amaters.base.lru import Lru
 from amaters.columns.batch import ColumnBatch, ColumnValues
 from amaters.columns.schema import PublicTable
-from amaters.engine.lru import Lru
 from amaters.engine.snapshots import Snapshot, split_rows
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import Predicate
