@@ -72,14 +72,16 @@ class SegmentMerge(_message.Message):
     def __init__(self, table_id: _Optional[bytes] = ..., merged: _Optional[_Union[SegmentManifest, _Mapping]] = ..., key_column: _Optional[int] = ..., replaced: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class IndexBuild(_message.Message):
-    __slots__ = ("table_id", "number", "places")
+    __slots__ = ("table_id", "number", "places", "objects")
     TABLE_ID_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
     table_id: bytes
     number: int
     places: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, table_id: _Optional[bytes] = ..., number: _Optional[int] = ..., places: _Optional[_Iterable[int]] = ...) -> None: ...
+    objects: _containers.RepeatedCompositeFieldContainer[ObjectRef]
+    def __init__(self, table_id: _Optional[bytes] = ..., number: _Optional[int] = ..., places: _Optional[_Iterable[int]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ...) -> None: ...
 
 class Command(_message.Message):
     __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch", "segment_merge", "index_build")
