@@ -41,13 +41,6 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         {},
     ),
     (
-        "AM-4045",
-        e.UnavailableError,
-        "the backup store {target} refused: {what}",
-        "check its address and rights, then repeat the backup",
-        {"retry": "backoff", "dbapi": "OperationalError"},
-    ),
-    (
         "AM-4046",
         e.DataError,
         "{path} is damaged: {count} findings",

@@ -22,15 +22,24 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from amaters.wire import commands_pb2 as amaters_dot_wire_dot_commands__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61maters/wire/backup.proto\x12\x0c\x61maters.wire\"E\n\x10MigrationJournal\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x10\n\x08installs\x18\x02 \x03(\t\x12\x0f\n\x07removes\x18\x03 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61maters/wire/backup.proto\x12\x0c\x61maters.wire\x1a\x1b\x61maters/wire/commands.proto\"E\n\x10MigrationJournal\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x10\n\x08installs\x18\x02 \x03(\t\x12\x0f\n\x07removes\x18\x03 \x03(\t\"*\n\nBackupLink\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"J\n\nStateChunk\x12\x0e\n\x06holder\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04size\x18\x03 \x01(\r\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\"T\n\x0c\x42\x61\x63kupObject\x12$\n\x03ref\x18\x01 \x01(\x0b\x32\x17.amaters.wire.ObjectRef\x12\x0e\n\x06holder\x18\x02 \x01(\r\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\"\xa3\x02\n\x0e\x42\x61\x63kupManifest\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x61tabase_id\x18\x03 \x01(\x0c\x12\x0e\n\x06\x66ormat\x18\x04 \x01(\r\x12\x10\n\x08position\x18\x05 \x01(\x04\x12\x0f\n\x07\x63reated\x18\x06 \x01(\x04\x12\'\n\x05\x63hain\x18\x07 \x03(\x0b\x32\x18.amaters.wire.BackupLink\x12\x13\n\x0bstate_bytes\x18\x08 \x01(\x04\x12(\n\x06\x63hunks\x18\t \x03(\x0b\x32\x18.amaters.wire.StateChunk\x12+\n\x07objects\x18\n \x03(\x0b\x32\x1a.amaters.wire.BackupObject\x12\x15\n\rbytes_written\x18\x0b \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'amaters.wire.backup_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MIGRATIONJOURNAL']._serialized_start=43
-  _globals['_MIGRATIONJOURNAL']._serialized_end=112
+  _globals['_MIGRATIONJOURNAL']._serialized_start=72
+  _globals['_MIGRATIONJOURNAL']._serialized_end=141
+  _globals['_BACKUPLINK']._serialized_start=143
+  _globals['_BACKUPLINK']._serialized_end=185
+  _globals['_STATECHUNK']._serialized_start=187
+  _globals['_STATECHUNK']._serialized_end=261
+  _globals['_BACKUPOBJECT']._serialized_start=263
+  _globals['_BACKUPOBJECT']._serialized_end=347
+  _globals['_BACKUPMANIFEST']._serialized_start=350
+  _globals['_BACKUPMANIFEST']._serialized_end=641
 # @@protoc_insertion_point(module_scope)

@@ -1,9 +1,9 @@
-"""What a migration works with: a staging folder, and a commit that cannot be left half done.
+"""A staging folder, and a commit that cannot be left half done.
 
-A step writes its new files under ``staging`` and touches nothing else. ``commit`` makes them
-durable, then writes a *journal* of what is to be moved in and what goes. The journal is the commit
-point: a process that dies before it leaves the old format, one that dies after it leaves work that
-the next open finishes from the journal, however often it is interrupted.
+New files are written under ``staging`` and nothing else is touched. ``commit`` makes them durable,
+then writes a *journal* of what is to be moved in and what goes. The journal is the commit point: a
+process that dies before it leaves the old directory, one that dies after it leaves work that the
+next open finishes from the journal, however often it is interrupted.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ JOURNAL = "MIGRATION"
 _STAGING = "migration"
 
 
-class MigrationContext:
-    """The directory under migration, which the caller has locked."""
+class Staging:
+    """Replaces files of a directory that the caller has locked."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
         self.path, self.disk = path, disk
-        self.database_id = read_marker(path, disk).database_id
         self.staging = path / _STAGING
         self._target = 0
 
-    def begin(self, target: int) -> None:
-        """An empty staging folder for the step to format ``target``."""
+    def begin(self, target: int = 0) -> None:
+        """An empty staging folder; ``target``: the format that the directory will have, 0 when a
+        marker is staged with the rest.
+        """
         remove_tree(self.staging, self.disk)
         self.disk.make_directory(self.staging)
         self._target = target
@@ -64,6 +65,14 @@ class MigrationContext:
         return sorted(found)
 
 
+class MigrationContext(Staging):
+    """What the steps of a migration work with."""
+
+    def __init__(self, path: Path, disk: Disk) -> None:
+        super().__init__(path, disk)
+        self.database_id = read_marker(path, disk).database_id
+
+
 def finish(path: Path, disk: Disk) -> None:
     """Do what a committed migration still has to do; nothing if there is none."""
     if not (path / JOURNAL).exists():
@@ -81,8 +90,8 @@ def finish(path: Path, disk: Disk) -> None:
         disk.remove(path / name)
     for folder in sorted({(path / name).parent for name in journal.removes}):
         disk.sync_directory(folder)
-    marker = read_marker(path, disk)
-    if marker.version < journal.format:
+    if journal.format:
+        marker = read_marker(path, disk)
         marker.version = journal.format
         write_marker(path, disk, marker)
     disk.remove(path / JOURNAL)
