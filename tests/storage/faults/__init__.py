@@ -1,0 +1,1 @@
+"""Disks and SQLite files that record, fail, tear and forget, for the tests of the storage."""
