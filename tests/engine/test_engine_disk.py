@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import engine_support as support
@@ -73,10 +74,16 @@ class DyingDisk(Disk):
         super().sync(fd, path)
 
     def write_at(
-        self, fd: int, data: memoryview, offset: int, path: Path, *, durable: bool = False
+        self,
+        fd: int,
+        parts: Sequence[memoryview],
+        offset: int,
+        path: Path,
+        *,
+        durable: bool = False,
     ) -> None:
         self._live()
-        super().write_at(fd, data, offset, path, durable=durable)
+        super().write_at(fd, parts, offset, path, durable=durable)
 
     def publish(self, temporary: Path, path: Path) -> None:
         self._live()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from amaters.base.errors import fail
 from amaters.storage.commitlog.core import SegmentLog
-from amaters.storage.commitlog.devices import Device, LogOptions, open_device
+from amaters.storage.commitlog.devices import Device, LogOptions, Parts, open_device
 from amaters.storage.commitlog.segments import Record
 from amaters.storage.files import Disk
 
@@ -64,11 +64,11 @@ class FailingDevice:
         self._left, self._code = failing, code
         self.writes = 0
 
-    def start(self, fd: int, data: memoryview, offset: int, path: Path) -> None:
+    def start(self, fd: int, parts: Parts, offset: int, path: Path) -> None:
         self.writes += 1
-        self._device.start(fd, data, offset, path)
+        self._device.start(fd, parts, offset, path)
 
-    def finish(self) -> list[memoryview]:
+    def finish(self) -> list[Parts]:
         done = self._device.finish()
         self._left -= len(done)
         if self._left <= 0 and done:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -74,14 +75,14 @@ def test_a_failed_write_is_final(tmp_path: Path, backend: str, code: str, write:
 
 @backends
 def test_nobody_waits_for_ever(tmp_path: Path, backend: str) -> None:
-    """Large records, a frame each, taken together: those behind the failed write hear of it too,
+    """Large records, some to a write, taken together: those behind the failed write hear of it too,
     and what was acknowledged is a prefix.
     """
     log = failing(tmp_path, backend, 2, "AM-4003")
     futures = []
     for n in range(12):
         try:
-            futures.append(log.submit(bytes([n]) * 70_000))
+            futures.append(log.submit(bytes([n]) * 1_500_000))
         except AmatersError as error:
             assert error.code == "AM-4004"
     results = [future.exception(timeout=60) for future in futures]
@@ -90,7 +91,7 @@ def test_nobody_waits_for_ever(tmp_path: Path, backend: str) -> None:
     done = results.count(None)
     assert results[:done] == [None] * done and set(codes) == {"AM-4003"}
     found = payloads_of(tmp_path, options(backend))
-    assert len(found) >= done and found == [bytes([n]) * 70_000 for n in range(len(found))]
+    assert len(found) >= done and found == [bytes([n]) * 1_500_000 for n in range(len(found))]
 
 
 @backends
@@ -158,10 +159,16 @@ class BrokenDisk(Disk):
         super().sync(fd, path)
 
     def write_at(
-        self, fd: int, data: memoryview, offset: int, path: Path, *, durable: bool = False
+        self,
+        fd: int,
+        parts: Sequence[memoryview],
+        offset: int,
+        path: Path,
+        *,
+        durable: bool = False,
     ) -> None:
         self._break("write", path)
-        super().write_at(fd, data, offset, path, durable=durable)
+        super().write_at(fd, parts, offset, path, durable=durable)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +198,8 @@ def test_the_ring_reports_what_the_kernel_says(tmp_path: Path) -> None:
     device, _ = open_device(options("io_uring", direct_io=False), path, Disk())
     readable, writable = os.open(path, os.O_RDONLY), os.open(path, os.O_WRONLY)
     data = memoryview(bytearray(b"x" * frames.BLOCK))
-    device.start(writable, data, 0, path)
-    device.start(readable, data, frames.BLOCK, path)
+    device.start(writable, [data], 0, path)
+    device.start(readable, [data], frames.BLOCK, path)
     with pytest.raises(AmatersError, match="AM-4003"):
         while True:
             device.finish()

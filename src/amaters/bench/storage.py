@@ -51,7 +51,9 @@ def storage(bench: Workbench, rows: int | None) -> list[Record]:
 
 
 def _open(path: Path, backend: LogBackend) -> SegmentLog:
-    log = SegmentLog(path, Disk(), _ID, LogOptions(backend=backend, spare_segments=8))
+    log = SegmentLog(
+        path, Disk(), _ID, LogOptions(backend=backend, spare_segments=8, segment_bytes=32 << 20)
+    )
     log.create()
     if list(log.replay(0)):
         raise AssertionError("a new log is not empty")
@@ -133,7 +135,7 @@ def _raw(path: Path, payload: bytes) -> tuple[int, float]:
     try:
         begun = meter.CLOCK.monotonic()
         for n in range(_LARGE_APPENDS):
-            disk.write_at(fd, buffer, n * _LARGE, path, durable=True)
+            disk.write_at(fd, [buffer], n * _LARGE, path, durable=True)
         return _LARGE_APPENDS, meter.CLOCK.monotonic() - begun
     finally:
         disk.close(fd)

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import mmap
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -178,18 +179,25 @@ class Disk:
             fail("AM-4001", file=path.name, what=_why(error))
 
     def write_at(
-        self, fd: int, data: memoryview, offset: int, path: Path, *, durable: bool = False
+        self,
+        fd: int,
+        parts: Sequence[memoryview],
+        offset: int,
+        path: Path,
+        *,
+        durable: bool = False,
     ) -> None:
-        """Write all of ``data`` in place. ``durable``: it is on the disk on return (Linux), without
-        a second system call; on a file opened ``direct`` address, size and offset are aligned.
+        """Write all ``parts``, one behind the other, in place. ``durable``: they are on the disk on
+        return (Linux), without a second system call; on a file opened ``direct`` addresses, sizes
+        and offset are aligned.
         """
         flags = os.RWF_DSYNC if durable else 0
         try:
-            while data:
-                done = os.pwritev(fd, [data], offset, flags)
+            while parts:
+                done = os.pwritev(fd, parts, offset, flags)
                 if done == 0:
                     raise OSError(errno.EIO, os.strerror(errno.EIO))
-                data, offset = data[done:], offset + done
+                parts, offset = without(parts, done), offset + done
         except OSError as error:
             failed(path, error)
 
@@ -217,6 +225,16 @@ class Disk:
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         return fd
+
+
+def without(parts: Sequence[memoryview], done: int) -> list[memoryview]:
+    """What is left of ``parts`` after ``done`` bytes."""
+    left = []
+    for part in parts:
+        if done < len(part):
+            left.append(part[done:] if done else part)
+        done = max(0, done - len(part))
+    return left
 
 
 def _why(error: OSError) -> str:

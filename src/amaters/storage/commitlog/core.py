@@ -26,26 +26,9 @@ from amaters.storage.files import Disk
 
 RECORD_BYTES_MAX = 64 << 20
 _FRAME_BYTES = 1 << 20  # what small records are gathered into
+_WRITE_BYTES = 4 << 20  # frames that wait become one write up to here: a sync for all of them
 _LARGE = 1 << 16  # from here a record is a frame of its own, laid out by whoever appends it
 _BUFFERS_KEPT = 16
-
-
-class _Append:
-    """One append on its way; ``frame`` is laid out already when it is large."""
-
-    __slots__ = ("frame", "future", "loop", "payload")
-
-    def __init__(
-        self,
-        payload: bytes,
-        future: Future[int] | asyncio.Future[int],
-        loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        self.payload, self.future, self.loop = payload, future, loop
-        self.frame: _Body | None = None
-
-
-_Settled = tuple[_Append, int | BaseException]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +45,22 @@ class _Body:
         return frames.blocks(frames.HEAD + self.size)
 
 
+_Settled = tuple["_Waiting", int | BaseException]
+_Waiting = Future[int] | asyncio.Future[int]
+# One append on its way: records, their bytes, the frame that a large one is laid out in already,
+# and who waits for the last record's position, in which loop. A tuple, for there are many.
+_Append = tuple[Sequence[bytes], int, _Body | None, _Waiting, asyncio.AbstractEventLoop | None]
+
+
 @dataclass(slots=True)
 class _Flight:
-    """A frame that was handed to the device."""
+    """A frame on its way to the disk, from ``offset`` on."""
 
     body: _Body
-    appends: list[_Append]
-    last: int
-    witness: int
-    end: int = 0
+    appends: Sequence[_Append]
+    first: int
+    offset: int
+    witness: int = 0
     durable: bool = False
 
 
@@ -105,12 +95,14 @@ class SegmentLog:
         self._files = threading.Lock()  # held while segments are made, recycled or counted
         self._queue: deque[_Append] = deque()
         self._taken: list[_Append] = []  # from the queue, and not in a flight yet
-        self._flights: deque[_Flight] = deque()
+        self._flights: deque[_Flight] = deque()  # all that is not acknowledged, in order
+        self._staged: list[_Flight] = []  # the last of them, for the next write
+        self._writes: dict[int, list[_Flight]] = {}  # what the device was given
         self._thread: threading.Thread | None = None
         self._ready = self._closing = self._failed = self._asleep = False
         self._last = self._durable = self._witnessed = 0
         self._fd, self._path = -1, directory
-        self._offset = self._durable_end = self._end = 0
+        self._offset = self._begun = self._durable_end = self._end = 0
 
     @property
     def last(self) -> int:
@@ -172,19 +164,21 @@ class SegmentLog:
 
     def append_all(self, payloads: Sequence[bytes]) -> int:
         """Make records durable together and return the position of the last. They go to the
-        writer at once, past the channel's limit, and share frames.
+        writer at once, past the channel's limit, and share frames and writes.
 
         Raises: as ``append``.
         """
-        futures: list[Future[int]] = [Future() for _ in payloads]
-        made = [self._prepared(_Append(p, f)) for p, f in zip(payloads, futures, strict=True)]
-        for future in futures:
-            future.set_running_or_notify_cancel()
+        last: Future[int] = Future()
+        made: list[_Append] = []
+        for records, size in self._grouped(payloads):
+            last = Future()
+            last.set_running_or_notify_cancel()
+            made.append((records, size, self._laid_out(records, size), last, None))
         with self._lock:
             self._check_open()
             for one in made:
                 self._enqueue(one)
-        return [future.result() for future in futures][-1]
+        return last.result()  # told in order: all others are durable too
 
     def submit(self, payload: bytes) -> Future[int]:
         """The position of a record, once it is durable. Waits while the channel is full.
@@ -193,13 +187,14 @@ class SegmentLog:
         """
         future: Future[int] = Future()
         future.set_running_or_notify_cancel()  # what is on its way cannot be called back
-        made = self._prepared(_Append(payload, future))
+        size = len(payload)
+        body = self._laid_out((payload,), size) if size >= _LARGE else None
         with self._lock:
             self._check_open()
             while len(self._queue) >= self.options.channel_capacity:
                 self._room.wait()
                 self._check_open()
-            self._enqueue(made)
+            self._enqueue(((payload,), size, body, future, None))
         return future
 
     async def append_async(self, payload: bytes) -> int:
@@ -209,21 +204,34 @@ class SegmentLog:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int] = loop.create_future()
-        made = self._prepared(_Append(payload, future, loop))
+        size = len(payload)
+        body = self._laid_out((payload,), size) if size >= _LARGE else None
         with self._lock:
             self._check_open()
             if len(self._queue) >= self.options.channel_capacity:
                 fail("AM-4009", waiting=len(self._queue))
-            self._enqueue(made)
+            self._enqueue(((payload,), size, body, future, loop))
         return await future
 
-    def _prepared(self, made: _Append) -> _Append:
-        size = len(made.payload)
+    def _grouped(self, payloads: Sequence[bytes]) -> Iterator[tuple[list[bytes], int]]:
+        """Runs of records that fit one frame, and their bytes."""
+        group: list[bytes] = []
+        size = 0
+        for payload in payloads:
+            full = size + len(payload) > _FRAME_BYTES or len(group) == self.options.batch_size
+            if group and (full or max(len(payload), len(group[-1])) >= _LARGE):
+                yield group, size
+                group, size = [], 0
+            group.append(payload)
+            size += len(payload)
+        if group:
+            yield group, size
+
+    def _laid_out(self, payloads: Sequence[bytes], size: int) -> _Body | None:
+        """The frame of records that are large enough for one of their own."""
         if size > RECORD_BYTES_MAX:
             fail("AM-3005", what=f"a command of {size} bytes")
-        if size >= _LARGE:
-            made.frame = self._lay_out([made.payload])
-        return made
+        return self._lay_out(payloads) if size >= _LARGE else None
 
     def _check_open(self) -> None:
         if self._failed or self._closing or not self._ready:
@@ -240,12 +248,13 @@ class SegmentLog:
         elif len(self._queue) == 1:
             self._work.notify()
 
-    def _lay_out(self, payloads: list[bytes]) -> _Body:
+    def _lay_out(self, payloads: Sequence[bytes]) -> _Body:
         """Records in an aligned buffer with room for the header. Cost: one copy, one hash."""
         sizes = len(payloads) * frames.RECORD_OVERHEAD
         size = sizes + sum(map(len, payloads))
         start, end = frames.HEAD, frames.HEAD + size
-        buffer = self._buffers.take(frames.blocks(end))
+        whole = frames.blocks(end)
+        buffer = self._buffers.take(whole)
         if len(payloads) == 1:  # no join: a large one is copied once, without the lock
             buffer[start : start + sizes] = len(payloads[0]).to_bytes(sizes, "little")
             np.frombuffer(buffer, np.uint8)[start + sizes : end] = np.frombuffer(
@@ -253,7 +262,7 @@ class SegmentLog:
             )
         else:
             buffer[start:end] = frames.encode_body(payloads)
-        buffer[end : frames.blocks(end)] = bytes(frames.blocks(end) - end)
+        buffer[end:whole] = bytes(whole - end)
         return _Body(buffer, size, frames.digest(buffer[start:end]), len(payloads))
 
     # ---- writing, on the writer thread -------------------------------------------------------
@@ -272,7 +281,8 @@ class SegmentLog:
             self._write(batch)
         elif not self._flights:
             if self._durable > self._witnessed:
-                self._start([], None)
+                self._stage([], self._lay_out([]))
+                self._start()
             else:
                 return False
         if self._flights:
@@ -296,60 +306,74 @@ class SegmentLog:
             return batch
 
     def _write(self, batch: list[_Append]) -> None:
+        """Gather small records to frames, and frames to writes."""
         small: list[_Append] = []
+        records: list[bytes] = []
         size = 0
         for made in batch:
-            large = made.frame is not None
-            if small and (large or size + len(made.payload) > _FRAME_BYTES):
-                self._start(small, None)
-                small, size = [], 0
-            if large:
-                self._start([made], made.frame)
+            payloads, more, body, _, _ = made
+            full = size + more > _FRAME_BYTES
+            full = full or len(records) + len(payloads) > self.options.batch_size
+            if small and (full or body is not None):
+                self._stage(small, self._lay_out(records))
+                small, records, size = [], [], 0
+            if body is not None:
+                self._stage([made], body)
             else:
                 small.append(made)
-                size += len(made.payload)
+                records += payloads
+                size += more
         if small:
-            self._start(small, None)
+            self._stage(small, self._lay_out(records))
+        self._start()
 
-    def _start(self, appends: list[_Append], body: _Body | None) -> None:
-        """Hand one frame to the device; without appends it is a witness."""
-        device = self._running_device()
-        flight = _Flight(
-            body or self._lay_out([made.payload for made in appends]),
-            appends,
-            self._last + len(appends),
-            self._durable,
-        )
-        self._flights.append(flight)
-        del self._taken[: len(appends)]
-        while sum(not found.durable for found in self._flights) > device.depth:
-            self._finish()
-        body = flight.body
+    def _stage(self, appends: Sequence[_Append], body: _Body) -> None:
+        """A frame for the next write; without appends it is a witness."""
         if self._offset + body.length > self._end:
-            self._next_segment(flight)
-        flight.witness, flight.end = self._durable, self._offset + body.length
-        header = frames.FrameHeader(
-            self._offset,
-            body.count,
-            self.epoch,
-            self._last + 1,
-            flight.witness,
-            self._durable_end,
-            body.size,
-            body.digest,
-        )
-        life = self._segments.live[-1].header.life
-        body.buffer[: frames.HEAD] = frames.encode_head(header, life)
-        device.start(self._fd, body.buffer[: body.length], self._offset, self._path)
-        self._offset, self._last = flight.end, flight.last
+            self._next_segment(body.length)
+        elif self._offset + body.length > self._begun + _WRITE_BYTES:
+            self._start()
+        flight = _Flight(body, appends, self._last + 1, self._offset)
+        self._flights.append(flight)
+        self._staged.append(flight)
+        del self._taken[: len(appends)]
+        self._offset, self._last = flight.offset + body.length, self._last + body.count
         self.bytes_since_checkpoint += body.length
 
-    def _next_segment(self, waiting: _Flight) -> None:
+    def _start(self) -> None:
+        """Hand what is staged to the device, as one write."""
+        if not self._staged:
+            return
+        device = self._running_device()
+        while len(self._writes) >= device.depth:
+            self._finish()
+        life = self._segments.live[-1].header.life
+        for flight in self._staged:
+            body = flight.body
+            flight.witness = self._durable
+            header = frames.FrameHeader(
+                flight.offset,
+                body.count,
+                self.epoch,
+                flight.first,
+                flight.witness,
+                self._durable_end,
+                body.size,
+                body.digest,
+            )
+            body.buffer[: frames.HEAD] = frames.encode_head(header, life)
+        parts = [flight.body.buffer[: flight.body.length] for flight in self._staged]
+        self._writes[id(parts)] = self._staged
+        begun, self._begun, self._staged = self._begun, self._offset, []
+        device.start(self._fd, parts, begun, self._path)
+
+    def _next_segment(self, wanted: int) -> None:
         """A segment with room for a frame; its header vouches for all before, so those first."""
-        while self._flights[0] is not waiting:
+        self._start()
+        while self._flights:
             self._finish()
         grown = min(self.options.segment_bytes, 2 * self.bytes_since_checkpoint)
-        size = max(SEGMENT_BYTES_MIN, grown, frames.BLOCK + waiting.body.length)
+        size = max(SEGMENT_BYTES_MIN, grown, frames.BLOCK + wanted)
         with self._files:
             self._segments.create(self._last + 1, self.epoch, size)
         self._open_segment()
@@ -362,7 +386,7 @@ class SegmentLog:
         segment = self._segments.live[-1]
         self._fd = self._disk.open_segment(segment.path, direct=device.direct)
         self._path = segment.path
-        self._offset = self._durable_end = frames.BLOCK
+        self._offset = self._begun = self._durable_end = frames.BLOCK
         self._end = segment.size // frames.BLOCK * frames.BLOCK
 
     def _running_device(self) -> Device:
@@ -378,23 +402,25 @@ class SegmentLog:
         written = device.finish()
         with self._lock:
             self._asleep = False
-        starts = {id(view.obj) for view in written}
-        for flight in self._flights:
-            flight.durable = flight.durable or id(flight.body.buffer.obj) in starts
+        for parts in written:
+            for flight in self._writes.pop(id(parts)):
+                flight.durable = True
         while self._flights and self._flights[0].durable:
             self._acknowledge(self._flights.popleft())
 
     def _acknowledge(self, flight: _Flight) -> None:
-        self._durable, self._durable_end = flight.last, flight.end
+        position = flight.first - 1
+        self._durable = position + flight.body.count
+        self._durable_end = flight.offset + flight.body.length
         self._witnessed = max(self._witnessed, flight.witness)
         self._buffers.give(flight.body.buffer)
-        first = flight.last - len(flight.appends) + 1
         by_loop: defaultdict[asyncio.AbstractEventLoop, list[_Settled]] = defaultdict(list)
-        for position, made in enumerate(flight.appends, start=first):
-            if made.loop is not None:
-                by_loop[made.loop].append((made, position))
+        for records, _, _, future, loop in flight.appends:
+            position += len(records)
+            if loop is not None:
+                by_loop[loop].append((future, position))
             else:
-                made.future.set_result(position)
+                future.set_result(position)
         for loop, settled in by_loop.items():
             _tell(loop, settled)
 
@@ -407,11 +433,11 @@ class SegmentLog:
             self._taken.clear()
             self._queue.clear()
             self._room.notify_all()
-        for made in waiting:
-            if made.loop is not None:
-                _tell(made.loop, [(made, error)])
+        for _, _, _, future, loop in waiting:
+            if loop is not None:
+                _tell(loop, [(future, error)])
             else:
-                made.future.set_exception(error)
+                future.set_exception(error)
 
     # ---- truncating and closing --------------------------------------------------------------
 
@@ -447,10 +473,10 @@ def _tell(loop: asyncio.AbstractEventLoop, settled: list[_Settled]) -> None:
 
 
 def _settle(settled: list[_Settled]) -> None:
-    for made, result in settled:
-        if made.future.done():  # its task was cancelled
+    for future, result in settled:
+        if future.done():  # its task was cancelled
             continue
-        if isinstance(result, BaseException):
-            made.future.set_exception(result)
+        if isinstance(result, int):
+            future.set_result(result)
         else:
-            made.future.set_result(result)
+            future.set_exception(result)

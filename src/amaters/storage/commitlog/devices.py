@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,7 @@ from amaters.base.settings import LogBackend as Backend
 from amaters.storage.commitlog.frames import BLOCK
 from amaters.storage.files import Disk
 
+Parts = Sequence[memoryview]  # the frames of one write, one behind the other
 BACKENDS: tuple[Backend, ...] = ("buffered", "direct", "io_uring")
 
 
@@ -54,11 +56,11 @@ class Device(Protocol):
     direct: bool
     depth: int
 
-    def start(self, fd: int, data: memoryview, offset: int, path: Path) -> None:
-        """Start a durable write of whole blocks; ``data`` stays as it is until it is finished."""
+    def start(self, fd: int, parts: Parts, offset: int, path: Path) -> None:
+        """Start one durable write of whole blocks, which stay as they are until it is finished."""
 
-    def finish(self) -> list[memoryview]:
-        """What became durable since, waiting for at least one write or for ``wake``.
+    def finish(self) -> list[Parts]:
+        """The very lists that became durable since, waiting for at least one write or for ``wake``.
 
         Raises: AM-4003, AM-4008. Then nothing more may be started: the end is unknown.
         """
@@ -79,15 +81,15 @@ class BlockingDevice:
         self.name = "direct" if direct else "buffered"
         self.direct = direct
         self._disk = disk
-        self._done: list[memoryview] = []
+        self._done: list[Parts] = []
 
-    def start(self, fd: int, data: memoryview, offset: int, path: Path) -> None:
-        self._disk.write_at(fd, data, offset, path, durable=self.direct)
+    def start(self, fd: int, parts: Parts, offset: int, path: Path) -> None:
+        self._disk.write_at(fd, parts, offset, path, durable=self.direct)
         if not self.direct:
             self._disk.sync(fd, path)
-        self._done.append(data)
+        self._done.append(parts)
 
-    def finish(self) -> list[memoryview]:
+    def finish(self) -> list[Parts]:
         done, self._done = self._done, []
         return done
 

@@ -63,7 +63,7 @@ class Segments:
         wanted = frames.blocks(size)
         fitting = [(found, path) for found, path in self.spares() if found >= wanted]
         if fitting:
-            wanted, spare = min(fitting)
+            wanted, spare = max(fitting)
         else:
             spare = self.directory / f"{new_id().hex()}{_SPARE}"
             self.disk.allocate(spare, wanted)
@@ -79,7 +79,7 @@ class Segments:
     def _write_header(self, path: Path, block: bytes) -> None:
         fd = self.disk.open_segment(path, direct=False)
         try:
-            self.disk.write_at(fd, memoryview(block), 0, path)
+            self.disk.write_at(fd, [memoryview(block)], 0, path)
             self.disk.sync(fd, path)
         finally:
             self.disk.close(fd)
@@ -144,12 +144,12 @@ class Segments:
 
     def _records(self, segment: Segment, limit: int | None) -> Iterator[Record]:
         data = memoryview(self.disk.read_all(segment.path))
-        offset, life = frames.BLOCK, segment.header.life
+        offset, life, version = frames.BLOCK, segment.header.life, segment.header.version
         while True:
-            frame = frames.decode_head(data, offset, life)
+            frame = frames.decode_head(data, offset, life, version)
             if frame is None or (limit is not None and frame.first >= limit):
                 break
-            payloads = frames.read_records(data, frame)
+            payloads = frames.read_records(data, frame, version)
             if payloads is None:
                 break
             if frame.first != self.last + 1:
@@ -164,14 +164,16 @@ class Segments:
 
     def _check_tail(self, segment: Segment, data: memoryview, offset: int) -> None:
         """What follows the last whole frame is torn, unless a witness says that it was durable."""
+        header = segment.header
         left = (
-            frames.decode_head(data, at, segment.header.life)
+            frames.decode_head(data, at, header.life, header.version)
             for at in range(offset, len(data), frames.BLOCK)
         )
         torn = [frame for frame in left if frame is not None]
         if any(frame.witness > self.last or frame.witness_end > offset for frame in torn):
             _damaged(segment, f"byte {offset}, after record {self.last}, which was durable")
-        self.reusable = offset == frames.BLOCK and not torn
+        empty = offset == frames.BLOCK and not torn
+        self.reusable = empty and header.version == frames.VERSION
 
     def _no_lower(self, segment: Segment, epoch: int) -> int:
         if epoch < self.epoch:

@@ -1,6 +1,6 @@
 """A small io_uring over ctypes: durable writes in flight at once, no lock of the interpreter held.
 
-Only what the commit log needs: IORING_OP_WRITE with RWF_DSYNC and a read of an eventfd, which ends
+Only what the commit log needs: IORING_OP_WRITEV with RWF_DSYNC and a read of an eventfd, which ends
 a wait early. One thread, the log's writer, starts and finishes; others only ``wake``.
 
 Source: io_uring_setup(2), io_uring_enter(2); layout of linux/io_uring.h.
@@ -16,13 +16,16 @@ import struct
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from amaters.storage.commitlog.devices import Parts
 from amaters.storage.commitlog.frames import BLOCK
-from amaters.storage.files import failed
+from amaters.storage.files import failed, without
 
 _SETUP, _ENTER = 425, 426  # the same on all architectures that io_uring is built for here
 _GETEVENTS = 1
 _SINGLE_MMAP = 1
-_OP_READ, _OP_WRITE = 22, 23
+_OP_WRITEV, _OP_READ = 2, 22
 _SQES_OFFSET = 0x10000000
 _PARAMS = struct.Struct("<10I8IQ8IQ")
 _SQE = struct.Struct("<BBHiQQIIQHHiQQ")
@@ -115,13 +118,20 @@ class Ring:
 
 
 class _Flight:
-    """One write: what is left of it, from where, into what."""
+    """One write: what is left of it, from where, into what; ``vector`` is read by the kernel."""
 
-    __slots__ = ("data", "fd", "left", "offset", "path")
+    __slots__ = ("fd", "left", "offset", "parts", "path", "vector")
 
-    def __init__(self, fd: int, data: memoryview, offset: int, path: Path) -> None:
-        self.fd, self.data, self.offset, self.path = fd, data, offset, path
-        self.left = data
+    def __init__(self, fd: int, parts: Parts, offset: int, path: Path) -> None:
+        self.fd, self.parts, self.offset, self.path = fd, parts, offset, path
+        self.left = parts
+        self.vector = np.empty((0, 2), np.uint64)
+
+    def aim(self) -> tuple[int, int]:
+        """Address and length of the vector for what is left."""
+        addresses = [ctypes.addressof(ctypes.c_char.from_buffer(part)) for part in self.left]
+        self.vector = np.array([addresses, [len(p) for p in self.left]], np.uint64).T.copy()
+        return self.vector.ctypes.data, len(self.left)
 
 
 class UringDevice:
@@ -142,22 +152,21 @@ class UringDevice:
         address = ctypes.addressof(self._count)
         self._ring.queue(_OP_READ, self._event, address, 8, offset=0, flags=0, token=_WAKE)
 
-    def start(self, fd: int, data: memoryview, offset: int, path: Path) -> None:
-        self._flights[self._next] = flight = _Flight(fd, data, offset, path)
+    def start(self, fd: int, parts: Parts, offset: int, path: Path) -> None:
+        self._flights[self._next] = flight = _Flight(fd, parts, offset, path)
         self._queue(self._next, flight)
         self._next += 1
 
     def _queue(self, token: int, flight: _Flight) -> None:
-        address = ctypes.addressof(ctypes.c_char.from_buffer(flight.left))
         where = {"offset": flight.offset, "flags": os.RWF_DSYNC, "token": token}
-        self._ring.queue(_OP_WRITE, flight.fd, address, len(flight.left), **where)
+        self._ring.queue(_OP_WRITEV, flight.fd, *flight.aim(), **where)
 
-    def finish(self) -> list[memoryview]:
+    def finish(self) -> list[Parts]:
         try:
             self._ring.enter(1)
         except OSError as error:
             failed(Path(self.name), error)
-        done: list[memoryview] = []
+        done: list[Parts] = []
         failure: tuple[Path, int] | None = None
         for token, result in self._ring.reap():
             if token == _WAKE:
@@ -166,12 +175,13 @@ class UringDevice:
             flight = self._flights.pop(token)
             if result <= 0 or result % BLOCK:
                 failure = flight.path, -result if result < 0 else errno.EIO
-            elif result == len(flight.left):
-                done.append(flight.data)
-            else:
-                flight.left, flight.offset = flight.left[result:], flight.offset + result
+                continue
+            flight.left, flight.offset = without(flight.left, result), flight.offset + result
+            if flight.left:
                 self._flights[token] = flight
                 self._queue(token, flight)
+            else:
+                done.append(flight.parts)
         if failure is not None:
             failed(failure[0], OSError(failure[1], os.strerror(failure[1])))
         return done

@@ -1,0 +1,148 @@
+"""Reading the log on an object store: from a position to the end, while others write and cut.
+
+A hole in the numbers, or an object that does not follow the one before, means that this reader
+started from an old snapshot and somebody cut meanwhile (AM-4027: start over), or, when there is no
+newer snapshot, that the log is damaged (AM-4001).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+from typing import NoReturn
+
+from amaters.base.errors import AmatersError, fail
+from amaters.storage.commitlog import object_frames as frames
+from amaters.storage.commitlog.segments import Record
+from amaters.storage.remote import BlobInfo, Blobs
+
+PREFIX = "log/"
+_DIGITS = 20
+_AT_ONCE = 8
+_DEBT_MIN = 16 << 10
+
+
+def name_of(sequence: int) -> str:
+    """The blob of an object of the log."""
+    return f"{PREFIX}{sequence:0{_DIGITS}d}"
+
+
+class LogReader:
+    """After ``records``: the number, chain digest and epoch of the last object that counts, the
+    last position, and all ``objects`` with the position each ends at.
+    """
+
+    def __init__(
+        self, blobs: Blobs, database_id: bytes, newest_snapshot: Callable[[], int]
+    ) -> None:
+        self.sequence = self.last = self.epoch = self.debt = 0
+        self.chain = b""
+        self.objects: deque[tuple[int, int]] = deque()
+        self._blobs, self._database_id = blobs, database_id
+        self._newest_snapshot = newest_snapshot
+        self._applied = 0
+        self._sure = False
+
+    def records(self, applied: int) -> Iterator[Record]:
+        """Records after ``applied`` that are there now. Raises: AM-4001, AM-4006, AM-4027."""
+        self._applied = applied
+        listed = list(self._blobs.list(PREFIX))
+        if not listed:
+            self._lost("the log is missing")
+        numbers = [self._number(info) for info in listed]
+        start = max((i for i, (a, b) in enumerate(pairwise(numbers), 1) if b != a + 1), default=0)
+        begin = self._locate(numbers[start:])
+        # What lies before cannot be needed, or it would not have been cut around.
+        self.objects.extend((number, 0) for number in numbers if number < begin)
+        sizes = dict(zip(numbers, (info.size for info in listed), strict=True))
+        self.debt = sum(max(sizes[n], _DEBT_MIN) for n in numbers if n >= begin)
+        for sequence, data in self._fetch(range(begin, numbers[-1] + 1)):
+            yield from self.accept(sequence, data)
+
+    def accept(self, sequence: int, data: bytes) -> Iterator[Record]:
+        """The records of the object with the next number, as far as they count and are new."""
+        name = name_of(sequence)
+        head = frames.decode_head(data, name, self._database_id, sequence)
+        payloads = frames.decode_body(data, head, name)
+        if self._sure and head.epoch < self.epoch:
+            payloads = []  # of a deposed writer, behind the fence of its successor: void
+        else:
+            self._follow(head)
+        self.sequence = sequence
+        self.objects.append((sequence, self.last))
+        for position, payload in enumerate(payloads, start=head.first):
+            if position > self._applied:
+                yield Record(position, payload, head.epoch)
+
+    def _follow(self, head: frames.ObjectHead) -> None:
+        """Go on to an object. The first one is believed: it was found by its position. Nothing is
+        void before one more has followed: the first may itself be of a past that was cut.
+        """
+        name = name_of(head.sequence)
+        if self.chain:
+            fence = head.kind == frames.FENCE
+            if (
+                head.previous != self.chain
+                or head.first != self.last + 1
+                or (head.epoch > self.epoch) != fence
+            ):
+                self._lost(f"{name} does not follow the object before it")
+            self._sure = True
+        elif head.first > self._applied + 1:
+            self._lost(f"{name} starts at position {head.first}")
+        self.last, self.epoch, self.chain = head.last, head.epoch, head.digest
+
+    def _number(self, info: BlobInfo) -> int:
+        digits = info.name.rpartition("/")[2]
+        if len(digits) != _DIGITS or not digits.isdecimal():
+            fail("AM-4001", file=info.name, what="it does not belong into a log")
+        return int(digits)
+
+    def _locate(self, run: Sequence[int]) -> int:
+        """The number to start at: the last object that starts at or before the wanted position and
+        follows the one before it. Cost: a header per halving.
+        """
+        low, high = 0, len(run) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._head(run[middle]).first <= self._applied + 1:
+                low = middle
+            else:
+                high = middle - 1
+        while low and self._head(run[low]).previous != self._head(run[low - 1]).digest:
+            low -= 1
+        self._sure = low > 0
+        return run[low]
+
+    def _head(self, sequence: int) -> frames.ObjectHead:
+        name = name_of(sequence)
+        try:
+            (data,) = self._blobs.read(name, [0], [frames.HEAD])
+        except AmatersError as error:
+            if error.code != "AM-4007":
+                raise
+            self._lost(f"{name} was deleted meanwhile")
+        return frames.decode_head(data, name, self._database_id, sequence)
+
+    def _fetch(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """Objects in order, some fetched ahead."""
+        ahead: deque[tuple[int, Future[bytes | None]]] = deque()
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="amaters-log-read") as pool:
+            left = iter(numbers)
+            while True:
+                while len(ahead) < _AT_ONCE and (number := next(left, None)) is not None:
+                    ahead.append((number, pool.submit(self._blobs.get, name_of(number))))
+                if not ahead:
+                    return
+                number, future = ahead.popleft()
+                data = future.result()
+                if data is None:
+                    self._lost(f"{name_of(number)} was deleted meanwhile")
+                yield number, data
+
+    def _lost(self, what: str) -> NoReturn:
+        if self._newest_snapshot() > self._applied:
+            fail("AM-4027", position=self._applied + 1, what=what)
+        fail("AM-4001", file="the log on the object store", what=what)
