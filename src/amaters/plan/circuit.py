@@ -243,7 +243,7 @@ class _Program:
         self.least_level = 2 if switched or self.mask or self._degree() > 1 else 1
         levels = assign(self.graph, dict.fromkeys(self._roots(), self.least_level), {})
         self.deepest = max(levels)  # without proof: no attempt can need fewer levels
-        self._prover = parts.prover(self.graph, self.rules, self._roots())
+        self._prover = parts.prover(self.graph, self.rules, self._roots(), spec.parts)
         self._floor = noise.rounding(parameters, 1)
 
     def _build(self, table: PublicTable, place: Place) -> None:

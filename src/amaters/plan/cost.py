@@ -23,12 +23,15 @@ _ENVELOPE_BYTES = 200  # header, seed and checksum of one ciphertext as sent
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What a client knows of a table when it plans. ``masked``: some segment has dead rows."""
+    """What a client knows of a table when it plans. ``masked``: some segment has dead rows;
+    ``parts``: encryptions that a merged segment sums, at most.
+    """
 
     segments: int = 1
     rows: int = 0
     tail_rows: int = 0
     masked: bool = True
+    parts: int = 1
 
 
 @dataclass(frozen=True, slots=True)

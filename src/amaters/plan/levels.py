@@ -44,9 +44,10 @@ class Prover:
     metas are computed once, which makes the proof of a large filter as quick as that of one leaf.
     """
 
-    def __init__(self, graph: Graph, rules: Rules, roots: Iterable[int]) -> None:
+    def __init__(self, graph: Graph, rules: Rules, roots: Iterable[int], parts: int = 1) -> None:
         self.graph = graph
         self.rules = rules
+        self._parts = parts
         self._tracked, self._boundary = _tracked(graph, roots)
         self._origins = {index: _origins(graph, index) for index in self._boundary}
         self._memo: dict[tuple[object, ...], Meta] = {}
@@ -96,7 +97,14 @@ class Prover:
         truncated = [self.rules.truncate(meta, level + drops) for meta in operands]
         try:
             made = step(
-                self.rules, node, truncated, origin, drops, level=level, vectors=self.graph.vectors
+                self.rules,
+                node,
+                truncated,
+                origin,
+                drops,
+                level=level,
+                vectors=self.graph.vectors,
+                parts=self._parts,
             )
         except AmatersError as error:
             if error.code != "AM-2301":
@@ -116,12 +124,16 @@ def step(
     *,
     level: int,
     vectors: list[Vector],
+    parts: int = 1,
 ) -> Meta:
-    """The meta of one operation, as the evaluators compute it (public vectors at their worst)."""
+    """The meta of one operation, as the evaluators compute it (public vectors at their worst).
+
+    ``parts``: how many encryptions an input may be the sum of.
+    """
     match node.op:
         case "input" | "constant":
             lo, hi = node.bound or (0, 1)
-            return rules.fresh(level, lo, hi, origin=origin)
+            return rules.merged(parts if node.op == "input" else 1, level, lo, hi, origin=origin)
         case "linear":
             return rules.linear(list(zip(node.factors, operands, strict=True)), node.offset)
         case "dot":

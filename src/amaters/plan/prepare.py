@@ -54,6 +54,7 @@ from amaters.plan.spec import (
     PublicNode,
     RangeLeaf,
     Term,
+    parts_for,
 )
 
 _INVERSE: dict[str, Operator] = {
@@ -120,7 +121,8 @@ def prepare(
     )
     if public is not None:
         _require_sendable(base, table)
-    spec = replace(base, filter=node, masked=statistics.masked)
+    parts = parts_for(statistics.parts)
+    spec = replace(base, filter=node, masked=statistics.masked, parts=parts)
     if not select.is_aggregate:
         if node is None:
             return Prepared(select, "public", base)

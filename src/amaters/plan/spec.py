@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn
 from google.protobuf.message import DecodeError
 
 from amaters.base.errors import fail
+from amaters.fhe.meta import PARTS_MAX
 from amaters.plan.expressions import Predicate
 from amaters.plan.predicate_wire import decode_predicate, encode_predicate
 from amaters.wire import plan_pb2 as pb
@@ -29,6 +30,7 @@ ENTRIES_MAX = 256  # of one IN list
 TERMS_MAX = 64
 GROUPS_MAX = 16
 CODE_BYTES = 9
+PARTS = (1, 8, PARTS_MAX)  # few, so that statements share circuits; 8: what leases lead to
 
 RANGE_FORMS = ("le", "gt", "between", "outside")
 
@@ -118,6 +120,7 @@ class PlanSpec:
     ``output`` mask: one 0/1 mask per segment; aggregate: ``terms`` per group; fetch: nothing is
     computed, rows are fetched by ``public_filter``. ``masked``: liveness
     or ``public_filter`` may exclude occupied slots; without it every occupied slot counts.
+    ``parts``: how many encryptions a stored ciphertext may be the sum of (one of ``PARTS``).
     """
 
     table_id: bytes
@@ -131,6 +134,7 @@ class PlanSpec:
     public_groups: tuple[int, ...] = ()
     encrypted_groups: tuple[int, ...] = ()
     terms: tuple[Term, ...] = ()
+    parts: int = 1
     digest: bytes = b""
 
     def with_digest(self, digest: bytes) -> PlanSpec:
@@ -151,6 +155,7 @@ class PlanSpec:
             encrypted_groups=self.encrypted_groups,
             terms=[pb.PlanTerm(kind=term.kind, columns=term.columns) for term in self.terms],
             digest=self.digest,
+            parts=self.parts if self.parts > 1 else 0,
         )
         if self.public_filter is not None:
             message.public_filter.CopyFrom(encode_predicate(self.public_filter))
@@ -168,6 +173,11 @@ class PlanSpec:
         except DecodeError:
             _malformed("it does not parse")
         return _checked(message)
+
+
+def parts_for(parts: int) -> int:
+    """The least of ``PARTS`` that allows sums of so many encryptions."""
+    return next((allowed for allowed in PARTS if parts <= allowed), PARTS[-1])
 
 
 def leaves(node: Node | None) -> list[Node]:
@@ -275,6 +285,8 @@ def _checked(message: Any) -> PlanSpec:
     groups = (*message.public_groups, *message.encrypted_groups)
     if len(groups) > GROUPS_MAX or len(set(groups)) != len(groups):
         _malformed("its groups")
+    if message.parts and message.parts not in PARTS[1:]:
+        _malformed("its stored ciphertexts sum too many")
     if len(message.terms) > TERMS_MAX:
         _malformed("too many totals")
     if message.output != "aggregate" and (groups or message.terms):
@@ -294,6 +306,7 @@ def _checked(message: Any) -> PlanSpec:
         public_groups=tuple(message.public_groups),
         encrypted_groups=tuple(message.encrypted_groups),
         terms=tuple(_term(term) for term in message.terms),
+        parts=message.parts or 1,
         digest=message.digest,
     )
 
