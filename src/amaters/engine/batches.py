@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NoReturn
 
 from amaters.base.errors import fail
-from amaters.base.ids import ID_BYTES
 from amaters.columns.batch import storage_dtype
 from amaters.engine.catalogue import TableEntry, invalid
 from amaters.engine.uploads import Uploads
 from amaters.fhe.bundle import BundleReader
+from amaters.storage.database import Storage
 from amaters.storage.objects import ObjectReader
 from amaters.storage.rows import TAIL, BatchRows
 from amaters.wire import blocks
@@ -22,15 +23,29 @@ CANARY_BYTES_MAX = 1 << 20
 OpenObject = Callable[[cb.ObjectRef], ObjectReader]
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A commit whose parts are all there and have the shape of ``entry``'s schema."""
+
+    entry: TableEntry
+    batch: cb.Batch
+    rows: BatchRows
+
+    def ids(self) -> list[bytes]:
+        """The reserved ids it names: of its objects and segments."""
+        segments = (segment.segment_id for segment in self.batch.request.segments)
+        return [*(ref.object_id for ref in self.batch.objects), *segments]
+
+
 def check_batch(
-    request: pb.CommitRequest, entry: TableEntry, uploads: Uploads, open_object: OpenObject
-) -> cb.Batch:
+    request: pb.CommitRequest, entry: TableEntry, uploads: Uploads, storage: Storage
+) -> Checked:
     """The command a request becomes, if its parts are all there and have the schema's shape.
 
-    Raises: AM-3005, AM-3030, AM-3032.
+    Raises: AM-3005, AM-3030, AM-3032, AM-3033.
     """
-    if len(request.request_id) != ID_BYTES or request.row_version == 0:
-        invalid("a batch without request id or row version")
+    if request.row_version == 0:
+        invalid("a batch without a row version")
     if len(request.segments) > SEGMENTS_MAX:
         invalid("too many segments in one batch")
     refs: list[cb.ObjectRef] = []
@@ -39,12 +54,13 @@ def check_batch(
         if segment.segment_id in seen or not uploads.is_reserved(segment.segment_id):
             fail("AM-3030", object_id=segment.segment_id.hex())
         seen.add(segment.segment_id)
-        refs.extend(_check_segment(segment, entry, uploads, open_object))
+        refs.extend(_check_segment(segment, entry, uploads, storage.objects.open))
     if len({ref.object_id for ref in refs}) != len(refs):
         _misfit(entry, "one object has two roles")
     _check_tail(request.tail, entry)
     key_column = entry.table.primary_key.id
-    return cb.Batch(request=request, objects=refs, key_column=key_column)
+    batch = cb.Batch(request=request, objects=refs, key_column=key_column)
+    return Checked(entry, batch, storage.read_rows(batch))
 
 
 def _misfit(entry: TableEntry, what: str) -> NoReturn:

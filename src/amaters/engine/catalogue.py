@@ -44,14 +44,13 @@ class Catalogue:
         self._unsafe = unsafe_scheme
         self._decoded: dict[bytes, TableEntry] = {}
 
-    def _entry(self, version: TableVersion) -> TableEntry:
+    def entry(self, version: TableVersion) -> TableEntry:
+        """What the schema of a published version says."""
         known = self._decoded.get(version.table_id)
         if known is not None and known.tid == version.tid and known.record == version.schema:
             return known
         table = decode_public(version.schema.public_bytes)
-        entry = TableEntry(
-            version.tid, version.schema, table, get_parameters(table.parameter_set)
-        )
+        entry = TableEntry(version.tid, version.schema, table, get_parameters(table.parameter_set))
         self._decoded[version.table_id] = entry
         return entry
 
@@ -60,7 +59,7 @@ class Catalogue:
         ids = {version.table_id for version in versions}
         for dropped in self._decoded.keys() - ids:
             self._decoded.pop(dropped, None)
-        return [self._entry(version) for version in versions]
+        return [self.entry(version) for version in versions]
 
     def find(self, table_id: bytes, schema_version: int | None = None) -> TableEntry:
         """The table of this id, at the schema version the caller assumes.
@@ -76,7 +75,7 @@ class Catalogue:
         version = self._storage.version(table_id)
         if version is None:
             fail("AM-3021")
-        entry = self._entry(version)
+        entry = self.entry(version)
         if entry.table.scheme == "noop" and not self._unsafe:
             fail("AM-3011")
         if schema_version is not None and entry.record.version != schema_version:

@@ -7,28 +7,32 @@ and circuits run in worker threads (the kernels release the GIL); the event loop
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from amaters.base.clock import Clock, SystemClock
 from amaters.base.errors import fail
 from amaters.base.ids import ID_BYTES
 from amaters.base.settings import LogBackend, cores
 from amaters.base.version import VERSION
-from amaters.engine.catalogue import invalid
+from amaters.engine.catalogue import Catalogue, invalid
+from amaters.engine.delivery import Delivery
 from amaters.engine.jobs import JOBS_MAX, Jobs
 from amaters.engine.rows import RowReader, Rows, listed_slots
-from amaters.engine.snapshots import Snapshot, Snapshots, tail_blocks
+from amaters.engine.snapshots import LEASE_SECONDS, Snapshot, Snapshots, tail_blocks
 from amaters.engine.uploads import Uploads
-from amaters.engine.writer import Writer
+from amaters.engine.writer import Prepared, Writer
 from amaters.plan.check import check_spec
 from amaters.plan.spec import PlanSpec
 from amaters.storage.commitlog.devices import LogOptions
-from amaters.storage.database import Storage, open_memory
+from amaters.storage.committer import Committer
+from amaters.storage.database import Group, Storage, open_memory
 from amaters.storage.directory import open_directory
 from amaters.storage.versions import SegmentRow, live_slots
+from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
 from amaters.wire.service import PROTOCOL, Chunk
 
@@ -43,37 +47,50 @@ class Engine:
 
     def __init__(
         self,
-        database: Storage,
+        storage: Storage,
         *,
         unsafe_scheme: bool = False,
         cache_bytes: int = CACHE_BYTES,
         threads: int | None = None,
         clock: Clock | None = None,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
-        threads = threads or cores()
-        self._database = database
-        self.notice = database.notice
+        threads, clock = threads or cores(), clock or SystemClock()
+        self._storage = storage
+        self.notice = storage.notice
         self._unsafe = unsafe_scheme
-        self._writing = ThreadPoolExecutor(1, thread_name_prefix="amaters-writer")
         self._working = ThreadPoolExecutor(threads + 2, thread_name_prefix="amaters-worker")
         # Jobs wait for their readers; those readers' other calls must not wait for them.
         self._running = ThreadPoolExecutor(JOBS_MAX, thread_name_prefix="amaters-job")
-        self._uploads = Uploads(database.objects, self._working)
-        self._snapshots = Snapshots()
-        self._writer = Writer(database, self._uploads, self._snapshots, unsafe_scheme=unsafe_scheme)
-        self._rows = RowReader(database.objects)
+        self._uploads = Uploads(storage.objects, self._working)
+        self._catalogue = Catalogue(storage, unsafe_scheme=unsafe_scheme)
+        self._snapshots = Snapshots(self._catalogue, clock, lease_seconds=lease_seconds)
+        self._writer = Writer(storage, self._uploads, self._snapshots, self._catalogue)
+        self._rows = RowReader(storage.objects)
         self._jobs = Jobs(
-            database.objects,
-            self._rows,
-            cache_bytes=cache_bytes,
-            threads=threads,
-            clock=clock or SystemClock(),
+            storage.objects, self._rows, cache_bytes=cache_bytes, threads=threads, clock=clock
         )
+        self._committer = Committer(storage)
+        self._delivery = Delivery()
         self._closed = False
 
-    async def _write(self, work: Callable[..., T], *arguments: Any) -> T:
+    async def _write(
+        self, work: Callable[..., T], *arguments: Any, size: int = 0, alone: bool = False
+    ) -> T:
+        """``work(group, *arguments)`` on the writer's thread: its result, once it is durable.
+        ``alone``: in a group of its own, published before the next request is checked.
+        """
         self._check_open()
-        return await asyncio.get_running_loop().run_in_executor(self._writing, work, *arguments)
+        future, settle = self._delivery.expect()
+        call = partial(_with_group, work, arguments)
+        self._committer.enqueue(call, settle, size=size, alone=alone)
+        return cast(T, await future)
+
+    async def _collect(self) -> None:
+        """Delete what nothing needs any more, between two groups."""
+        future, settle = self._delivery.expect()
+        self._committer.between(self._writer.collect, settle)
+        await future
 
     async def _work(self, work: Callable[..., T], *arguments: Any) -> T:
         self._check_open()
@@ -84,21 +101,27 @@ class Engine:
             fail("AM-3004")
 
     async def hello(self, request: pb.HelloRequest) -> pb.HelloReply:
+        self._check_open()
         if request.protocol != PROTOCOL:
             fail("AM-3001", theirs=request.protocol, ours=PROTOCOL)
         return pb.HelloReply(
             protocol=PROTOCOL,
             version=VERSION,
             unsafe_scheme=self._unsafe,
-            database_id=self._database.database_id,
-            keyset_id=await self._write(self._writer.keyset_id),
+            database_id=self._storage.database_id,
+            keyset_id=self._writer.keyset_id(),
         )
 
     # ---- keys and schemas --------------------------------------------------------------------
 
     async def has_keyset(self, request: pb.KeyName) -> pb.HasKeysetReply:
-        found = await self._write(self._writer.keyset, request)
-        return pb.HasKeysetReply(present=found is not None)
+        return pb.HasKeysetReply(present=await self._keyset(request) is not None)
+
+    async def _keyset(self, name: pb.KeyName) -> cb.ObjectRef | None:
+        """Evaluation keys; those of every table are known without asking the writer."""
+        self._check_open()
+        found = self._writer.known_keyset(name)
+        return found or await self._write(self._writer.keyset, name)
 
     async def put_keyset(
         self, request: pb.PutKeysetRequest, chunks: AsyncIterable[Chunk]
@@ -107,29 +130,33 @@ class Engine:
         if len(name.keyset_id) != ID_BYTES or len(name.key_id) != ID_BYTES:
             invalid("a keyset without ids")
         self._check_scheme(name.scheme)
-        if await self._write(self._writer.keyset, name) is not None:
+        if await self._keyset(name) is not None:
             return pb.Done()
         object_id = self._uploads.reserve(1)[0]
         ref = await self._uploads.receive(object_id, request.size, chunks)
         await self._work(self._jobs.check_keys, name, ref)
-        return await self._write(self._writer.put_keyset, request, ref)
+        reply = await self._write(self._writer.put_keyset, request, ref, alone=True)
+        self._writer.claim(name.keyset_id)
+        return reply
 
     def _check_scheme(self, scheme: str) -> None:
         if scheme == "noop" and not self._unsafe:
             fail("AM-3011")
 
     async def create_table(self, request: pb.CreateTableRequest) -> pb.Done:
-        return await self._write(self._writer.create_table, request)
+        return await self._write(self._writer.create_table, request, alone=True)
 
     async def drop_table(self, request: pb.DropTableRequest) -> pb.Done:
-        return await self._write(self._writer.drop_table, request)
+        reply = await self._write(self._writer.drop_table, request, alone=True)
+        await self._collect()
+        return reply
 
     async def update_schema(self, request: pb.UpdateSchemaRequest) -> pb.Done:
-        return await self._write(self._writer.update_schema, request)
+        return await self._write(self._writer.update_schema, request, alone=True)
 
     async def list_tables(self, request: pb.ListTablesRequest) -> pb.ListTablesReply:
         self._check_open()
-        entries = self._writer.catalogue.entries()
+        entries = self._catalogue.entries()
         return pb.ListTablesReply(tables=[entry.record for entry in entries])
 
     # ---- writing -----------------------------------------------------------------------------
@@ -138,8 +165,7 @@ class Engine:
         self._check_open()
         reply = pb.ReserveReply(ids=self._uploads.reserve(request.objects))
         if request.keys:
-            arguments = (request.table_id, request.keys)
-            reply.first_key = await self._write(self._writer.reserve_keys, *arguments)
+            reply.first_key = self._writer.reserve_keys(request.table_id, request.keys)
         return reply
 
     async def upload(
@@ -151,17 +177,39 @@ class Engine:
         return pb.UploadReply(size=ref.size)
 
     async def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
-        return await self._write(self._writer.commit, request)
+        prepared = await self._prepared([request])
+        size = request.ByteSize()
+        return await self._write(self._writer.commit, request, prepared, size=size)
+
+    async def commit_batch(self, request: pb.BatchRequest) -> pb.BatchReply:
+        prepared = await self._prepared(request.parts)
+        size = request.ByteSize()
+        return await self._write(self._writer.commit_batch, request, prepared, size=size)
+
+    async def _prepared(self, parts: Sequence[pb.CommitRequest]) -> Prepared:
+        """Commits with segments are checked before they reach the writer, who would keep others
+        waiting; for a few tail rows the way to another thread costs more than the checks.
+        """
+        if not any(part.segments for part in parts):
+            return None
+        return await self._work(self._writer.prepare, parts)
 
     # ---- reading -----------------------------------------------------------------------------
 
     async def snapshot(self, request: pb.SnapshotRequest) -> pb.SnapshotReply:
-        snapshot = await self._write(self._writer.snapshot, request)
-        return snapshot.manifest()
+        self._check_open()
+        snapshot = self._snapshots.hold(request.table_id, request.schema_version)
+        return snapshot.manifest(self._snapshots.lease_seconds)
+
+    async def renew(self, request: pb.RenewRequest) -> pb.RenewReply:
+        self._check_open()
+        gone = self._snapshots.renew(request.handles)
+        return pb.RenewReply(lease_seconds=self._snapshots.lease_seconds, expired=gone)
 
     async def release(self, request: pb.HandleRequest) -> pb.Done:
-        self._snapshots.release(request.handle)
-        await self._write(self._writer.collect)
+        self._check_open()
+        if self._snapshots.release(request.handle):
+            await self._collect()
         return pb.Done()
 
     async def read_tail(self, request: pb.HandleRequest) -> AsyncIterator[pb.RowBlock]:
@@ -207,7 +255,8 @@ class Engine:
         )
 
     async def table_stats(self, request: pb.TableStatsRequest) -> pb.TableStatsReply:
-        reply = await self._write(self._writer.table_stats, request)
+        self._check_open()
+        reply = self._writer.table_stats(request)
         reply.cache_bytes = self._jobs.cache_bytes
         return reply
 
@@ -217,7 +266,7 @@ class Engine:
         self, request: pb.PutConstantsRequest, chunks: AsyncIterable[Chunk]
     ) -> pb.Done:
         self._check_open()
-        ref = await self._write(self._writer.keyset, request.name)
+        ref = await self._keyset(request.name)
         if ref is None:
             fail("AM-3012", parameter_set=request.name.parameter_set)
         data = await self._jobs.receive_constants(request, chunks)
@@ -227,7 +276,7 @@ class Engine:
     async def execute(self, request: pb.ExecuteRequest) -> AsyncIterator[pb.ExecuteEvent]:
         self._check_open()
         with self._snapshots.use(request.handle) as snapshot:
-            keys = await self._write(self._writer.keyset, snapshot.entry.key_name)
+            keys = await self._keyset(snapshot.entry.key_name)
             if keys is None:
                 fail("AM-3012", parameter_set=snapshot.entry.table.parameter_set)
             events = self._jobs.run(request, snapshot, keys, self._running)
@@ -256,8 +305,12 @@ class Engine:
     def _shut_down(self) -> None:
         self._running.shutdown(wait=True, cancel_futures=True)
         self._working.shutdown(wait=True, cancel_futures=True)
-        self._writing.submit(self._database.close).result()
-        self._writing.shutdown(wait=True)
+        self._committer.close()
+        self._storage.close()
+
+
+def _with_group(work: Callable[..., T], arguments: tuple[Any, ...], group: Group) -> T:
+    return work(group, *arguments)
 
 
 def _following(blocks: Iterator[pb.RowBlock]) -> pb.RowBlock | None:
@@ -278,5 +331,5 @@ def open_engine(
     """
     in_memory = str(location) == MEMORY
     options = LogOptions(backend=log_backend)
-    database = open_memory() if in_memory else open_directory(Path(location), options=options)
-    return Engine(database, unsafe_scheme=unsafe_scheme, cache_bytes=cache_bytes, threads=threads)
+    storage = open_memory() if in_memory else open_directory(Path(location), options=options)
+    return Engine(storage, unsafe_scheme=unsafe_scheme, cache_bytes=cache_bytes, threads=threads)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from amaters.base.clock import Clock
 from amaters.base.errors import fail
 from amaters.base.ids import new_id
-from amaters.engine.catalogue import TableEntry
-from amaters.storage.versions import SegmentRow, TailBlock, live_slots
+from amaters.engine.catalogue import Catalogue, TableEntry
+from amaters.storage.versions import SegmentRow, TableVersion, TailBlock, live_slots
 from amaters.wire import blocks
 from amaters.wire import service_pb2 as pb
 
 HANDLES_MAX = 1024
+LEASE_SECONDS = 60.0
 BLOCK_ROWS = 4096
 BLOCK_BYTES = 1 << 20
 
@@ -27,11 +29,21 @@ class Snapshot:
     """One read version of one table; everything in it is immutable."""
 
     handle: bytes
-    position: int
     entry: TableEntry
-    segments: tuple[SegmentRow, ...]
-    tail: tuple[TailBlock, ...]
+    version: TableVersion
     tail_cache: TailCache = field(repr=False)
+
+    @property
+    def position(self) -> int:
+        return self.version.position
+
+    @property
+    def segments(self) -> tuple[SegmentRow, ...]:
+        return self.version.segments
+
+    @property
+    def tail(self) -> tuple[TailBlock, ...]:
+        return self.version.tail
 
     def segment(self, segment_id: bytes) -> SegmentRow:
         """A segment by id. Raises: AM-3041."""
@@ -42,9 +54,9 @@ class Snapshot:
 
     def object_ids(self) -> set[bytes]:
         """Objects this snapshot pins."""
-        return {ref.object_id for row in self.segments for ref in row.manifest.objects}
+        return self.version.object_ids()
 
-    def manifest(self) -> pb.SnapshotReply:
+    def manifest(self, lease_seconds: float) -> pb.SnapshotReply:
         """What the client is told."""
         return pb.SnapshotReply(
             handle=self.handle,
@@ -53,6 +65,7 @@ class Snapshot:
             segments=[_segment_info(segment) for segment in self.segments],
             tail_rows=sum(block.live for block in self.tail),
             tail_bytes=sum(len(block.public) + len(block.sealed) for block in self.tail),
+            lease_seconds=lease_seconds,
         )
 
 
@@ -144,55 +157,109 @@ def split_rows(
 
 
 class Snapshots:
-    """All handles; the oldest go when there are too many."""
+    """All handles. One expires when nobody renewed or used it for the length of a lease; the least
+    recently used go when there are too many.
+    """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, catalogue: Catalogue, clock: Clock, *, lease_seconds: float = LEASE_SECONDS
+    ) -> None:
+        self.lease_seconds = lease_seconds
+        self._catalogue = catalogue
+        self._clock = clock
         self._lock = threading.Lock()
-        self._held: OrderedDict[bytes, Snapshot] = OrderedDict()
+        # By time of expiry, the soonest first: every renewal gives the same length of time.
+        self._held: OrderedDict[bytes, tuple[Snapshot, float]] = OrderedDict()
         self._in_use: list[Snapshot] = []
         self._tails: dict[int, TailCache] = {}
 
-    def hold(
-        self,
-        position: int,
-        entry: TableEntry,
-        segments: list[SegmentRow],
-        tail: list[TailBlock],
-    ) -> Snapshot:
-        """A new handle."""
+    def hold(self, table_id: bytes, schema_version: int) -> Snapshot:
+        """Pin a table as it was last published. Raises: AM-3011, AM-3021, AM-3022."""
         with self._lock:
-            cache = self._tails.setdefault(entry.tid, TailCache())
-            snapshot = Snapshot(new_id(), position, entry, tuple(segments), tuple(tail), cache)
-            self._held[snapshot.handle] = snapshot
-            while len(self._held) > HANDLES_MAX:
-                self._held.popitem(last=False)
+            snapshot = self._take(table_id, schema_version)
+            self._held[snapshot.handle] = (snapshot, self._expiry())
+            self._expire()
         return snapshot
+
+    def _take(self, table_id: bytes, schema_version: int) -> Snapshot:
+        # Read under the lock: whoever collects garbage asks for pins under it, after publishing
+        # the version that no longer names what is to go.
+        entry, version = self._catalogue.version(table_id, schema_version)
+        cache = self._tails.setdefault(entry.tid, TailCache())
+        return Snapshot(new_id(), entry, version, cache)
+
+    def _expiry(self) -> float:
+        return self._clock.monotonic() + self.lease_seconds
+
+    def _expire(self) -> None:
+        now = self._clock.monotonic()
+        while self._held:
+            handle, (_, until) = next(iter(self._held.items()))
+            if until > now and len(self._held) <= HANDLES_MAX:
+                return
+            del self._held[handle]
 
     def find(self, handle: bytes) -> Snapshot:
-        """The snapshot of a handle. Raises: AM-3040."""
+        """The snapshot of a handle, its lease renewed. Raises: AM-3040."""
         with self._lock:
-            snapshot = self._held.get(handle)
-            if snapshot is None:
+            self._expire()
+            held = self._held.get(handle)
+            if held is None:
                 fail("AM-3040")
+            self._held[handle] = (held[0], self._expiry())
             self._held.move_to_end(handle)
-        return snapshot
+        return held[0]
 
-    def release(self, handle: bytes) -> None:
-        """Let go; unknown handles are ignored."""
+    def renew(self, handles: Iterable[bytes]) -> list[bytes]:
+        """Renew leases; the handles that are gone."""
+        gone = []
         with self._lock:
-            self._held.pop(handle, None)
+            self._expire()
+            for handle in handles:
+                held = self._held.get(handle)
+                if held is None:
+                    gone.append(handle)
+                    continue
+                self._held[handle] = (held[0], self._expiry())
+                self._held.move_to_end(handle)
+        return gone
+
+    def release(self, handle: bytes) -> bool:
+        """Let go; unknown handles are ignored. Whether it pinned what its table has left since."""
+        with self._lock:
+            held = self._held.pop(handle, None)
+        return held is not None and self._catalogue.is_outdated(held[0].version)
 
     @contextmanager
     def use(self, handle: bytes) -> Iterator[Snapshot]:
         """The snapshot of a handle, pinned meanwhile even if it is released. Raises: AM-3040."""
-        snapshot = self.find(handle)
+        with self._pinned(self.find(handle)) as snapshot:
+            yield snapshot
+        self.renew([handle])  # the lease counts from the end of what was done with it
+
+    @contextmanager
+    def once(self, table_id: bytes, schema_version: int) -> Iterator[Snapshot]:
+        """The table as last published, for one request. Raises: AM-3011, AM-3021, AM-3022."""
+        with self._lock:
+            snapshot = self._take(table_id, schema_version)
+            self._in_use.append(snapshot)
+        try:
+            yield snapshot
+        finally:
+            self._drop(snapshot)
+
+    @contextmanager
+    def _pinned(self, snapshot: Snapshot) -> Iterator[Snapshot]:
         with self._lock:
             self._in_use.append(snapshot)
         try:
             yield snapshot
         finally:
-            with self._lock:
-                self._in_use.remove(snapshot)
+            self._drop(snapshot)
+
+    def _drop(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            self._in_use = [other for other in self._in_use if other is not snapshot]
 
     def forget_table(self, tid: int) -> None:
         """Drop caches of a dropped table; its snapshots stay until released."""
@@ -202,5 +269,7 @@ class Snapshots:
     def pinned(self) -> set[bytes]:
         """Objects that some snapshot needs."""
         with self._lock:
-            held = [*self._held.values(), *self._in_use]
-        return {object_id for snapshot in held for object_id in snapshot.object_ids()}
+            self._expire()
+            held = [*(snapshot for snapshot, _ in self._held.values()), *self._in_use]
+        versions = {id(snapshot.version): snapshot.version for snapshot in held}
+        return {object_id for version in versions.values() for object_id in version.object_ids()}

@@ -83,6 +83,13 @@ class Uploads:
                 found.append(ref)
         return found
 
+    def require(self, ids: Iterable[bytes]) -> None:
+        """Raises: AM-3030 when a commit has named one of these objects or segments meanwhile."""
+        with self._lock:
+            for object_id in ids:
+                if object_id not in self._pending and object_id not in self._reserved:
+                    fail("AM-3030", object_id=object_id.hex())
+
     def is_reserved(self, segment_id: bytes) -> bool:
         """Whether an id was reserved and nothing was made of it yet."""
         with self._lock:

@@ -1,159 +1,237 @@
-"""Everything that touches the state: one thread, one request at a time, checks before effects."""
+"""Everything that changes the state: checks a request against it, then applies its command.
+
+Runs on the writer's thread, on a group of requests that become durable together; what a method
+returns is told to its caller once they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from blake3 import blake3
 from google.protobuf.message import Message
 
-from amaters.base.errors import fail
+from amaters.base.errors import AmatersError, fail
 from amaters.base.ids import ID_BYTES
-from amaters.engine.batches import check_batch, check_rows, check_tail_room
+from amaters.engine.batches import Checked, check_batch, check_rows, check_tail_room
 from amaters.engine.catalogue import Catalogue, invalid
-from amaters.engine.snapshots import Snapshot, Snapshots
+from amaters.engine.snapshots import Snapshots
 from amaters.engine.uploads import Uploads
-from amaters.storage.database import Storage
+from amaters.storage.database import Group, Storage
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
 
 KEYS_MAX = 1 << 40
+PARTS_MAX = 64
+Prepared = list[Checked] | AmatersError | None  # None: to be checked by the writer itself
 
 
 class Writer:
-    """Runs on the engine's single writer thread."""
+    """The methods with a ``group`` run on the writer's thread, the others on any."""
 
     def __init__(
-        self, database: Storage, uploads: Uploads, snapshots: Snapshots, *, unsafe_scheme: bool
+        self,
+        storage: Storage,
+        uploads: Uploads,
+        snapshots: Snapshots,
+        catalogue: Catalogue,
     ) -> None:
-        self._database = database
+        self._storage = storage
         self._uploads = uploads
         self._snapshots = snapshots
+        self._catalogue = catalogue
+        self._lock = threading.Lock()
         self._reserved_keys: dict[int, int] = {}
-        self._doomed: set[bytes] = set()
-        self.catalogue = Catalogue(database.state, unsafe_scheme=unsafe_scheme)
+        # Keysets stay for good once they are put, so that what was found need not be asked again.
+        self._keyset_id = storage.state.keyset_id()
+        self._keysets: dict[tuple[bytes, str, str], cb.ObjectRef] = {}
+        for version in storage.tables():
+            self._find_keyset(catalogue.entry(version).key_name)
 
     # ---- keys and schemas --------------------------------------------------------------------
 
     def keyset_id(self) -> bytes:
         """The keyset this database belongs to."""
-        return self._database.state.keyset_id()
+        return self._keyset_id
 
-    def keyset(self, name: pb.KeyName) -> cb.ObjectRef | None:
-        """Evaluation keys of a secret key. Raises: AM-3010 for a foreign keyset."""
-        ours = self._database.state.keyset_id()
+    def known_keyset(self, name: pb.KeyName) -> cb.ObjectRef | None:
+        """Evaluation keys of a secret key, if they were asked for before.
+
+        Raises: AM-3010 for a foreign keyset.
+        """
+        ours = self._keyset_id
         if ours and name.keyset_id and name.keyset_id != ours:
             fail("AM-3010", theirs=ours.hex(), ours=name.keyset_id.hex())
-        return self._database.state.keyset(name)
+        return self._keysets.get(_key_of(name))
 
-    def put_keyset(self, request: pb.PutKeysetRequest, ref: cb.ObjectRef) -> pb.Done:
+    def keyset(self, group: Group, name: pb.KeyName) -> cb.ObjectRef | None:
+        """Evaluation keys of a secret key. Raises: AM-3010 for a foreign keyset."""
+        return self.known_keyset(name) or self._find_keyset(name)
+
+    def _find_keyset(self, name: pb.KeyName) -> cb.ObjectRef | None:
+        ref = self._storage.state.keyset(name)
+        if ref is not None:
+            self._keysets[_key_of(name)] = ref
+        return ref
+
+    def put_keyset(self, group: Group, request: pb.PutKeysetRequest, ref: cb.ObjectRef) -> pb.Done:
         """Name uploaded evaluation keys; the first keyset claims the database."""
-        if self.keyset(request.name) is not None:
+        if self.keyset(group, request.name) is not None:
             return pb.Done()
         put = cb.KeysetPut(name=request.name, object=ref)
-        reply = self._run(request, lambda: cb.Command(keyset_put=put))
+        reply = self._run(group, request, lambda: cb.Command(keyset_put=put))
         self._uploads.committed([ref.object_id])
         return reply
 
-    def create_table(self, request: pb.CreateTableRequest) -> pb.Done:
+    def claim(self, keyset_id: bytes) -> None:
+        """After the group of a ``put_keyset``: the database belongs to somebody now."""
+        self._keyset_id = self._keyset_id or keyset_id
+
+    def create_table(self, group: Group, request: pb.CreateTableRequest) -> pb.Done:
         def command() -> cb.Command:
-            entry = self.catalogue.check_new(request.schema)
-            if self.keyset(entry.key_name) is None:
+            entry = self._catalogue.check_new(request.schema)
+            if self.keyset(group, entry.key_name) is None:
                 fail("AM-3012", parameter_set=entry.table.parameter_set)
             return cb.Command(table_create=cb.TableCreate(schema=request.schema))
 
-        return self._schema_change(request, command)
+        return self._run(group, request, command)
 
-    def update_schema(self, request: pb.UpdateSchemaRequest) -> pb.Done:
+    def update_schema(self, group: Group, request: pb.UpdateSchemaRequest) -> pb.Done:
         def command() -> cb.Command:
-            self.catalogue.check_update(request.expected_version, request.schema)
+            self._catalogue.check_update(request.expected_version, request.schema)
             return cb.Command(schema_update=cb.SchemaUpdate(schema=request.schema))
 
-        return self._schema_change(request, command)
+        return self._run(group, request, command)
 
-    def drop_table(self, request: pb.DropTableRequest) -> pb.Done:
-        doomed: set[bytes] = set()
-
+    def drop_table(self, group: Group, request: pb.DropTableRequest) -> pb.Done:
         def command() -> cb.Command:
-            entry = self.catalogue.find(request.table_id)
-            for segment in self._database.state.segments(entry.tid):
-                doomed.update(ref.object_id for ref in segment.manifest.objects)
+            entry = self._catalogue.find(request.table_id)
             self._snapshots.forget_table(entry.tid)
             return cb.Command(table_drop=cb.TableDrop(table_id=request.table_id))
 
-        reply = self._schema_change(request, command)
-        self._doomed |= doomed
-        self.collect()
-        return reply
+        return self._run(group, request, command)
 
-    def _schema_change(self, request: Any, command: Callable[[], cb.Command]) -> pb.Done:
-        reply = self._run(request, command)
-        self.catalogue.refresh(self._database.state)
-        return reply
-
-    def _run(self, request: Any, command: Callable[[], cb.Command]) -> pb.Done:
+    def _run(self, group: Group, request: Any, command: Callable[[], cb.Command]) -> pb.Done:
         """The reply of a request: the earlier one if it is a repeat, else of its command."""
         if len(request.request_id) != ID_BYTES:
             invalid("a request without a request id")
         digest = digest_of(request)
-        known = self._database.state.reply_of(request.request_id, digest)
+        known = self._storage.state.reply_of(request.request_id, digest)
         if known is None:
             made = command()
             made.request_id, made.request_digest = request.request_id, digest
-            known = self._database.append(made)
+            known = group.apply(made)
         return pb.Done.FromString(known)
 
     # ---- batches -----------------------------------------------------------------------------
 
     def reserve_keys(self, table_id: bytes, count: int) -> int:
         """The first of ``count`` integer keys that nobody else gets. Raises: AM-3005, AM-3021."""
-        entry = self.catalogue.find(table_id)
+        entry, version = self._catalogue.version(table_id)
         if count > KEYS_MAX:
             invalid("too many keys")
-        row = next(t for t in self._database.state.tables() if t.tid == entry.tid)
-        first = max(row.top_key, self._reserved_keys.get(entry.tid, 0)) + 1
-        if first + count >= 1 << 63:
-            invalid("integer keys are used up")
-        self._reserved_keys[entry.tid] = first + count - 1
+        with self._lock:
+            first = max(version.top_key, self._reserved_keys.get(entry.tid, 0)) + 1
+            if first + count >= 1 << 63:
+                invalid("integer keys are used up")
+            self._reserved_keys[entry.tid] = first + count - 1
         return first
 
-    def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
+    def prepare(self, parts: Iterable[pb.CommitRequest]) -> list[Checked] | AmatersError:
+        """What can be checked without the state; a refusal is kept for later, because a repeat of
+        a request that was done is answered although its objects are no longer waiting.
+        """
+        try:
+            return [self._checked(request) for request in parts]
+        except AmatersError as refusal:
+            return refusal
+
+    def _checked(self, request: pb.CommitRequest) -> Checked:
+        entry = self._catalogue.find(request.table_id, request.schema_version)
+        return check_batch(request, entry, self._uploads, self._storage)
+
+    def commit(self, group: Group, request: pb.CommitRequest, prepared: Prepared) -> pb.CommitReply:
         """See ``Service.commit``."""
+        if len(request.request_id) != ID_BYTES:
+            invalid("a batch without a request id")
         digest = digest_of(request)
-        state = self._database.state
-        known = state.reply_of(request.request_id, digest)
+        known = self._storage.state.reply_of(request.request_id, digest)
         if known is not None:
             return pb.CommitReply.FromString(known)
-        entry = self.catalogue.find(request.table_id, request.schema_version)
-        batch = check_batch(request, entry, self._uploads, self._database.objects.open)
-        rows = self._database.read_rows(batch)
-        check_rows(rows, request, entry)
-        conflicts = state.conflicts(entry.tid, rows)
+        (part,) = self._ready(prepared, [request])
+        conflicts = self._conflicts(part)
         if conflicts:
             return pb.CommitReply(conflicts=conflicts)
-        check_tail_room(state.tail_rows(entry.tid), request, entry)
-        command = cb.Command(request_id=request.request_id, request_digest=digest, batch=batch)
-        reply = pb.CommitReply.FromString(self._database.append(command, rows))
-        self._uploads.committed(ref.object_id for ref in batch.objects)
-        self._uploads.committed(segment.segment_id for segment in request.segments)
+        command = cb.Command(request_id=request.request_id, request_digest=digest, batch=part.batch)
+        reply = pb.CommitReply.FromString(group.apply(command, part.rows))
+        self._uploads.committed(part.ids())
         return reply
+
+    def commit_batch(
+        self, group: Group, request: pb.BatchRequest, prepared: Prepared
+    ) -> pb.BatchReply:
+        """See ``Service.commit_batch``."""
+        if len(request.request_id) != ID_BYTES:
+            invalid("a batch without a request id")
+        digest = digest_of(request)
+        known = self._storage.state.reply_of(request.request_id, digest)
+        if known is not None:
+            return pb.BatchReply.FromString(known)
+        tables = {part.table_id for part in request.parts}
+        if not 0 < len(tables) == len(request.parts) <= PARTS_MAX:
+            invalid("a batch that is not one part for each of its tables")
+        if any(part.request_id for part in request.parts):
+            invalid("a part with a request id of its own")
+        parts = self._ready(prepared, request.parts)
+        named = [object_id for part in parts for object_id in part.ids()]
+        if len(set(named)) != len(named):
+            invalid("one object in two parts")
+        reply = pb.BatchReply()
+        for index, part in enumerate(parts):
+            for conflict in self._conflicts(part):
+                conflict.part = index
+                reply.conflicts.append(conflict)
+        if reply.conflicts:
+            return reply
+        batches = cb.MultiBatch(parts=[part.batch for part in parts])
+        command = cb.Command(
+            request_id=request.request_id, request_digest=digest, multi_batch=batches
+        )
+        done = group.apply(command, tuple(part.rows for part in parts))
+        self._uploads.committed(named)
+        return pb.BatchReply.FromString(done)
+
+    def _ready(self, prepared: Prepared, parts: Iterable[pb.CommitRequest]) -> list[Checked]:
+        """Checked parts whose table and objects still are what they were when they were checked.
+
+        Raises: AM-3021, AM-3022, AM-3030 and what ``check_batch`` raises.
+        """
+        fresh = prepared is None
+        checked = self.prepare(parts) if prepared is None else prepared
+        if isinstance(checked, AmatersError):
+            raise checked
+        if not fresh:
+            for part in checked:
+                self._catalogue.find(part.entry.record.table_id, part.entry.record.version)
+                self._uploads.require(part.ids())
+        return checked
+
+    def _conflicts(self, part: Checked) -> list[pb.KeyConflict]:
+        """Rows in the way of a part. Raises: AM-3032, AM-3034, AM-3036."""
+        state, request = self._storage.state, part.batch.request
+        check_rows(part.rows, request, part.entry)
+        conflicts = state.conflicts(part.entry.tid, part.rows)
+        if not conflicts:
+            check_tail_room(state.tail_rows(part.entry.tid), request, part.entry)
+        return conflicts
 
     # ---- reading -----------------------------------------------------------------------------
 
-    def snapshot(self, request: pb.SnapshotRequest) -> Snapshot:
-        """Pin the table as it is now."""
-        entry = self.catalogue.find(request.table_id, request.schema_version)
-        state = self._database.state
-        return self._snapshots.hold(
-            state.applied, entry, state.segments(entry.tid), state.tail(entry.tid)
-        )
-
     def table_stats(self, request: pb.TableStatsRequest) -> pb.TableStatsReply:
-        state = self._database.state
-        entry = self.catalogue.find(request.table_id)
-        segments = state.segments(entry.tid)
-        tail = state.tail(entry.tid)
+        _, version = self._catalogue.version(request.table_id)
+        segments, tail = version.segments, version.tail
         return pb.TableStatsReply(
             segments=len(segments),
             rows=sum(segment.live for segment in segments),
@@ -162,11 +240,13 @@ class Writer:
             tail_bytes=sum(len(block.public) + len(block.sealed) for block in tail),
         )
 
-    def collect(self) -> None:
-        """Delete objects of dropped tables that no snapshot pins."""
-        free = self._doomed - self._snapshots.pinned() if self._doomed else set()
-        self._database.delete_objects(free)
-        self._doomed -= free
+    def collect(self) -> int:
+        """Between groups: delete objects that left the state and that no snapshot pins."""
+        return self._storage.collect(self._snapshots.pinned())
+
+
+def _key_of(name: pb.KeyName) -> tuple[bytes, str, str]:
+    return name.key_id, name.parameter_set, name.scheme
 
 
 def digest_of(request: Message) -> bytes:

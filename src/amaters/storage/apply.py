@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 
 from amaters.base.errors import fail
-from amaters.storage.rows import BatchRows, ReadObject, read_rows
+from amaters.storage.rows import BatchRows, CommandRows, ReadObject, read_rows
 from amaters.storage.state import State
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
@@ -19,20 +19,23 @@ def decode_command(data: bytes) -> cb.Command:
         fail("AM-4001", file="log", what="a record that is no command")
 
 
-def rows_of(command: cb.Command, read: ReadObject) -> BatchRows | None:
+def rows_of(command: cb.Command, read: ReadObject) -> CommandRows | None:
     """What ``apply`` needs beside the command, read from its objects.
 
     Raises: AM-3032, AM-3033, AM-4001, AM-4007.
     """
     if command.HasField("batch"):
         return read_rows(command.batch, command.batch.key_column, read)
+    if command.HasField("multi_batch"):
+        parts = command.multi_batch.parts
+        return tuple(read_rows(part, part.key_column, read) for part in parts)
     return None
 
 
-def apply(state: State, position: int, command: cb.Command, rows: BatchRows | None) -> bytes:
+def apply(state: State, position: int, command: cb.Command, rows: CommandRows | None) -> bytes:
     """The effects of one command, the same whether live or replayed; returns its reply."""
     kind = command.WhichOneof("command")
-    reply: pb.Done | pb.CommitReply = pb.Done(position=position)
+    reply: pb.Done | pb.CommitReply | pb.BatchReply = pb.Done(position=position)
     with state.command(position):
         if kind == "keyset_put":
             state.put_keyset(command.keyset_put)
@@ -43,9 +46,13 @@ def apply(state: State, position: int, command: cb.Command, rows: BatchRows | No
         elif kind == "schema_update":
             schema = command.schema_update.schema
             state.update_schema(_tid(state, schema.table_id), schema)
-        elif kind == "batch" and rows is not None:
+        elif kind == "batch" and isinstance(rows, BatchRows):
             state.apply_batch(_tid(state, command.batch.request.table_id), command.batch, rows)
             reply = pb.CommitReply(position=position)
+        elif kind == "multi_batch" and isinstance(rows, tuple):
+            for part, found in zip(command.multi_batch.parts, rows, strict=True):
+                state.apply_batch(_tid(state, part.request.table_id), part, found)
+            reply = pb.BatchReply(position=position)
         else:
             fail("AM-4001", file="log", what="an unknown command")
         serialised = reply.SerializeToString()

@@ -37,10 +37,22 @@ class _Work:
     error: BaseException | None = None
 
     def attempt(self, *arguments: Any) -> None:
-        try:
+        with _Caught() as caught:
             self.result = self.run(*arguments)
-        except BaseException as error:
-            self.error = error
+        self.error = caught.error
+
+
+class _Caught:
+    """Keeps whatever is raised inside for the one who waits for it, as a future does."""
+
+    error: BaseException | None = None
+
+    def __enter__(self) -> _Caught:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        self.error = error
+        return True
 
 
 class Committer:
@@ -126,13 +138,11 @@ class Committer:
 
     def _run_group(self, works: list[_Work]) -> None:
         """One group. Work that fails by itself is undone and told so; the others go on."""
-        try:
-            with self.storage.group() as group:
-                for work in works:
-                    work.attempt(group)
-        except BaseException as error:
+        with _Caught() as caught, self.storage.group() as group:
             for work in works:
-                work.error = work.error or error
+                work.attempt(group)
+        for work in works:
+            work.error = work.error or caught.error
 
 
 def _settling(future: Future[Any]) -> Settle:

@@ -18,7 +18,7 @@ from amaters.base.ids import new_id
 from amaters.storage.apply import apply
 from amaters.storage.log import Log, MemoryLog
 from amaters.storage.objects import MemoryObjects, ObjectStore
-from amaters.storage.rows import BatchRows, Key, read_rows
+from amaters.storage.rows import BatchRows, CommandRows, Key, read_rows
 from amaters.storage.state import State
 from amaters.storage.versions import TableVersion
 from amaters.wire import commands_pb2 as cb
@@ -41,7 +41,7 @@ class Group:
         self.position = position  # of the last command applied
         self.payloads: list[bytes] = []
 
-    def apply(self, command: cb.Command, rows: BatchRows | None = None) -> bytes:
+    def apply(self, command: cb.Command, rows: CommandRows | None = None) -> bytes:
         """Apply a checked command and return its serialised reply, which is to be sent once the
         group has ended without an error. After an error this command has no effect; others stay.
         """
@@ -99,7 +99,7 @@ class Storage:
             self.failed = error
             raise
 
-    def append(self, command: cb.Command, rows: BatchRows | None = None) -> bytes:
+    def append(self, command: cb.Command, rows: CommandRows | None = None) -> bytes:
         """A group of one command; its reply."""
         with self.group() as group:
             reply = group.apply(command, rows)

@@ -36,6 +36,9 @@ class BatchRows:
     top_key: int
 
 
+CommandRows = BatchRows | tuple[BatchRows, ...]  # of a batch; of each part of several
+
+
 def read_rows(batch: cb.Batch, key_column: int, read: ReadObject) -> BatchRows:
     """The keys of a batch; segments' keys come from their public objects.
 

@@ -97,11 +97,24 @@ class Service(Protocol):
         (a key twice in the batch), AM-3034 (tail full: Unavailable).
         """
 
+    async def commit_batch(self, request: pb.BatchRequest) -> pb.BatchReply:
+        """Apply commits to several tables, all or none; durable when it returns.
+
+        Conflicts name the part they are in; one anywhere and nothing was done in any part.
+        Leaks: what ``commit`` does of each part, and that they belong together.
+        Raises: what ``commit`` does; AM-3005 for two parts of one table.
+        """
+
     # ---- reading -----------------------------------------------------------------------------
 
     async def snapshot(self, request: pb.SnapshotRequest) -> pb.SnapshotReply:
-        """Pin one read version of a table; every later read names its handle. Release it when
-        done.
+        """Pin one read version of a table, as last committed, without waiting for a writer; every
+        later read names its handle. Release it when done. Every use renews its lease.
+        """
+
+    async def renew(self, request: pb.RenewRequest) -> pb.RenewReply:
+        """Keep snapshots for another lease while nothing is asked of them; names those that have
+        expired.
         """
 
     async def release(self, request: pb.HandleRequest) -> pb.Done:
@@ -119,10 +132,11 @@ class Service(Protocol):
 
     def fetch_rows(self, request: pb.FetchRequest) -> AsyncIterator[pb.RowBlock]:
         """Public columns and sealed rows of live segment rows, in slot order per segment, in
-        segment order.
+        segment order; with ``keys`` those of tail rows too, with or without a snapshot.
 
-        Leaks: which slots are fetched; with ``plan``, the public predicate and its values.
-        Raises: AM-3040 (snapshot expired), AM-3041 (slot out of range).
+        Leaks: which slots or keys are fetched; with ``plan``, the public predicate and its values.
+        Raises: AM-3040 (snapshot expired), AM-3041 (slot out of range), AM-3005 (keys that are
+        none of the table's).
         """
 
     async def table_stats(self, request: pb.TableStatsRequest) -> pb.TableStatsReply:
@@ -182,7 +196,9 @@ METHODS: dict[str, Method] = {
     "reserve": Method(pb.ReserveRequest, pb.ReserveReply),
     "upload": Method(pb.UploadRequest, pb.UploadReply, uploads=True),
     "commit": Method(pb.CommitRequest, pb.CommitReply),
+    "commit_batch": Method(pb.BatchRequest, pb.BatchReply),
     "snapshot": Method(pb.SnapshotRequest, pb.SnapshotReply),
+    "renew": Method(pb.RenewRequest, pb.RenewReply),
     "release": Method(pb.HandleRequest, pb.Done),
     "read_tail": Method(pb.HandleRequest, pb.RowBlock, streams=True),
     "read_canaries": Method(pb.CanaryRequest, pb.CanaryReply),
