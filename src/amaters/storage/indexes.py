@@ -1,0 +1,377 @@
+"""Secondary indexes over public columns, kept in the state and changed in the row's transaction.
+
+An index knows, per place, the values of all rows ever written there (see ``index_runs``): a sorted
+run for a segment, one entry per row for a tail block. A place that an index does not know yet is
+one its readers scan; a build adds those in slices, and when none is left the index is ready. An
+index that a build finds not to be unique is marked failed, and kept no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from amaters.storage.index_reader import (
+    BUILDING,
+    FAILED,
+    READY,
+    RUN_CACHE_BYTES,
+    Database,
+    IndexReader,
+    IndexRow,
+    Slot,
+)
+from amaters.storage.index_runs import (
+    IndexedField,
+    KeyRange,
+    Run,
+    Slots,
+    encode_rows,
+    listed,
+    merged,
+    repeated,
+    stamp_of,
+)
+from amaters.storage.rows import Key
+from amaters.wire import blocks
+from amaters.wire import schema_pb2 as sb
+from amaters.wire import service_pb2 as pb
+
+REGISTERED_FROM = 1 << 16  # numbers from here on are not the schema's
+Liveness = Callable[[int, Slots], Slots]  # of a place: those of the slots that are live
+
+
+class IndexExtractor(Protocol):
+    """Decides what can be indexed about a block of rows; pure, for a replay repeats it."""
+
+    def extract(self, block: blocks.Block, columns: Collection[int]) -> tuple[IndexedField, ...]:
+        """Those of ``columns`` that the block has or that can be computed from it."""
+
+
+class PublicColumns:
+    """The extractor there is: the columns of the block."""
+
+    def extract(self, block: blocks.Block, columns: Collection[int]) -> tuple[IndexedField, ...]:
+        return tuple(
+            IndexedField(column, *block.columns[column])
+            for column in sorted(columns)
+            if column in block.columns
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A new row whose value a live row has already."""
+
+    number: int
+    row: int
+    place: int
+    slot: int
+
+
+def defined_in(schema: pb.SchemaRecord) -> tuple[IndexRow, ...]:
+    """The indexes of a table's public schema; old schemas have a flag per column instead."""
+    try:
+        table = sb.PublicTable.FromString(schema.public_bytes)
+    except DecodeError:
+        return ()
+    if table.indexes:
+        return tuple(
+            IndexRow(item.number, item.name, tuple(item.columns), item.unique)
+            for item in table.indexes
+        )
+    flagged = [column for column in table.columns if column.index]
+    return tuple(
+        IndexRow(number, f"{table.name}_{column.name}_idx", (column.id,))
+        for number, column in enumerate(flagged, start=1)
+    )
+
+
+class IndexManager:
+    """All indexes of a state. What changes something runs inside the state's transaction."""
+
+    def __init__(
+        self, extractor: IndexExtractor | None = None, *, cache_bytes: int = RUN_CACHE_BYTES
+    ) -> None:
+        self.extractor: IndexExtractor = extractor or PublicColumns()
+        self.reader = IndexReader(cache_bytes)
+        self._db: Database
+
+    def attach(self, database: Database) -> IndexManager:
+        """Work on the state behind this connection."""
+        self._db = database
+        return self
+
+    # ---- definitions -------------------------------------------------------------------------
+
+    def indexes(self, tid: int) -> tuple[IndexRow, ...]:
+        """The indexes of a table, in order of number. Cost: one lookup."""
+        rows = self._db.all(
+            "SELECT number, name, columns, is_unique, state FROM indexes WHERE tid = ? "
+            "ORDER BY number",
+            (tid,),
+        )
+        return tuple(
+            IndexRow(row[0], row[1], tuple(map(int, row[2].split(","))), bool(row[3]), row[4])
+            for row in rows
+        )
+
+    def kept(self, tid: int) -> tuple[IndexRow, ...]:
+        """Those that rows enter: all that did not fail."""
+        return tuple(index for index in self.indexes(tid) if index.state != FAILED)
+
+    def columns(self, tid: int) -> frozenset[int]:
+        """What must be extracted of the table's rows; nothing when it has no index."""
+        return frozenset(column for index in self.kept(tid) for column in index.columns)
+
+    def register_index(self, tid: int, index: IndexRow) -> None:
+        """Keep an index from now on; it is ready at once if the table has no rows."""
+        self._db.run(
+            "INSERT INTO indexes VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                tid,
+                index.number,
+                index.name,
+                ",".join(map(str, index.columns)),
+                int(index.unique),
+                BUILDING,
+            ),
+        )
+        self._settle(tid, index.number)
+
+    def drop_index(self, tid: int, number: int) -> None:
+        """Forget an index."""
+        self._empty(tid, number)
+        self._db.run("DELETE FROM indexes WHERE tid = ? AND number = ?", (tid, number))
+
+    def follow_schema(self, tid: int, schema: pb.SchemaRecord) -> None:
+        """Keep what the schema defines, and what was registered beside it."""
+        wanted = {index.number: index for index in defined_in(schema)}
+        for index in self.indexes(tid):
+            if index.number >= REGISTERED_FROM:
+                continue
+            same = wanted.get(index.number)
+            if same is None or (same.columns, same.unique) != (index.columns, index.unique):
+                self.drop_index(tid, index.number)
+                continue
+            del wanted[index.number]
+        for index in wanted.values():
+            self.register_index(tid, index)
+
+    def drop_table(self, tid: int) -> None:
+        """Forget all indexes of a table."""
+        for table in ("index_tail", "index_runs", "indexes"):
+            self._db.run(f"DELETE FROM {table} WHERE tid = ?", (tid,))
+
+    # ---- rows --------------------------------------------------------------------------------
+
+    def apply_extracted(self, tid: int, place: int, fields: Sequence[IndexedField]) -> None:
+        """A place with these rows is new: it enters every index whose columns are among them. One
+        that lacks a column is no longer ready, and has to be built.
+        """
+        given = {field.column: field for field in fields}
+        for index in self.kept(tid):
+            if given.keys() >= set(index.columns):
+                self._enter(tid, index, place, [given[column] for column in index.columns])
+            else:
+                self._mark(tid, index.number, BUILDING)
+
+    def forget_place(self, tid: int, place: int) -> None:
+        """A place is no longer part of the state."""
+        if place < 0:
+            self._db.run("DELETE FROM index_tail WHERE tid = ? AND place = ?", (tid, place))
+            return
+        for index in self.indexes(tid):
+            self._db.run(
+                "DELETE FROM index_runs WHERE tid = ? AND number = ? AND place = ?",
+                (tid, index.number, place),
+            )
+
+    def merge_places(self, tid: int, old: Sequence[Slot], new: int) -> None:
+        """Segments became one: each with the row of it that its first row is. Cost: their runs."""
+        for index in self.kept(tid):
+            runs = []
+            for place, shift in old:
+                row = self._db.one(
+                    "SELECT run FROM index_runs WHERE tid = ? AND number = ? AND place = ?",
+                    (tid, index.number, place),
+                )
+                if row is not None:
+                    runs.append((Run.decode(row[0], index.columns), shift))
+            if len(runs) == len(old):
+                self._put_run(tid, index.number, new, merged(runs))
+            else:
+                self._mark(tid, index.number, BUILDING)
+        for place, _ in old:
+            self.forget_place(tid, place)
+
+    def _enter(self, tid: int, index: IndexRow, place: int, fields: Sequence[IndexedField]) -> None:
+        if place > 0:
+            self._put_run(tid, index.number, place, Run.of(fields))
+            return
+        self._db.run_many(
+            "INSERT INTO index_tail VALUES (?, ?, ?, ?, ?)",
+            (
+                (tid, index.number, entry, place, slot)
+                for slot, entry in enumerate(encode_rows(fields))
+            ),
+        )
+
+    def _put_run(self, tid: int, number: int, place: int, run: Run) -> None:
+        data = run.encode()
+        low, high = run.ends
+        self._db.run(
+            "INSERT INTO index_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (tid, number, place, run.rows, low, high, stamp_of(data), data),
+        )
+
+    # ---- unique indexes ----------------------------------------------------------------------
+
+    def violations(
+        self, tid: int, fields: Sequence[IndexedField], rows: Sequence[int], alive: Liveness
+    ) -> list[Violation]:
+        """Those of ``rows`` of a place to come whose values a live row has in a unique index."""
+        given = {field.column: field for field in fields}
+        found: list[Violation] = []
+        for index in self.kept(tid):
+            if index.unique and given.keys() >= set(index.columns):
+                columns = [given[column] for column in index.columns]
+                found.extend(self._taken(tid, index, columns, (rows, alive)))
+        return found
+
+    def _taken(
+        self,
+        tid: int,
+        index: IndexRow,
+        fields: Sequence[IndexedField],
+        checked: tuple[Sequence[int], Liveness],
+    ) -> Iterator[Violation]:
+        rows, alive = checked
+        picked = [IndexedField(f.column, f.values[rows], f.valid[rows]) for f in fields]
+        values = {
+            row: tuple(key for key in found if key is not None)
+            for row, found in zip(rows, listed(picked), strict=True)
+            if None not in found
+        }
+        for row, places in self._holders(tid, index, values):
+            for place, slots in places:
+                for slot in alive(place, slots).tolist():
+                    yield Violation(index.number, row, place, slot)
+
+    def _holders(
+        self, tid: int, index: IndexRow, values: Mapping[int, tuple[Key, ...]]
+    ) -> Iterator[tuple[int, list[tuple[int, Slots]]]]:
+        """Where each row's values occur already, dead rows included."""
+        if not values:
+            return
+        ranges = {row: KeyRange(keys) for row, keys in values.items()}
+        for row, wanted in ranges.items() if self._has_tail(tid, index.number) else ():
+            slots = self.reader.find_in_tail(self._db, tid, index.number, wanted)
+            yield row, [(place, np.array([slot], dtype=np.int64)) for place, slot in slots]
+        for place, run in self._runs_near(tid, index, list(ranges.values())):
+            first = run.fields[0].values.dtype
+            kept = np.array([keys[0] for keys in values.values()], dtype=first)
+            listed_rows = np.array(list(values), dtype=np.int64)
+            for row in listed_rows[run.holding(kept)].tolist():
+                yield row, [(place, run.find(ranges[row]))]
+
+    def _has_tail(self, tid: int, number: int) -> bool:
+        query = "SELECT 1 FROM index_tail WHERE tid = ? AND number = ? LIMIT 1"
+        return self._db.one(query, (tid, number)) is not None
+
+    def _runs_near(
+        self, tid: int, index: IndexRow, ranges: Sequence[KeyRange]
+    ) -> Iterator[tuple[int, Run]]:
+        """The runs that may hold some of the ranges."""
+        intervals = [wanted.interval() for wanted in ranges]
+        first, end = min(low for low, _ in intervals), max(high for _, high in intervals)
+        rows = self._db.all(
+            "SELECT place, stamp FROM index_runs WHERE tid = ? AND number = ? AND low < ? "
+            "AND high >= ?",
+            (tid, index.number, end, first),
+        )
+        for place, stamp in rows:
+            run = self.reader.run(self._db, (tid, index, place, stamp))
+            if run is not None:
+                yield place, run
+
+    # ---- building ----------------------------------------------------------------------------
+
+    def uncovered(self, tid: int, number: int, limit: int = -1) -> list[int]:
+        """Places that an index does not know yet, oldest first."""
+        return self.reader.uncovered(self._db, tid, number, limit)
+
+    def build(
+        self,
+        tid: int,
+        number: int,
+        extracted: Mapping[int, Sequence[IndexedField]],
+        alive: Liveness,
+    ) -> None:
+        """Let places enter an index that does not know them; afterwards it may be ready. Two live
+        rows that agree in a unique index make it fail: it is emptied and refuses nothing.
+        """
+        index = next((index for index in self.kept(tid) if index.number == number), None)
+        missing = set(self.uncovered(tid, number)) if index is not None else set()
+        for place, fields in extracted.items():
+            if index is None or place not in missing:
+                continue
+            given = {field.column: field for field in fields}
+            if not given.keys() >= set(index.columns):
+                continue
+            columns = [given[column] for column in index.columns]
+            if index.unique and self._repeats(tid, index, columns, (place, alive)):
+                self._empty(tid, number)
+                self._mark(tid, number, FAILED)
+                return
+            self._enter(tid, index, place, columns)
+        self._settle(tid, number)
+
+    def _repeats(
+        self,
+        tid: int,
+        index: IndexRow,
+        fields: Sequence[IndexedField],
+        where: tuple[int, Liveness],
+    ) -> bool:
+        place, alive = where
+        rows = alive(place, np.arange(len(fields[0].values), dtype=np.int64)).tolist()
+        if repeated(fields, rows) is not None:
+            return True
+        return any(True for _ in self._taken(tid, index, fields, (rows, alive)))
+
+    def _settle(self, tid: int, number: int) -> None:
+        """Ready, if no place is missing."""
+        if not self.uncovered(tid, number, 1):
+            self._mark(tid, number, READY)
+
+    def _mark(self, tid: int, number: int, state: str) -> None:
+        self._db.run(
+            "UPDATE indexes SET state = ? WHERE tid = ? AND number = ?", (state, tid, number)
+        )
+
+    def _empty(self, tid: int, number: int) -> None:
+        for table in ("index_tail", "index_runs"):
+            self._db.run(f"DELETE FROM {table} WHERE tid = ? AND number = ?", (tid, number))
+
+    # ---- figures -----------------------------------------------------------------------------
+
+    def stats(self, tid: int, number: int) -> tuple[int, int]:
+        """Entries of an index, those of dead rows included, and their bytes. Cost: its runs."""
+        runs = self._db.one(
+            "SELECT coalesce(sum(rows), 0), coalesce(sum(length(run)), 0) FROM index_runs "
+            "WHERE tid = ? AND number = ?",
+            (tid, number),
+        )
+        tail = self._db.one(
+            "SELECT count(*), coalesce(sum(length(entry) + 16), 0) FROM index_tail "
+            "WHERE tid = ? AND number = ?",
+            (tid, number),
+        )
+        assert runs is not None
+        assert tail is not None
+        return runs[0] + tail[0], runs[1] + tail[1]
