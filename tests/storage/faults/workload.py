@@ -199,8 +199,8 @@ class Workload:
 
     # ---- choosing and doing --------------------------------------------------------------------
 
-    def choose(self) -> Step:
-        """A step that has no conflict."""
+    def choose(self, *, alone: bool = True) -> Step:
+        """A step that has no conflict; ``alone``: all steps before it are committed."""
         rng, names = self.rng, sorted(self.tables)
         if len(names) < 2 or rng.random() < 0.03:
             return self.create(f"t{rng.randrange(1 << 30)}")
@@ -213,7 +213,7 @@ class Workload:
             return self.put(name, self._some_keys(40), segment=True)
         if kind < 15 and there:
             return self.delete(name, rng.sample(there, rng.randrange(1, min(6, len(there)) + 1)))
-        if kind < 18:
+        if kind < 18 and alone:
             step = self.exchange(name)
             if step is not None:
                 return step
