@@ -49,11 +49,11 @@ def read_rows(batch: cb.Batch, key_column: int, read: ReadObject) -> BatchRows:
     parts, top = [], -1
     for part, segment in enumerate(request.segments):
         data = read(refs[segment.public_object])
-        keys, highest = _keys(data, key_column, segment.rows)
+        keys, highest = block_keys(data, key_column, segment.rows)
         parts.append(NewRows(part, keys))
         top = max(top, highest)
     if request.tail.rows:
-        keys, highest = _keys(request.tail.public_block, key_column, request.tail.rows)
+        keys, highest = block_keys(request.tail.public_block, key_column, request.tail.rows)
         parts.append(NewRows(TAIL, keys))
         top = max(top, highest)
     _check_distinct(parts)
@@ -62,7 +62,7 @@ def read_rows(batch: cb.Batch, key_column: int, read: ReadObject) -> BatchRows:
     return BatchRows(tuple(parts), removed, moved, top)
 
 
-def _keys(data: bytes | memoryview, key_column: int, rows: int) -> tuple[list[Key], int]:
+def block_keys(data: bytes | memoryview, key_column: int, rows: int) -> tuple[list[Key], int]:
     """Keys as SQLite keeps them (uint64 as its two's complement) and the highest integer one."""
     block = blocks.decode_block(data)
     values, valid = block.columns.get(key_column, (np.empty(0), np.empty(0, dtype=np.bool_)))
@@ -78,7 +78,7 @@ def _versions(listed: pb.KeyVersions, key_column: int) -> list[tuple[Key, int]]:
     if not listed.keys:
         return []
     versions = list(listed.versions)
-    keys, _ = _keys(listed.keys, key_column, len(versions))
+    keys, _ = block_keys(listed.keys, key_column, len(versions))
     _check_distinct([NewRows(REMOVED, keys)])
     return list(zip(keys, versions, strict=True))
 
