@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,18 +37,25 @@ from amaters.columns.sealing import Keys, open_one, seal_one
 from amaters.columns.types import TypeKind
 
 CANARIES = 64
-FORMAT = 1
+PART_CANARIES = 32  # of a partial segment: with the others of its segment there will be more
+FORMAT, FORMAT_OF_PART = 1, 2
 _LABEL = b"amaters.canaries.v1"
 _HEAD = struct.Struct("<BI")
+_WINDOW = struct.Struct("<II")
 _NULLS_ONE_IN = 8
 
 
 @dataclass(frozen=True, slots=True)
 class CanaryBlock:
-    """Where the canaries of a segment are and what they hold: all columns, in order of position."""
+    """Where the canaries of a segment are and what they hold: all columns, in order of position.
+
+    ``window``: first slot and number of slots that they stand for, where that is not the whole
+    segment. Positions are slots of the segment in either case.
+    """
 
     positions: NDArray[np.int64]
     rows: ColumnBatch
+    window: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +108,54 @@ def plant(
     return Planted(whole, CanaryBlock(positions, whole.take(positions)))
 
 
+def replant(
+    table: Table,
+    batch: ColumnBatch,
+    carried: ColumnBatch,
+    *,
+    rng: Rng,
+    taken: Collection[object] = (),
+    count: int = CANARIES,
+) -> Planted:
+    """Rows of older segments with the canaries that come along, and fresh ones if those are fewer
+    than ``count``: all in order of their keys, so that no place tells a canary.
+    """
+    key = table.primary_key.id
+    mixed = concatenate([batch, carried])
+    keys = mixed.columns[key].values.tolist()
+    order = np.array(sorted(range(mixed.length), key=keys.__getitem__), dtype=np.int64)
+    missing = max(count - carried.length, 0)
+    planted = plant(table, mixed.take(order), rng=rng, taken=taken, count=missing)
+    is_fake = np.zeros(planted.rows.length, dtype=np.bool_)
+    is_fake[planted.canaries.positions] = True
+    old = np.flatnonzero(~is_fake)
+    is_fake[old[order >= batch.length]] = True
+    positions = np.flatnonzero(is_fake).astype(np.int64)
+    return Planted(planted.rows, CanaryBlock(positions, planted.rows.take(positions)))
+
+
+def in_window(block: CanaryBlock, first_slot: int, rows: int) -> CanaryBlock:
+    """The canaries of rows that will lie from ``first_slot`` on, where others share the segment."""
+    return CanaryBlock(block.positions + first_slot, block.rows, (first_slot, rows))
+
+
+def joined_canaries(blocks: Sequence[CanaryBlock]) -> CanaryBlock:
+    """The canaries of all parts of a segment."""
+    positions = np.concatenate([block.positions for block in blocks])
+    order = np.argsort(positions, kind="stable")
+    rows = concatenate([block.rows for block in blocks]).take(order)
+    return CanaryBlock(positions[order], rows)
+
+
 def seal_canaries(
     keys: Keys, table: Table, segment_id: bytes, block: CanaryBlock, *, rng: Rng
 ) -> bytes:
     """The sealed block, bound to table and segment, padded like a row."""
     rows = [bytes(row) for row in rowcodec.encode_rows(table.columns, block.rows)]
+    form = FORMAT if block.window is None else FORMAT_OF_PART
     parts = [
-        _HEAD.pack(FORMAT, len(rows)),
+        _HEAD.pack(form, len(rows)),
+        b"" if block.window is None else _WINDOW.pack(*block.window),
         block.positions.astype("<u4").tobytes(),
         np.array([len(row) for row in rows], dtype="<u4").tobytes(),
         *rows,
@@ -136,10 +184,15 @@ def decode_block(table: Table, plain: bytes) -> CanaryBlock | None:
     if len(plain) < _HEAD.size:
         return None
     form, count = _HEAD.unpack_from(plain)
-    start = _HEAD.size + 8 * count
-    if form != FORMAT or len(plain) < start:
+    window, head = None, _HEAD.size
+    if form == FORMAT_OF_PART and len(plain) >= head + _WINDOW.size:
+        window = _WINDOW.unpack_from(plain, head)
+        head += _WINDOW.size
+    start = head + 8 * count
+    known = form == FORMAT or window is not None
+    if not known or len(plain) < start:
         return None
-    numbers = np.frombuffer(plain, dtype="<u4", count=2 * count, offset=_HEAD.size)
+    numbers = np.frombuffer(plain, dtype="<u4", count=2 * count, offset=head)
     positions = numbers[:count].astype(np.int64)
     ends = start + np.cumsum(numbers[count:], dtype=np.int64)
     if count and (int(ends[-1]) > len(plain) or bool((np.diff(positions) <= 0).any())):
@@ -147,7 +200,7 @@ def decode_block(table: Table, plain: bytes) -> CanaryBlock | None:
     starts = [start, *ends.tolist()]
     rows = [plain[a:b] for a, b in itertools.pairwise(starts)]
     batch = rowcodec.decode_rows(table.columns, rows)
-    return None if batch is None else CanaryBlock(positions, batch)
+    return None if batch is None else CanaryBlock(positions, batch, window)
 
 
 def _merged_positions(keys: list[Any], fakes: list[Any]) -> NDArray[np.int64] | None:
