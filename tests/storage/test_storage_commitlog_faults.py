@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import mmap
 import os
 import threading
 from collections.abc import Sequence
@@ -273,3 +274,26 @@ def test_writes_that_overtook_each_other_are_a_torn_tail(tmp_path: Path, kept: l
     assert log.append(b"new") == count + 1
     log.close()
     assert payloads_of(path, options("buffered")) == [*kept, b"new"]
+
+
+@pytest.mark.parametrize("backend", ["buffered", "direct"])
+def test_short_writes_are_continued(
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel that takes three blocks at a time, across the frames of one write: all of them are
+    there, in their places.
+    """
+    log, _ = opened(tmp_path, options(backend))
+    whole = os.pwritev
+
+    def short(fd: int, parts: Sequence[memoryview], offset: int, flags: int) -> int:
+        data = b"".join(parts)[: 3 * frames.BLOCK]
+        with mmap.mmap(-1, len(data)) as aligned:
+            aligned[:] = data
+            return whole(fd, [aligned], offset, flags)
+
+    monkeypatch.setattr(os, "pwritev", short)
+    payloads = [bytes([n]) * 70_000 for n in range(9)]
+    assert log.append_all([b"first", *payloads, b"last"]) == 11
+    log.close()
+    assert payloads_of(tmp_path, options(backend)) == [b"first", *payloads, b"last"]

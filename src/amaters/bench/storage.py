@@ -51,9 +51,7 @@ def storage(bench: Workbench, rows: int | None) -> list[Record]:
 
 
 def _open(path: Path, backend: LogBackend) -> SegmentLog:
-    log = SegmentLog(
-        path, Disk(), _ID, LogOptions(backend=backend, spare_segments=8, segment_bytes=32 << 20)
-    )
+    log = SegmentLog(path, Disk(), _ID, LogOptions(backend=backend))
     log.create()
     if list(log.replay(0)):
         raise AssertionError("a new log is not empty")

@@ -26,7 +26,7 @@ from amaters.storage.files import Disk
 
 RECORD_BYTES_MAX = 64 << 20
 _FRAME_BYTES = 1 << 20  # what small records are gathered into
-_WRITE_BYTES = 4 << 20  # frames that wait become one write up to here: a sync for all of them
+_WRITE_BYTES = 5 << 20  # frames that wait become one write up to here: a sync for all of them
 _LARGE = 1 << 16  # from here a record is a frame of its own, laid out by whoever appends it
 _BUFFERS_KEPT = 16
 
@@ -375,7 +375,8 @@ class SegmentLog:
         grown = min(self.options.segment_bytes, 2 * self.bytes_since_checkpoint)
         size = max(SEGMENT_BYTES_MIN, grown, frames.BLOCK + wanted)
         with self._files:
-            self._segments.create(self._last + 1, self.epoch, size)
+            direct = self._running_device().direct
+            self._segments.create(self._last + 1, self.epoch, size, direct=direct)
         self._open_segment()
 
     def _open_segment(self) -> None:
@@ -405,24 +406,26 @@ class SegmentLog:
         for parts in written:
             for flight in self._writes.pop(id(parts)):
                 flight.durable = True
+        told: defaultdict[asyncio.AbstractEventLoop, list[_Settled]] = defaultdict(list)
         while self._flights and self._flights[0].durable:
-            self._acknowledge(self._flights.popleft())
+            self._acknowledge(self._flights.popleft(), told)
+        for loop, settled in told.items():
+            _tell(loop, settled)
 
-    def _acknowledge(self, flight: _Flight) -> None:
+    def _acknowledge(
+        self, flight: _Flight, told: defaultdict[asyncio.AbstractEventLoop, list[_Settled]]
+    ) -> None:
         position = flight.first - 1
         self._durable = position + flight.body.count
         self._durable_end = flight.offset + flight.body.length
         self._witnessed = max(self._witnessed, flight.witness)
         self._buffers.give(flight.body.buffer)
-        by_loop: defaultdict[asyncio.AbstractEventLoop, list[_Settled]] = defaultdict(list)
         for records, _, _, future, loop in flight.appends:
             position += len(records)
             if loop is not None:
-                by_loop[loop].append((future, position))
+                told[loop].append((future, position))
             else:
                 future.set_result(position)
-        for loop, settled in by_loop.items():
-            _tell(loop, settled)
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:

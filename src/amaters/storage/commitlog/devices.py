@@ -33,7 +33,7 @@ class LogOptions:
     """
 
     backend: Backend = "direct"
-    segment_bytes: int = 16 << 20
+    segment_bytes: int = 32 << 20
     spare_segments: int = 4
     batch_size: int = 1024
     channel_capacity: int = 4096

@@ -10,6 +10,7 @@ about cannot come back later.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -52,41 +53,52 @@ class Segments:
         self.last = 0
         self.epoch = 0
         self.reusable = False
+        self._spares: dict[Path, int] | None = None  # read when first needed
         disk.make_directory(directory)
 
     # ---- making and recycling ----------------------------------------------------------------
 
-    def create(self, first: int, epoch: int, size: int) -> Segment:
-        """A live segment of at least ``size`` bytes: the smallest spare that is large enough, or a
-        new file. Raises: AM-4003, AM-4008.
+    def create(self, first: int, epoch: int, size: int, *, direct: bool = False) -> Segment:
+        """A live segment of at least ``size`` bytes: the largest spare, for every change of
+        segments costs two syncs, or a new file. ``direct``: written past the page cache.
+
+        Raises: AM-4003, AM-4008.
         """
         wanted = frames.blocks(size)
-        fitting = [(found, path) for found, path in self.spares() if found >= wanted]
-        if fitting:
-            wanted, spare = max(fitting)
-        else:
-            spare = self.directory / f"{new_id().hex()}{_SPARE}"
+        spare, found = max(self._spare_sizes().items(), key=_size, default=(None, 0))
+        if spare is None or found < wanted:
+            spare, found = self._spare(), wanted
             self.disk.allocate(spare, wanted)
         header = frames.SegmentHeader(self._database_id, new_id(), first, epoch)
-        self._write_header(spare, frames.encode_segment(header))
+        self._write_header(spare, frames.encode_segment(header), direct=direct)
         path = self.directory / f"{first:020d}{_LIVE}"
         self.disk.publish(spare, path)
-        made = Segment(path, header, wanted)
+        self._spare_sizes().pop(spare, None)
+        made = Segment(path, header, found)
         # One of the same name held nothing that counts, or it would not start at this position.
         self.live = [*(found for found in self.live if found.path != path), made]
         return made
 
-    def _write_header(self, path: Path, block: bytes) -> None:
-        fd = self.disk.open_segment(path, direct=False)
+    def _write_header(self, path: Path, block: bytes, *, direct: bool) -> None:
+        aligned = memoryview(mmap.mmap(-1, len(block)))
+        aligned[:] = block
+        fd = self.disk.open_segment(path, direct=direct)
         try:
-            self.disk.write_at(fd, [memoryview(block)], 0, path)
-            self.disk.sync(fd, path)
+            self.disk.write_at(fd, [aligned], 0, path, durable=direct)
+            if not direct:
+                self.disk.sync(fd, path)
         finally:
             self.disk.close(fd)
 
-    def spares(self) -> list[tuple[int, Path]]:
-        """Size and path of the files that wait to be used again."""
-        return [(path.stat().st_size, path) for path in self.directory.glob(f"*{_SPARE}")]
+    def _spare(self) -> Path:
+        return self.directory / f"{new_id().hex()}{_SPARE}"
+
+    def _spare_sizes(self) -> dict[Path, int]:
+        """The files that wait to be used again."""
+        if self._spares is None:
+            found = self.directory.glob(f"*{_SPARE}")
+            self._spares = {path: path.stat().st_size for path in found}
+        return self._spares
 
     def cut(self, position: int) -> None:
         """Recycle segments that hold nothing after ``position``; the newest always stays."""
@@ -97,11 +109,14 @@ class Segments:
         ]
         for segment in covered:
             # The name is durably gone before anybody writes into the file again.
-            spare = self.directory / f"{new_id().hex()}{_SPARE}"
+            spare = self._spare()
             self.disk.publish(segment.path, spare)
             self.live.remove(segment)
+            self._spare_sizes()[spare] = segment.size
         if covered:
-            for _, path in sorted(self.spares(), reverse=True)[self._spares_kept :]:
+            largest = sorted(self._spare_sizes().items(), key=_size, reverse=True)
+            for path, _ in largest[self._spares_kept :]:
+                del self._spare_sizes()[path]
                 self.disk.remove(path)
 
     # ---- reading back ------------------------------------------------------------------------
@@ -179,6 +194,10 @@ class Segments:
         if epoch < self.epoch:
             _damaged(segment, f"epoch {epoch} after epoch {self.epoch}")
         return epoch
+
+
+def _size(spare: tuple[Path | None, int]) -> int:
+    return spare[1]
 
 
 def _damaged(segment: Segment, what: str) -> NoReturn:
