@@ -86,7 +86,8 @@ class DirectoryStorage(Storage):
 
     def _replay(self, records: Iterable[Record]) -> None:
         commands = [(record.position, decode_command(record.payload)) for record in records]
-        dropped = {command.table_drop.table_id for _, command in commands}
+        drops = (command.table_drop for _, command in commands if command.HasField("table_drop"))
+        dropped = {drop.table_id for drop in drops}
         for position, command in commands:
             # A table that is dropped further on may have lost its objects already.
             gone = command.batch.request.table_id in dropped
