@@ -9,6 +9,7 @@ from amaters.base import (
     error_table_engine,
     error_table_fhe,
     error_table_indexes,
+    error_table_remote,
     error_table_sql,
 )
 from amaters.base import errors as e
@@ -352,7 +353,12 @@ def _planning(define: Callable[..., None]) -> None:
 
 def _engine(define: Callable[..., None]) -> None:
     """30xx and 40xx: engine, wire, service and storage."""
-    tables = (error_table_engine, error_table_backup, error_table_indexes)
+    tables = (
+        error_table_engine,
+        error_table_backup,
+        error_table_indexes,
+        error_table_remote,
+    )
     for code, cls, message, fix, more in (row for table in tables for row in table.ROWS):
         define(code, cls, message, fix, **more)
 
