@@ -68,9 +68,9 @@ class Blobs(Protocol):
     def get(self, name: str) -> bytes | None:
         """The whole blob; None: it is not there."""
 
-    def read(self, name: str, starts: Sequence[int], lengths: Sequence[int]) -> list[memoryview]:
-        """Ranges of a blob, fetched side by side. Raises: AM-4007 when it is not there, AM-4001
-        when it is shorter.
+    def read(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
+        """Ranges (start, length) of a blob, fetched side by side. Raises: AM-4007 when it is not
+        there, AM-4001 when it is shorter.
         """
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
@@ -127,9 +127,10 @@ def settle_create(blobs: Blobs, name: str, data: bytes, patience: Patience) -> b
     fail("AM-4025", what=f"{name} exists and cannot be read")
 
 
-def open_blobs(url: str, *, timeout_seconds: float = 30.0) -> Blobs:
+def open_blobs(url: str, *, timeout_seconds: float = 30.0, retries: int = _RETRIES) -> Blobs:
     """The blobs below a URL. ``?endpoint=`` and ``?region=`` name another server of the protocol;
-    credentials come from the environment or the machine's role.
+    credentials come from the environment or the machine's role. ``retries``: of what may be sent
+    again.
 
     Raises: AM-4028.
     """
@@ -152,9 +153,9 @@ def open_blobs(url: str, *, timeout_seconds: float = 30.0) -> Blobs:
     }
     more: dict[str, Any] = {"config": config} if config else {}
     stores: list[Store] = []
-    for retries in (0, _RETRIES):
+    for times in (0, retries):
         retry: RetryConfig = {
-            "max_retries": retries,
+            "max_retries": times,
             "retry_timeout": timedelta(seconds=_RETRY_SECONDS),
         }
         try:
@@ -215,9 +216,11 @@ class ObstoreBlobs:
             except FileNotFoundError:
                 return None
 
-    def read(self, name: str, starts: Sequence[int], lengths: Sequence[int]) -> list[memoryview]:
+    def read(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
         import obstore
+        from obstore.exceptions import BaseError
 
+        starts, lengths = [start for start, _ in ranges], [length for _, length in ranges]
         with _typed(name):
             try:
                 parts = obstore.get_ranges(
@@ -225,8 +228,14 @@ class ObstoreBlobs:
                 )
             except FileNotFoundError:
                 fail("AM-4007", object_id=name)
+            except BaseError:
+                # Not every store says so when a range ends behind the end.
+                size = obstore.head(self._again, name)["size"]
+                if any(start + length > size for start, length in ranges):
+                    fail("AM-4001", file=name, what="it is cut short")
+                raise
         views = [memoryview(part) for part in parts]
-        if any(len(view) != length for view, length in zip(views, lengths, strict=True)):
+        if any(len(view) != length for view, (_, length) in zip(views, ranges, strict=True)):
             fail("AM-4001", file=name, what="it is cut short")
         return views
 

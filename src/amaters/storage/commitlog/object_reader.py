@@ -119,7 +119,7 @@ class LogReader:
     def _head(self, sequence: int) -> frames.ObjectHead:
         name = name_of(sequence)
         try:
-            (data,) = self._blobs.read(name, [0], [frames.HEAD])
+            (data,) = self._blobs.read(name, [(0, frames.HEAD)])
         except AmatersError as error:
             if error.code != "AM-4007":
                 raise
