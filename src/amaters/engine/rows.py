@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amaters.base.errors import fail
-from amaters.base.lru import Lru
-from amaters.columns.batch import ColumnBatch, ColumnValues
+from amaters.columns.batch import ColumnBatch, ColumnValues, storage_dtype
 from amaters.columns.schema import PublicTable
 from amaters.engine.snapshots import Snapshot, split_rows
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import Predicate
-from amaters.storage.objects import ObjectReader, ObjectStore
-from amaters.storage.versions import SegmentRow, live_slots
+from amaters.storage.database import Storage
+from amaters.storage.lookup import Lookup
+from amaters.storage.objects import ObjectReader
+from amaters.storage.publicblocks import PublicBlocks
+from amaters.storage.rows import Key
+from amaters.storage.versions import SegmentRow, TailBlock, live_slots
 from amaters.wire import blocks
 from amaters.wire import service_pb2 as pb
 
-PUBLIC_CACHE_BYTES = 128 << 20
+FETCH_KEYS_MAX = 1 << 16
 _DENSE = 16  # above one row in this many, reading all sealed rows is cheaper than picking
 
 Rows = NDArray[np.int64]
@@ -28,19 +31,14 @@ Rows = NDArray[np.int64]
 class RowReader:
     """Reads rows of segments; its cache of public columns is shared by all queries."""
 
-    def __init__(self, objects: ObjectStore) -> None:
-        self._objects = objects
-        self._public: Lru[bytes, blocks.Block] = Lru(PUBLIC_CACHE_BYTES)
+    def __init__(self, storage: Storage) -> None:
+        self._objects = storage.objects
+        self._public = PublicBlocks(storage.objects)
+        self._lookup = Lookup(storage, self._public)
 
     def public(self, segment: SegmentRow) -> blocks.Block:
         """All public columns of a segment, by slot."""
-        object_id = segment.manifest.segment.public_object
-        block = self._public.get(object_id)
-        if block is None:
-            ref = segment.object(object_id)
-            block = blocks.decode_block(self._objects.open(ref).read())
-            self._public.put(object_id, block, 4 * ref.size)
-        return block
+        return self._public.of(segment)
 
     def batch(self, segment: SegmentRow) -> ColumnBatch:
         """The same as the planner's predicates see it."""
@@ -64,16 +62,61 @@ class RowReader:
         chosen: Iterable[tuple[SegmentRow, Rows]],
     ) -> Iterator[pb.RowBlock]:
         """Blocks of the chosen slots. Raises: AM-3005 for a column that is not public."""
-        table = snapshot.entry.table
-        known = [column.id for column in table.public_columns]
-        wanted = list(request.column_ids) or known
-        if not set(wanted) <= set(known):
-            fail("AM-3005", what="a column that is not public")
-        if table.primary_key.id not in wanted:
-            wanted.insert(0, table.primary_key.id)
-        sealed = request.sealed and bool(table.encrypted_columns)
+        wanted, sealed = _wanted(snapshot, request)
         for segment, slots in chosen:
             yield from self._blocks(segment, slots, wanted, sealed=sealed)
+
+    def fetch_keys(self, snapshot: Snapshot, request: pb.FetchRequest) -> Iterator[pb.RowBlock]:
+        """The live rows with the keys of a request, those of segments first.
+
+        Raises: AM-3005 for keys that are not the table's, or a column that is not public.
+        """
+        wanted, sealed = _wanted(snapshot, request)
+        table = snapshot.entry.table
+        keys = _requested_keys(table, request.keys)
+        found = self._lookup.find(snapshot.version, keys, table.primary_key.id)
+        slots: dict[int, list[int]] = {}
+        tail: dict[int, list[int]] = {}
+        for place, slot in found.values():
+            if isinstance(place, SegmentRow):
+                slots.setdefault(place.sid, []).append(slot)
+            else:
+                tail.setdefault(place.bid, []).append(slot)
+        for segment in snapshot.segments:
+            if segment.sid in slots:
+                chosen = np.array(sorted(slots[segment.sid]), dtype=np.int64)
+                answer = self._blocks(segment, chosen, wanted, sealed=sealed)
+                for number, block in enumerate(answer):
+                    if request.canaries and not number:
+                        block.canaries.CopyFrom(sealed_canaries(segment))
+                    yield block
+        yield from self._tail_rows(
+            [(block, tail[block.bid]) for block in snapshot.tail if block.bid in tail],
+            wanted,
+            sealed=sealed,
+        )
+
+    def _tail_rows(
+        self, chosen: Sequence[tuple[TailBlock, list[int]]], columns: list[int], *, sealed: bool
+    ) -> Iterator[pb.RowBlock]:
+        """Some rows of tail blocks, in blocks of bounded size."""
+        if not chosen:
+            return
+        parts = [_picked_rows(self._public.of(block), rows, columns) for block, rows in chosen]
+        merged = blocks.concat_blocks(parts)
+        versions = [block.version for block, rows in chosen for _ in rows]
+        blobs: list[memoryview] = []
+        for block, rows in chosen if sealed else ():
+            pack = blocks.decode_pack(block.sealed)
+            blobs.extend(pack[row] for row in rows)
+        for run in split_rows(np.arange(merged.rows), [len(blob) for blob in blobs]):
+            picked = [blobs[row] for row in run] if sealed else []
+            yield pb.RowBlock(
+                rows=len(run),
+                public_block=blocks.select_block(merged, run, columns),
+                sealed_pack=blocks.encode_pack(picked) if sealed else b"",
+                versions=versions[run[0] : run[-1] + 1],
+            )
 
     def _blocks(
         self, segment: SegmentRow, slots: Rows, columns: list[int], *, sealed: bool
@@ -101,6 +144,35 @@ class RowReader:
         return _picked(reader, segment.rows, slots)
 
 
+def _wanted(snapshot: Snapshot, request: pb.FetchRequest) -> tuple[list[int], bool]:
+    """Public columns to return, the primary key always; whether sealed rows go with them."""
+    table = snapshot.entry.table
+    known = [column.id for column in table.public_columns]
+    wanted = list(request.column_ids) or known
+    if not set(wanted) <= set(known):
+        fail("AM-3005", what="a column that is not public")
+    if table.primary_key.id not in wanted:
+        wanted.insert(0, table.primary_key.id)
+    return wanted, request.sealed and bool(table.encrypted_columns)
+
+
+def _requested_keys(table: PublicTable, data: bytes) -> list[Key]:
+    """Keys as the state keeps them, each once. Raises: AM-3002, AM-3005."""
+    key = table.primary_key
+    values, valid = blocks.decode_block(data).columns.get(key.id, (np.empty(0), np.empty(0)))
+    if values.dtype != storage_dtype(key.type) or not bool(valid.all()):
+        fail("AM-3005", what="keys of another column or type than the table's")
+    if len(values) > FETCH_KEYS_MAX:
+        fail("AM-3005", what="too many keys at once")
+    plain = values if values.dtype == object else values.view(np.int64)
+    return list(dict.fromkeys(plain.tolist()))
+
+
+def _picked_rows(block: blocks.Block, rows: list[int], columns: list[int]) -> blocks.Block:
+    picked = {column: tuple(part[rows] for part in block.columns[column]) for column in columns}
+    return blocks.Block(len(rows), picked)  # type: ignore[arg-type]
+
+
 def _picked(reader: ObjectReader, rows: int, slots: Rows) -> list[memoryview]:
     head = reader.read(0, blocks.pack_table_bytes(rows))
     bounds = blocks.pack_offsets(head, reader.size)
@@ -108,6 +180,12 @@ def _picked(reader: ObjectReader, rows: int, slots: Rows) -> list[memoryview]:
         reader.read(int(bounds[slot]), int(bounds[slot + 1] - bounds[slot]))
         for slot in slots.tolist()
     ]
+
+
+def sealed_canaries(segment: SegmentRow) -> pb.SegmentCanaries:
+    """The sealed canaries of a segment, without its liveness."""
+    made = segment.manifest.segment
+    return pb.SegmentCanaries(segment_id=segment.segment_id, canaries=made.canaries)
 
 
 def listed_slots(snapshot: Snapshot, request: pb.FetchRequest) -> list[tuple[SegmentRow, Rows]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -21,7 +22,7 @@ from amaters.base.version import VERSION
 from amaters.engine.catalogue import Catalogue, invalid
 from amaters.engine.delivery import Delivery
 from amaters.engine.jobs import JOBS_MAX, Jobs
-from amaters.engine.rows import RowReader, Rows, listed_slots
+from amaters.engine.rows import RowReader, Rows, listed_slots, sealed_canaries
 from amaters.engine.snapshots import LEASE_SECONDS, Snapshot, Snapshots, tail_blocks
 from amaters.engine.uploads import Uploads
 from amaters.engine.writer import Prepared, Writer
@@ -66,7 +67,7 @@ class Engine:
         self._catalogue = Catalogue(storage, unsafe_scheme=unsafe_scheme)
         self._snapshots = Snapshots(self._catalogue, clock, lease_seconds=lease_seconds)
         self._writer = Writer(storage, self._uploads, self._snapshots, self._catalogue)
-        self._rows = RowReader(storage.objects)
+        self._rows = RowReader(storage)
         self._jobs = Jobs(
             storage.objects, self._rows, cache_bytes=cache_bytes, threads=threads, clock=clock
         )
@@ -220,23 +221,26 @@ class Engine:
     async def read_canaries(self, request: pb.CanaryRequest) -> pb.CanaryReply:
         snapshot = self._snapshots.find(request.handle)
         wanted = [snapshot.segment(item) for item in request.segment_ids]
-        return pb.CanaryReply(
-            segments=[
-                pb.SegmentCanaries(
-                    segment_id=segment.segment_id,
-                    canaries=segment.manifest.segment.canaries,
-                    live=segment.live_bits,
-                )
-                for segment in wanted or snapshot.segments
-            ]
-        )
+        reply = pb.CanaryReply()
+        for segment in wanted or snapshot.segments:
+            reply.segments.append(sealed_canaries(segment))
+            reply.segments[-1].live = segment.live_bits
+        return reply
 
     async def fetch_rows(self, request: pb.FetchRequest) -> AsyncIterator[pb.RowBlock]:
-        with self._snapshots.use(request.handle) as snapshot:
-            chosen = await self._work(self._chosen, snapshot, request)
-            found = self._rows.fetch(snapshot, request, chosen)
+        with self._fetched_from(request) as snapshot:
+            if request.keys:
+                found = self._rows.fetch_keys(snapshot, request)
+            else:
+                chosen = await self._work(self._chosen, snapshot, request)
+                found = self._rows.fetch(snapshot, request, chosen)
             while (block := await self._work(_following, found)) is not None:
                 yield block
+
+    def _fetched_from(self, request: pb.FetchRequest) -> AbstractContextManager[Snapshot]:
+        if request.keys and not request.handle:
+            return self._snapshots.once(request.table_id, request.schema_version)
+        return self._snapshots.use(request.handle)
 
     def _chosen(
         self, snapshot: Snapshot, request: pb.FetchRequest

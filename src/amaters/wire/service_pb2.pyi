@@ -437,8 +437,8 @@ class RowBlock(_message.Message):
     public_block: bytes
     sealed_pack: bytes
     versions: _containers.RepeatedScalarFieldContainer[int]
-    canaries: bytes
-    def __init__(self, segment_id: _Optional[bytes] = ..., slots: _Optional[_Iterable[int]] = ..., rows: _Optional[int] = ..., public_block: _Optional[bytes] = ..., sealed_pack: _Optional[bytes] = ..., versions: _Optional[_Iterable[int]] = ..., canaries: _Optional[bytes] = ...) -> None: ...
+    canaries: SegmentCanaries
+    def __init__(self, segment_id: _Optional[bytes] = ..., slots: _Optional[_Iterable[int]] = ..., rows: _Optional[int] = ..., public_block: _Optional[bytes] = ..., sealed_pack: _Optional[bytes] = ..., versions: _Optional[_Iterable[int]] = ..., canaries: _Optional[_Union[SegmentCanaries, _Mapping]] = ...) -> None: ...
 
 class SlotList(_message.Message):
     __slots__ = ("segment_id", "slots")
