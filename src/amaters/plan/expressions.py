@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from amaters.columns.batch import ColumnBatch
+    from amaters.columns.indexes import IndexDefinition
     from amaters.columns.schema import Table
 
 Value = int | Decimal | str | bool | date | None
@@ -186,6 +187,24 @@ class DropTable:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateIndex:
+    """An index to add to ``table``."""
+
+    table: Table
+    index: IndexDefinition
+    if_not_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DropIndex:
+    """An index to drop; ``table`` is the one that has it, None when there is none of this name."""
+
+    name: str
+    table: Table | None
+    if_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CopyFrom:
     """Rows to load from a file; ``options`` are (name, value) pairs such as ("delimiter", ";")."""
 
@@ -204,7 +223,7 @@ class Explain:
     format: str = "text"
 
 
-Statement = Select | Insert | CreateTable | DropTable | CopyFrom | Explain
+Statement = Select | Insert | CreateTable | DropTable | CreateIndex | DropIndex | CopyFrom | Explain
 
 
 def predicate_columns(predicate: Predicate | None) -> frozenset[int]:

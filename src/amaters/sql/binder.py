@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from amaters.plan.expressions import Explain, Statement
+from amaters.sql.indexes import bind_create_index, bind_drop_index
 from amaters.sql.literals import Arguments, Parameters
 from amaters.sql.parser import Parsed
 from amaters.sql.scope import Catalogue, refuse
@@ -14,7 +15,7 @@ from amaters.sql.tables import NewTables, bind_copy, bind_create, bind_drop, bin
 __all__ = ["NewTables", "bind"]
 
 
-def bind(
+def bind(  # noqa: PLR0911 - one per kind
     parsed: Parsed, catalogue: Catalogue, parameters: Parameters = None, *, new: NewTables
 ) -> Statement:
     """The bound statement: names resolved, constants folded, every clause understood or refused.
@@ -33,9 +34,15 @@ def bind(
         case exp.Insert():
             return bind_insert(tree, catalogue, arguments)
         case exp.Create():
+            if _is_of_index(tree):
+                return bind_create_index(tree, catalogue)
             return bind_create(tree, new, arguments)
         case exp.Drop():
-            return bind_drop(tree)
+            return bind_drop_index(tree, catalogue) if _is_of_index(tree) else bind_drop(tree)
         case exp.Copy():
             return bind_copy(tree, catalogue, arguments)
     refuse(tree, f"{tree.key.upper()} statements", "see the list of statements")
+
+
+def _is_of_index(tree: exp.Create | exp.Drop) -> bool:
+    return str(tree.args.get("kind")).upper() == "INDEX"

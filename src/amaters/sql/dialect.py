@@ -15,7 +15,8 @@ from sqlglot.tokenizer_core import Token, TokenType
 from amaters.base.errors import fail
 
 SUPPORTED = (
-    "the statements are: CREATE TABLE, DROP TABLE, INSERT, COPY ... FROM, SELECT and EXPLAIN SELECT"
+    "the statements are: CREATE TABLE, DROP TABLE, CREATE INDEX, DROP INDEX, INSERT, "
+    "COPY ... FROM, SELECT and EXPLAIN SELECT"
 )
 
 

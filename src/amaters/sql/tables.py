@@ -72,7 +72,7 @@ class NewTables:
 def bind_create(tree: exp.Create, new: NewTables, arguments: Arguments) -> CreateTable:
     """The table a CREATE TABLE declares. Raises: AM-2020 to AM-2035, AM-2205, AM-2208."""
     if str(tree.args.get("kind")).upper() != "TABLE":
-        refuse(tree, f"CREATE {tree.args.get('kind')}", "create tables only")
+        refuse(tree, f"CREATE {tree.args.get('kind')}", "create tables and indexes only")
     only(tree, ("this", "kind", "exists", "properties"), "write CREATE TABLE t (columns)")
     schema = tree.this
     if not isinstance(schema, exp.Schema):
@@ -233,7 +233,7 @@ def _type(node: exp.ColumnDef) -> SqlType:
 def bind_drop(tree: exp.Drop) -> DropTable:
     """DROP TABLE [IF EXISTS] t. Raises: AM-2205."""
     if str(tree.args.get("kind")).upper() != "TABLE":
-        refuse(tree, f"DROP {tree.args.get('kind')}", "drop tables only")
+        refuse(tree, f"DROP {tree.args.get('kind')}", "drop tables and indexes only")
     only(tree, ("tables", "kind", "exists", "this"), "write DROP TABLE [IF EXISTS] t")
     names = tree.args.get("tables") or [tree.this]
     if len(names) != 1:

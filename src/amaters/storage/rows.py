@@ -24,6 +24,7 @@ class NewRows:
 
     part: int
     keys: list[Key]
+    block: blocks.Block | None = None  # what indexes are made of, if the table has some
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,14 @@ def read_rows(batch: cb.Batch, key_column: int, read: ReadObject) -> BatchRows:
     request, refs = batch.request, {ref.object_id: ref for ref in batch.objects}
     parts, top = [], -1
     for part, segment in enumerate(request.segments):
-        data = read(refs[segment.public_object])
-        keys, highest = block_keys(data, key_column, segment.rows)
-        parts.append(NewRows(part, keys))
+        block = blocks.decode_block(read(refs[segment.public_object]))
+        keys, highest = _keys(block, key_column, segment.rows)
+        parts.append(NewRows(part, keys, block if batch.indexed else None))
         top = max(top, highest)
     if request.tail.rows:
-        keys, highest = block_keys(request.tail.public_block, key_column, request.tail.rows)
-        parts.append(NewRows(TAIL, keys))
+        block = blocks.decode_block(request.tail.public_block)
+        keys, highest = _keys(block, key_column, request.tail.rows)
+        parts.append(NewRows(TAIL, keys, block if batch.indexed else None))
         top = max(top, highest)
     _check_distinct(parts)
     removed = _versions(request.removed, key_column)
@@ -64,7 +66,10 @@ def read_rows(batch: cb.Batch, key_column: int, read: ReadObject) -> BatchRows:
 
 def block_keys(data: bytes | memoryview, key_column: int, rows: int) -> tuple[list[Key], int]:
     """Keys as SQLite keeps them (uint64 as its two's complement) and the highest integer one."""
-    block = blocks.decode_block(data)
+    return _keys(blocks.decode_block(data), key_column, rows)
+
+
+def _keys(block: blocks.Block, key_column: int, rows: int) -> tuple[list[Key], int]:
     values, valid = block.columns.get(key_column, (np.empty(0), np.empty(0, dtype=np.bool_)))
     if block.rows != rows or len(values) != rows or not bool(valid.all()):
         fail("AM-3032", table="", what="a block without one primary key per row")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from amaters.storage.index_reader import IndexRow
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
 
@@ -82,6 +83,7 @@ class TableVersion:
     position: int
     segments: tuple[SegmentRow, ...]
     tail: tuple[TailBlock, ...]
+    indexes: tuple[IndexRow, ...] = ()
 
     @property
     def table_id(self) -> bytes:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from amaters.wire import service_pb2 as amaters_dot_wire_dot_service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61maters/wire/commands.proto\x12\x0c\x61maters.wire\x1a\x1a\x61maters/wire/service.proto\"<\n\tObjectRef\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\"Y\n\tKeysetPut\x12#\n\x04name\x18\x01 \x01(\x0b\x32\x15.amaters.wire.KeyName\x12\'\n\x06object\x18\x02 \x01(\x0b\x32\x17.amaters.wire.ObjectRef\"9\n\x0bTableCreate\x12*\n\x06schema\x18\x01 \x01(\x0b\x32\x1a.amaters.wire.SchemaRecord\"\x1d\n\tTableDrop\x12\x10\n\x08table_id\x18\x01 \x01(\x0c\":\n\x0cSchemaUpdate\x12*\n\x06schema\x18\x01 \x01(\x0b\x32\x1a.amaters.wire.SchemaRecord\"s\n\x05\x42\x61tch\x12,\n\x07request\x18\x01 \x01(\x0b\x32\x1b.amaters.wire.CommitRequest\x12(\n\x07objects\x18\x02 \x03(\x0b\x32\x17.amaters.wire.ObjectRef\x12\x12\n\nkey_column\x18\x03 \x01(\r\"0\n\nMultiBatch\x12\"\n\x05parts\x18\x01 \x03(\x0b\x32\x13.amaters.wire.Batch\"u\n\x0cSegmentMerge\x12\x10\n\x08table_id\x18\x01 \x01(\x0c\x12-\n\x06merged\x18\x02 \x01(\x0b\x32\x1d.amaters.wire.SegmentManifest\x12\x12\n\nkey_column\x18\x03 \x01(\r\x12\x10\n\x08replaced\x18\x04 \x03(\x0c\"h\n\nIndexBuild\x12\x10\n\x08table_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x0e\n\x06places\x18\x03 \x03(\x12\x12(\n\x07objects\x18\x04 \x03(\x0b\x32\x17.amaters.wire.ObjectRef\"\xc3\x03\n\x07\x43ommand\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x16\n\x0erequest_digest\x18\x02 \x01(\x0c\x12-\n\nkeyset_put\x18\x03 \x01(\x0b\x32\x17.amaters.wire.KeysetPutH\x00\x12\x31\n\x0ctable_create\x18\x04 \x01(\x0b\x32\x19.amaters.wire.TableCreateH\x00\x12-\n\ntable_drop\x18\x05 \x01(\x0b\x32\x17.amaters.wire.TableDropH\x00\x12\x33\n\rschema_update\x18\x06 \x01(\x0b\x32\x1a.amaters.wire.SchemaUpdateH\x00\x12$\n\x05\x62\x61tch\x18\x07 \x01(\x0b\x32\x13.amaters.wire.BatchH\x00\x12/\n\x0bmulti_batch\x18\x08 \x01(\x0b\x32\x18.amaters.wire.MultiBatchH\x00\x12\x33\n\rsegment_merge\x18\x0c \x01(\x0b\x32\x1a.amaters.wire.SegmentMergeH\x00\x12/\n\x0bindex_build\x18\r \x01(\x0b\x32\x18.amaters.wire.IndexBuildH\x00\x42\t\n\x07\x63ommand\"f\n\x0fSegmentManifest\x12)\n\x07segment\x18\x01 \x01(\x0b\x32\x18.amaters.wire.NewSegment\x12(\n\x07objects\x18\x02 \x03(\x0b\x32\x17.amaters.wire.ObjectRef\"6\n\x0e\x44\x61tabaseFormat\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x13\n\x0b\x64\x61tabase_id\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61maters/wire/commands.proto\x12\x0c\x61maters.wire\x1a\x1a\x61maters/wire/service.proto\"<\n\tObjectRef\x12\x11\n\tobject_id\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\"Y\n\tKeysetPut\x12#\n\x04name\x18\x01 \x01(\x0b\x32\x15.amaters.wire.KeyName\x12\'\n\x06object\x18\x02 \x01(\x0b\x32\x17.amaters.wire.ObjectRef\"9\n\x0bTableCreate\x12*\n\x06schema\x18\x01 \x01(\x0b\x32\x1a.amaters.wire.SchemaRecord\"\x1d\n\tTableDrop\x12\x10\n\x08table_id\x18\x01 \x01(\x0c\":\n\x0cSchemaUpdate\x12*\n\x06schema\x18\x01 \x01(\x0b\x32\x1a.amaters.wire.SchemaRecord\"\x84\x01\n\x05\x42\x61tch\x12,\n\x07request\x18\x01 \x01(\x0b\x32\x1b.amaters.wire.CommitRequest\x12(\n\x07objects\x18\x02 \x03(\x0b\x32\x17.amaters.wire.ObjectRef\x12\x12\n\nkey_column\x18\x03 \x01(\r\x12\x0f\n\x07indexed\x18\x04 \x01(\x08\"0\n\nMultiBatch\x12\"\n\x05parts\x18\x01 \x03(\x0b\x32\x13.amaters.wire.Batch\"u\n\x0cSegmentMerge\x12\x10\n\x08table_id\x18\x01 \x01(\x0c\x12-\n\x06merged\x18\x02 \x01(\x0b\x32\x1d.amaters.wire.SegmentManifest\x12\x12\n\nkey_column\x18\x03 \x01(\r\x12\x10\n\x08replaced\x18\x04 \x03(\x0c\"h\n\nIndexBuild\x12\x10\n\x08table_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x0e\n\x06places\x18\x03 \x03(\x12\x12(\n\x07objects\x18\x04 \x03(\x0b\x32\x17.amaters.wire.ObjectRef\"`\n\rIndexRegister\x12\x10\n\x08table_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x04 \x03(\r\x12\x0e\n\x06unique\x18\x05 \x01(\x08\"\xfa\x03\n\x07\x43ommand\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x16\n\x0erequest_digest\x18\x02 \x01(\x0c\x12-\n\nkeyset_put\x18\x03 \x01(\x0b\x32\x17.amaters.wire.KeysetPutH\x00\x12\x31\n\x0ctable_create\x18\x04 \x01(\x0b\x32\x19.amaters.wire.TableCreateH\x00\x12-\n\ntable_drop\x18\x05 \x01(\x0b\x32\x17.amaters.wire.TableDropH\x00\x12\x33\n\rschema_update\x18\x06 \x01(\x0b\x32\x1a.amaters.wire.SchemaUpdateH\x00\x12$\n\x05\x62\x61tch\x18\x07 \x01(\x0b\x32\x13.amaters.wire.BatchH\x00\x12/\n\x0bmulti_batch\x18\x08 \x01(\x0b\x32\x18.amaters.wire.MultiBatchH\x00\x12\x33\n\rsegment_merge\x18\x0c \x01(\x0b\x32\x1a.amaters.wire.SegmentMergeH\x00\x12/\n\x0bindex_build\x18\r \x01(\x0b\x32\x18.amaters.wire.IndexBuildH\x00\x12\x35\n\x0eindex_register\x18\x0e \x01(\x0b\x32\x1b.amaters.wire.IndexRegisterH\x00\x42\t\n\x07\x63ommand\"f\n\x0fSegmentManifest\x12)\n\x07segment\x18\x01 \x01(\x0b\x32\x18.amaters.wire.NewSegment\x12(\n\x07objects\x18\x02 \x03(\x0b\x32\x17.amaters.wire.ObjectRef\"6\n\x0e\x44\x61tabaseFormat\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x13\n\x0b\x64\x61tabase_id\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,18 +42,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TABLEDROP']._serialized_end=314
   _globals['_SCHEMAUPDATE']._serialized_start=316
   _globals['_SCHEMAUPDATE']._serialized_end=374
-  _globals['_BATCH']._serialized_start=376
-  _globals['_BATCH']._serialized_end=491
-  _globals['_MULTIBATCH']._serialized_start=493
-  _globals['_MULTIBATCH']._serialized_end=541
-  _globals['_SEGMENTMERGE']._serialized_start=543
-  _globals['_SEGMENTMERGE']._serialized_end=660
-  _globals['_INDEXBUILD']._serialized_start=662
-  _globals['_INDEXBUILD']._serialized_end=766
-  _globals['_COMMAND']._serialized_start=769
-  _globals['_COMMAND']._serialized_end=1220
-  _globals['_SEGMENTMANIFEST']._serialized_start=1222
-  _globals['_SEGMENTMANIFEST']._serialized_end=1324
-  _globals['_DATABASEFORMAT']._serialized_start=1326
-  _globals['_DATABASEFORMAT']._serialized_end=1380
+  _globals['_BATCH']._serialized_start=377
+  _globals['_BATCH']._serialized_end=509
+  _globals['_MULTIBATCH']._serialized_start=511
+  _globals['_MULTIBATCH']._serialized_end=559
+  _globals['_SEGMENTMERGE']._serialized_start=561
+  _globals['_SEGMENTMERGE']._serialized_end=678
+  _globals['_INDEXBUILD']._serialized_start=680
+  _globals['_INDEXBUILD']._serialized_end=784
+  _globals['_INDEXREGISTER']._serialized_start=786
+  _globals['_INDEXREGISTER']._serialized_end=882
+  _globals['_COMMAND']._serialized_start=885
+  _globals['_COMMAND']._serialized_end=1391
+  _globals['_SEGMENTMANIFEST']._serialized_start=1393
+  _globals['_SEGMENTMANIFEST']._serialized_end=1495
+  _globals['_DATABASEFORMAT']._serialized_start=1497
+  _globals['_DATABASEFORMAT']._serialized_end=1551
 # @@protoc_insertion_point(module_scope)

@@ -44,14 +44,16 @@ class SchemaUpdate(_message.Message):
     def __init__(self, schema: _Optional[_Union[_service_pb2.SchemaRecord, _Mapping]] = ...) -> None: ...
 
 class Batch(_message.Message):
-    __slots__ = ("request", "objects", "key_column")
+    __slots__ = ("request", "objects", "key_column", "indexed")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     KEY_COLUMN_FIELD_NUMBER: _ClassVar[int]
+    INDEXED_FIELD_NUMBER: _ClassVar[int]
     request: _service_pb2.CommitRequest
     objects: _containers.RepeatedCompositeFieldContainer[ObjectRef]
     key_column: int
-    def __init__(self, request: _Optional[_Union[_service_pb2.CommitRequest, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ..., key_column: _Optional[int] = ...) -> None: ...
+    indexed: bool
+    def __init__(self, request: _Optional[_Union[_service_pb2.CommitRequest, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ..., key_column: _Optional[int] = ..., indexed: _Optional[bool] = ...) -> None: ...
 
 class MultiBatch(_message.Message):
     __slots__ = ("parts",)
@@ -83,8 +85,22 @@ class IndexBuild(_message.Message):
     objects: _containers.RepeatedCompositeFieldContainer[ObjectRef]
     def __init__(self, table_id: _Optional[bytes] = ..., number: _Optional[int] = ..., places: _Optional[_Iterable[int]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ...) -> None: ...
 
+class IndexRegister(_message.Message):
+    __slots__ = ("table_id", "number", "name", "columns", "unique")
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    UNIQUE_FIELD_NUMBER: _ClassVar[int]
+    table_id: bytes
+    number: int
+    name: str
+    columns: _containers.RepeatedScalarFieldContainer[int]
+    unique: bool
+    def __init__(self, table_id: _Optional[bytes] = ..., number: _Optional[int] = ..., name: _Optional[str] = ..., columns: _Optional[_Iterable[int]] = ..., unique: _Optional[bool] = ...) -> None: ...
+
 class Command(_message.Message):
-    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch", "segment_merge", "index_build")
+    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch", "segment_merge", "index_build", "index_register")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEYSET_PUT_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +111,7 @@ class Command(_message.Message):
     MULTI_BATCH_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_MERGE_FIELD_NUMBER: _ClassVar[int]
     INDEX_BUILD_FIELD_NUMBER: _ClassVar[int]
+    INDEX_REGISTER_FIELD_NUMBER: _ClassVar[int]
     request_id: bytes
     request_digest: bytes
     keyset_put: KeysetPut
@@ -105,7 +122,8 @@ class Command(_message.Message):
     multi_batch: MultiBatch
     segment_merge: SegmentMerge
     index_build: IndexBuild
-    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., multi_batch: _Optional[_Union[MultiBatch, _Mapping]] = ..., segment_merge: _Optional[_Union[SegmentMerge, _Mapping]] = ..., index_build: _Optional[_Union[IndexBuild, _Mapping]] = ...) -> None: ...
+    index_register: IndexRegister
+    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., multi_batch: _Optional[_Union[MultiBatch, _Mapping]] = ..., segment_merge: _Optional[_Union[SegmentMerge, _Mapping]] = ..., index_build: _Optional[_Union[IndexBuild, _Mapping]] = ..., index_register: _Optional[_Union[IndexRegister, _Mapping]] = ...) -> None: ...
 
 class SegmentManifest(_message.Message):
     __slots__ = ("segment", "objects")
