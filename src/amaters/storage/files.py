@@ -36,6 +36,13 @@ class Disk:
         except OSError as error:
             failed(path, error)
 
+    def open_read(self, path: Path) -> int:
+        """An existing file, open for ``read_at``. Raises: AM-4001."""
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            fail("AM-4001", file=path.name, what=_why(error))
+
     def open_append(self, path: Path) -> int:
         """An existing file, open for appending."""
         try:
@@ -137,6 +144,22 @@ class Disk:
                 fail("AM-4001", file=path.name, what="it is cut short")
             done += got
         return view.toreadonly()
+
+    def names(self, directory: Path) -> list[str]:
+        """What is in a directory, in no order."""
+        try:
+            return os.listdir(directory)
+        except OSError as error:
+            fail("AM-4001", file=directory.name, what=_why(error))
+
+    def touch(self, path: Path) -> None:
+        """Say that a file was used now, if it is there."""
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            failed(path, error)
 
     def allocate(self, path: Path, size: int) -> None:
         """A durable new file of ``size`` zeros that were written, not only reserved: writing over

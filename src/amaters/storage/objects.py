@@ -8,21 +8,21 @@ is an error and never an answer.
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 from typing import Protocol
 
 from blake3 import blake3
 
-from amaters.base.errors import fail
+from amaters.base.errors import DataError, fail
 from amaters.storage.files import Buffer, Disk
 from amaters.wire import commands_pb2 as cb
 
 BLOCK_BYTES = 1 << 16
-_HASH = 16
+HASH_BYTES = 16
 _MAGIC = b"AMOBJ1\0\0"
 _HEADER = struct.Struct("<8sQ")
+HEADER_BYTES = _HEADER.size
 
 
 class ObjectReader(Protocol):
@@ -51,7 +51,11 @@ class ObjectWriter(Protocol):
 
 
 class ObjectStore(Protocol):
-    """Where objects live."""
+    """Where objects live. ``shared``: other processes may write there too, so what nothing names is
+    not swept at open but collected by ``Collector``.
+    """
+
+    shared: bool
 
     def create(self, object_id: bytes, size: int) -> ObjectWriter: ...
 
@@ -63,7 +67,7 @@ class ObjectStore(Protocol):
     def delete(self, object_id: bytes) -> None: ...
 
 
-class _Hashes:
+class BlockHashes:
     """Block hashes of a stream of bytes."""
 
     def __init__(self) -> None:
@@ -84,7 +88,7 @@ class _Hashes:
                 self._close_block()
 
     def _close_block(self) -> None:
-        self._table += self._open.digest(length=_HASH)
+        self._table += self._open.digest(length=HASH_BYTES)
         self._open, self._fill = blake3(), 0
 
     def table(self) -> bytes:
@@ -94,16 +98,34 @@ class _Hashes:
         return bytes(self._table)
 
 
-def _digest(size: int, table: bytes) -> bytes:
-    return blake3(_HEADER.pack(_MAGIC, size) + table).digest()
+def object_header(size: int) -> bytes:
+    """What stands before the content of an object; its block hashes stand behind."""
+    return _HEADER.pack(_MAGIC, size)
 
 
-def _table_bytes(size: int) -> int:
-    return -(-size // BLOCK_BYTES) * _HASH
+def object_digest(size: int, table: Buffer) -> bytes:
+    """What a manifest keeps of an object: the hash of its block hashes."""
+    return blake3(object_header(size) + table).digest()
+
+
+def table_bytes(size: int) -> int:
+    """Bytes of the block hashes of ``size`` bytes."""
+    return -(-size // BLOCK_BYTES) * HASH_BYTES
+
+
+def damaged_block(view: memoryview, first: int, table: Buffer) -> int | None:
+    """The first block of ``view``, which starts with block ``first``, that is not as hashed."""
+    for number, begin in enumerate(range(0, len(view), BLOCK_BYTES), start=first):
+        found = blake3(view[begin : begin + BLOCK_BYTES]).digest(length=HASH_BYTES)
+        if found != table[number * HASH_BYTES : (number + 1) * HASH_BYTES]:
+            return number
+    return None
 
 
 class FileObjects:
     """Objects as files: header, content, block hashes."""
+
+    shared = False
 
     def __init__(self, directory: Path, disk: Disk) -> None:
         self._directory = directory
@@ -118,11 +140,11 @@ class FileObjects:
 
     def ids(self) -> list[bytes]:
         found = []
-        for path in self._directory.iterdir():
-            if path.suffix == ".tmp":
-                self._disk.remove(path)
-            elif len(path.name) == 32:
-                found.append(bytes.fromhex(path.name))
+        for name in self._disk.names(self._directory):
+            if name.endswith(".tmp"):
+                self._disk.remove(self._directory / name)
+            elif len(name) == 32:
+                found.append(bytes.fromhex(name))
         return found
 
     def delete(self, object_id: bytes) -> None:
@@ -136,10 +158,10 @@ class _FileWriter:
     def __init__(self, path: Path, disk: Disk, object_id: bytes, size: int) -> None:
         self._path, self._disk, self._id, self._expected = path, disk, object_id, size
         self._temporary = path.with_suffix(".tmp")
-        self._hashes = _Hashes()
+        self._hashes = BlockHashes()
         self._fd = disk.create(self._temporary)
         self._open = True
-        disk.write(self._fd, _HEADER.pack(_MAGIC, size), self._temporary)
+        disk.write(self._fd, object_header(size), self._temporary)
 
     def write(self, data: Buffer) -> None:
         self._hashes.add(data)
@@ -156,7 +178,7 @@ class _FileWriter:
         self._disk.close(self._fd)
         self._open = False
         self._disk.publish(self._temporary, self._path)
-        return cb.ObjectRef(object_id=self._id, size=size, digest=_digest(size, table))
+        return cb.ObjectRef(object_id=self._id, size=size, digest=object_digest(size, table))
 
     def abort(self) -> None:
         if self._open:
@@ -187,15 +209,17 @@ class _FileReader:
         if length == 0:
             return memoryview(b"")
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+            fd = self._disk.open_read(self._path)
+        except DataError:
+            if self._path.exists():
+                raise
             fail("AM-4007", object_id=self._path.name)
         try:
             if self._table is None:
                 self._table = self._read_table(fd)
             return self._read_blocks(fd, offset, length, (self._table, checked))
         finally:
-            os.close(fd)
+            self._disk.close(fd)
 
     def _read_blocks(
         self, fd: int, offset: int, length: int, proof: tuple[bytes, int]
@@ -204,24 +228,25 @@ class _FileReader:
         first = offset // BLOCK_BYTES
         start = first * BLOCK_BYTES
         stop = min(self.size, -(-(offset + length) // BLOCK_BYTES) * BLOCK_BYTES)
-        view = self._disk.read_at(fd, _HEADER.size + start, stop - start, self._path)
-        last = min(len(view), offset - start + checked)
-        for number, begin in enumerate(range(0, last, BLOCK_BYTES), start=first):
-            found = blake3(view[begin : begin + BLOCK_BYTES]).digest(length=_HASH)
-            if found != table[number * _HASH : (number + 1) * _HASH]:
-                fail("AM-4001", file=self._path.name, what=f"checksum of block {number}")
+        view = self._disk.read_at(fd, HEADER_BYTES + start, stop - start, self._path)
+        last = min(len(view), -(-(offset - start + checked) // BLOCK_BYTES) * BLOCK_BYTES)
+        damaged = damaged_block(view[:last], first, table)
+        if damaged is not None:
+            fail("AM-4001", file=self._path.name, what=f"checksum of block {damaged}")
         return view[offset - start : offset - start + length]
 
     def _read_table(self, fd: int) -> bytes:
-        start = _HEADER.size + self.size
-        table = bytes(self._disk.read_at(fd, start, _table_bytes(self.size), self._path))
-        if _digest(self.size, table) != self._digest:
+        start = HEADER_BYTES + self.size
+        table = bytes(self._disk.read_at(fd, start, table_bytes(self.size), self._path))
+        if object_digest(self.size, table) != self._digest:
             fail("AM-4001", file=self._path.name, what="its checksums are not the manifest's")
         return table
 
 
 class MemoryObjects:
     """Objects of a ``:memory:`` database."""
+
+    shared = False
 
     def __init__(self) -> None:
         self._objects: dict[bytes, bytearray] = {}
