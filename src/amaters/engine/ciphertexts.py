@@ -14,6 +14,7 @@ from amaters.base.lru import Lru
 from amaters.engine.catalogue import TableEntry, invalid
 from amaters.fhe.bundle import BundleReader
 from amaters.fhe.ciphertext import Ciphertext
+from amaters.fhe.merged import MergedReader
 from amaters.fhe.parameters import get_parameters
 from amaters.fhe.scheme import Evaluator, make_evaluator
 from amaters.fhe.serial import deserialize_seeded
@@ -41,6 +42,14 @@ class Usage:
         with self._lock:
             self.bytes_read += read
             self.bytes_cached += cached
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """One encoding of a segment: its object, and how many encryptions each ciphertext sums."""
+
+    ref: cb.ObjectRef
+    parts: int
 
 
 class Evaluators:
@@ -102,9 +111,10 @@ class Slices:
         missing = [index for index in indices if index not in found]
         if missing:
             ref = segment.object(object_id)
+            stored = _Stored(ref, segment.parts)
             for index, ct in zip(
                 missing,
-                self._read(evaluator, entry, ref, (column_id, kind, missing, level), usage),
+                self._read(evaluator, entry, stored, (column_id, kind, missing, level), usage),
                 strict=True,
             ):
                 self._cache.put((object_id, index), ct, ct.data.nbytes)
@@ -115,20 +125,24 @@ class Slices:
         self,
         evaluator: Evaluator,
         entry: TableEntry,
-        ref: cb.ObjectRef,
+        stored: _Stored,
         wanted: tuple[int, str, Sequence[int], int],
         usage: Usage,
     ) -> list[Ciphertext]:
         column_id, kind, indices, level = wanted
-        table = entry.table
+        table, parts = entry.table, stored.parts
         column = table.column(column_id)
         count = next(shape.slices for shape in column.encodings if shape.kind == kind)
-        reader = BundleReader(entry.parameters, table.key_id, table.scheme)
+        fresh = BundleReader(entry.parameters, table.key_id, table.scheme)
+        merged = MergedReader(entry.parameters, table.key_id, table.scheme, parts=parts)
+        reader = fresh if parts == 1 else merged
         size = reader.prefix_bytes(level, count)
-        data = self._objects.open(ref).read_prefix(size, reader.header_bytes(count))
+        data = self._objects.open(stored.ref).read_prefix(size, reader.header_bytes(count))
         usage.add(read=size)
         try:
-            return evaluator.load(reader, data, level, indices)
+            if parts > 1:
+                return merged.load(data, level, indices, count)
+            return evaluator.load(fresh, data, level, indices)
         except AmatersError as error:
             fail("AM-3053", column=column.name, what=error.message)
 

@@ -200,7 +200,7 @@ class Executor:
         if meta.level != level or meta.degree != 1:
             what = f"level {meta.level} instead of {level}"
         elif meta.noise > assumed.noise + _NOISE_SLACK:
-            what = "more noise than a fresh encryption"
+            what = f"noise of 2^{meta.noise:.1f} instead of 2^{assumed.noise:.1f}"
         elif meta.lo < assumed.lo or meta.hi > assumed.hi:
             what = "a wider slot-value bound"
         if what is not None:

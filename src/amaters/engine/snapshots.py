@@ -58,18 +58,19 @@ class Snapshot:
 
     def manifest(self, lease_seconds: float) -> pb.SnapshotReply:
         """What the client is told."""
+        level = self.entry.parameters.max_level
         return pb.SnapshotReply(
             handle=self.handle,
             position=self.position,
             schema_version=self.entry.record.version,
-            segments=[_segment_info(segment) for segment in self.segments],
+            segments=[_segment_info(segment, level) for segment in self.segments],
             tail_rows=sum(block.live for block in self.tail),
             tail_bytes=sum(len(block.public) + len(block.sealed) for block in self.tail),
             lease_seconds=lease_seconds,
         )
 
 
-def _segment_info(segment: SegmentRow) -> pb.SegmentInfo:
+def _segment_info(segment: SegmentRow, level: int) -> pb.SegmentInfo:
     made = segment.manifest.segment
     sizes = {ref.object_id: ref.size for ref in segment.manifest.objects}
     return pb.SegmentInfo(
@@ -83,6 +84,10 @@ def _segment_info(segment: SegmentRow) -> pb.SegmentInfo:
             pb.EncodingInfo(column_id=e.column_id, encoding=e.encoding, bytes=sizes[e.object_id])
             for e in made.encodings
         ],
+        parts=segment.parts,
+        noise=made.noise,
+        level=level,
+        open_segment=made.open_segment,
     )
 
 

@@ -42,7 +42,29 @@ class SegmentRow:
 
     @property
     def rows(self) -> int:
-        return self.manifest.segment.rows
+        """Slots that may be occupied: 0 .. rows - 1. A shared segment has dead ones among them
+        that no row was ever in.
+        """
+        return occupied(self.manifest.segment)
+
+    @property
+    def first_slot(self) -> int:
+        """The slot of the first row of its blocks: a partial segment's is not 0."""
+        return self.manifest.segment.first_slot
+
+    @property
+    def parts(self) -> int:
+        """How many encryptions each of its ciphertexts is the sum of."""
+        return max(len(self.manifest.segment.parts), 1)
+
+    def versions_of(self, slots: NDArray[np.int64]) -> list[int]:
+        """The row version of each of these slots, or the one they all have."""
+        parts = self.manifest.segment.parts
+        if not parts:
+            return [self.version]
+        starts = np.array([part.first_slot for part in parts], dtype=np.int64)
+        versions = [part.row_version for part in parts]
+        return [versions[i] for i in np.searchsorted(starts, slots, side="right") - 1]
 
     def object(self, object_id: bytes) -> cb.ObjectRef:
         """The reference of one of its objects."""
@@ -62,6 +84,11 @@ class TailBlock:
     public: bytes
     sealed: bytes
     live_bits: bytes
+
+
+def occupied(segment: pb.NewSegment) -> int:
+    """Slots of a segment up to its last row."""
+    return segment.first_slot + segment.rows
 
 
 def live_slots(rows: int, live_bits: bytes) -> NDArray[np.bool_]:
