@@ -11,6 +11,7 @@ from amaters.base import (
     error_table_indexes,
     error_table_remote,
     error_table_sql,
+    error_table_state,
 )
 from amaters.base import errors as e
 
@@ -93,6 +94,21 @@ def _keys(define: Callable[..., None]) -> None:
         e.DataError,
         "{path}, the schema versions seen so far, is damaged",
         "restore it from a copy; deleting it gives up noticing older schemas",
+    )
+    define(
+        "AM-1110",
+        e.DataError,
+        "{path} does not hold what it should: {what}",
+        "copy the file again from where it was made; nothing was changed",
+    )
+    define(
+        "AM-1111",
+        e.DeniedError,
+        "{path} is sealed to {recipient}, and this keyring's identity is {ours}",
+        "import it with the keyring whose public key was used, or ask for an export for yours",
+    )
+    define(
+        "AM-1112", e.InvalidError, "cannot write {path}: {what}", "check the path and its rights"
     )
 
 
@@ -355,6 +371,7 @@ def _engine(define: Callable[..., None]) -> None:
     """30xx and 40xx: engine, wire, service and storage."""
     tables = (
         error_table_engine,
+        error_table_state,
         error_table_backup,
         error_table_indexes,
         error_table_remote,

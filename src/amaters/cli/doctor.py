@@ -13,19 +13,28 @@ import click
 from amaters.base import errors
 from amaters.base.version import VERSION
 from amaters.cli.context import Context
+from amaters.client.keyshare import has_export
 
 SELF_TEST_ROWS = 10_000  # more than half a segment, so ciphertexts take part
+LISTED_MAX = 8
 OPTIONAL = ("polars", "pandas", "duckdb")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report; ``good`` None is information only."""
+    """One line of the report; ``good`` None is information, or a warning when ``warn``."""
 
     what: str
     text: str
     good: bool | None = None
     error: errors.AmatersError | None = None
+    warn: bool = False
+
+    @property
+    def mark(self) -> str:
+        if self.warn:
+            return "warn"
+        return {None: "    ", True: "ok  ", False: "FAIL"}[self.good]
 
 
 @click.command()
@@ -36,8 +45,7 @@ def doctor(context: Context, databases: tuple[str, ...], unsafe_scheme: str | No
     """Check the installation, the keyring and any DATABASES named."""
     worst: errors.AmatersError | None = None
     for finding in _findings(context, databases, unsafe_scheme):
-        mark = {None: "    ", True: "ok  ", False: "FAIL"}[finding.good]
-        click.echo(f"{mark} {finding.what}: {finding.text}")
+        click.echo(f"{finding.mark} {finding.what}: {finding.text}")
         worst = worst or finding.error
     if worst is not None:
         raise worst
@@ -76,11 +84,17 @@ def _kernels() -> Finding:
 def _keyring(context: Context) -> Finding:
     keyring = context.keyring()
     try:
-        count = len(keyring.headers())
+        headers = [header for _, header in keyring.headers()]
     except errors.AmatersError as error:
         return Finding("keyring", f"{error.message}; {error.fix}", False, error)
-    text = f"{keyring.directory}, {count} keysets; keep a copy: a lost keyset is lost data"
-    return Finding("keyring", text, True)
+    alone = [h.key_id.hex()[:16] for h in headers if not has_export(keyring, h.key_id)]
+    text = (
+        f"{keyring.directory}, {len(headers)} keysets, {len(headers) - len(alone)} of them copied"
+    )
+    if not alone:
+        return Finding("keyring", text, True)
+    warning = "a lost keyset is lost data: `amaters keys export KEY_ID FILE` for"
+    return Finding("keyring", f"{text}; {warning} {', '.join(alone[:LISTED_MAX])}", warn=True)
 
 
 def _database(context: Context, database: str, unsafe_scheme: str | None) -> Finding:

@@ -1,11 +1,13 @@
-"""``amaters keys``: make, list and look at keysets."""
+"""``amaters keys``: make, list, look at and share keysets."""
 
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 
 import click
 
+from amaters.base import errors
 from amaters.base.clock import SystemClock
 from amaters.base.rng import SystemRng
 from amaters.cli.context import Context, say
@@ -62,6 +64,101 @@ def inspect(context: Context, key_id: str) -> None:
     width = max(len(name) for name in lines)
     for name, value in lines.items():
         click.echo(f"{name:<{width}}  {value}")
+
+
+@keys.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.pass_obj
+def identity(context: Context, file: Path | None) -> None:
+    """Write this keyring's public key to FILE, for a colleague who exports a keyset to you."""
+    from amaters.client.keyshare import identity_of
+
+    public = identity_of(context.keyring()).public
+    if file is None:
+        click.echo(public.to_text(), nl=False)
+    else:
+        _write(file, public.to_text())
+    say(f"fingerprint {public.fingerprint}: read it to your colleague, who compares it")
+
+
+@keys.command()
+@click.argument("key_id")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--for",
+    "public_file",
+    type=click.Path(path_type=Path),
+    help="Seal the copy to this public key (made by `amaters keys identity`).",
+)
+@click.option(
+    "--export-passphrase-file",
+    type=click.Path(path_type=Path, exists=True),
+    help="Its first line locks the copy; asked for when there is neither this nor --for.",
+)
+@click.pass_obj
+def export(
+    context: Context,
+    key_id: str,
+    file: Path,
+    public_file: Path | None,
+    export_passphrase_file: Path | None,
+) -> None:
+    """Write a copy of a keyset to FILE, locked by a passphrase or sealed to a colleague."""
+    from amaters.client import keyshare
+
+    keyring = context.keyring()
+    header = _choose(keyring, key_id)
+    keyset = keyring.find(header.key_id, "this export")
+    if public_file is not None:
+        recipient = keyshare.read_public(public_file)
+        text = keyshare.export_for(keyset, recipient)
+        say(f"sealed to {recipient.fingerprint}: whoever holds it can read all data of this keyset")
+    else:
+        text = keyshare.export_locked(keyset, _passphrase(export_passphrase_file, confirm=True))
+    _write(file, text)
+    if public_file is None:
+        keyshare.note_export(keyring, header.key_id)
+    click.echo(_hex(header))
+
+
+@keys.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--export-passphrase-file",
+    type=click.Path(path_type=Path, exists=True),
+    help="Its first line opens a locked copy; asked for otherwise.",
+)
+@click.pass_obj
+def import_keys(context: Context, file: Path, export_passphrase_file: Path | None) -> None:
+    """Add the keyset in FILE, an export, to the keyring."""
+    from amaters.client import keyset, keyshare
+    from amaters.client.keytext import read_text
+
+    keyring = context.keyring()
+    text = read_text(file, keyset.FILE)
+    locked = text.startswith(keyset.FILE.header) and keyset.read_header(text, str(file)).locked
+    passphrase = _passphrase(export_passphrase_file, confirm=False) if locked else None
+    found = keyshare.import_text(text, str(file), keyring, passphrase)
+    path = keyring.save(found)
+    keyshare.note_export(keyring, found.key_id)
+    say(f"wrote {path}")
+    click.echo(found.key_id.hex())
+
+
+def _passphrase(file: Path | None, *, confirm: bool) -> str:
+    if file is None:
+        return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm))
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return lines[0] if lines else ""
+
+
+def _write(file: Path, text: str) -> None:
+    from amaters.client.keytext import write_new
+
+    try:
+        write_new(file, text, lambda: errors.fail("AM-1107", path=file))
+    except OSError as error:
+        errors.fail("AM-1112", path=file, what=error.strerror or "the system refused")
 
 
 def _choose(keyring: Keyring, prefix: str) -> KeysetHeader:

@@ -6,16 +6,16 @@ is trusted later (schema, scheme, parameters) is authenticated by the keys that 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from amaters.base import errors
 from amaters.client import keyset as keysets
 from amaters.client.keyset import Keyset, KeysetHeader
+from amaters.client.keytext import read_text, write_new
 
 SUFFIX = ".keyset"
 VERSIONS_SUFFIX = ".versions"
-DIRECTORY_MODE, FILE_MODE = 0o700, 0o600
+DIRECTORY_MODE = 0o700
 
 
 class Keyring:
@@ -34,24 +34,15 @@ class Keyring:
 
     def save(self, keyset: Keyset) -> Path:
         """Write a new keyset durably before it is used. Raises: ConflictError AM-1107."""
-        self.directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        self.make_directory()
         path = self.path(keyset.key_id)
         text = keysets.to_text(keyset, self._passphrase)
-        temporary = path.with_suffix(".new")
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            errors.fail("AM-1107", path=path)
-        finally:
-            temporary.unlink()
-        _sync_directory(self.directory)
+        write_new(path, text, lambda: errors.fail("AM-1107", path=path))
         return path
+
+    def make_directory(self) -> None:
+        """Create the directory if it is not there, for its owner only."""
+        self.directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
 
     def find(self, key_id: bytes, database: str) -> Keyset:
         """The keyset with this id.
@@ -89,21 +80,9 @@ class Keyring:
 
 def _read(path: Path) -> str:
     try:
-        status = path.stat()
-        if status.st_mode & 0o077:
-            errors.fail("AM-1103", path=path, mode=oct(status.st_mode & 0o777))
-        if status.st_size > keysets.KEYSET_BYTES_MAX:
-            errors.fail("AM-1102", path=path, what="it is larger than a keyset can be")
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        errors.fail("AM-1102", path=path, what="it is not text")
+        mode = path.stat().st_mode
     except OSError as error:
         errors.fail("AM-5004", path=path, what=error.strerror or "it cannot be read")
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if mode & 0o077:
+        errors.fail("AM-1103", path=path, mode=oct(mode & 0o777))
+    return read_text(path, keysets.FILE)

@@ -1,28 +1,24 @@
 """A keyset: everything secret that belongs to one database, as one versioned, checksummed record.
 
-The file is text, so that a person can see what it is before pasting it somewhere: one line of
-format and version, one line of JSON, one line of BLAKE3 checksum. With a passphrase the four
-secrets are wrapped by AES-256-GCM under an Argon2id key; the rest stays readable, so that a
-keyring can be listed.
+With a passphrase the four secrets are wrapped by AES-256-GCM under an Argon2id key; the rest stays
+readable, so that a keyring can be listed.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from amaters.base import errors
 from amaters.base.rng import Rng, SystemRng
+from amaters.client.keytext import KeyText, encode
 
-HEADER = "AMATERS-KEYSET 1"
-KEYSET_BYTES_MAX = 1 << 20
+FILE = KeyText("AMATERS-KEYSET 1", "AM-1102")
 SYMMETRIC_KEY_BYTES = 32
 SECRETS = ("secret_key", "sealing_key", "dictionary_key", "mac_key")
 # RFC 9106, second recommended option: 64 MiB, 3 passes, 4 lanes.
@@ -78,7 +74,7 @@ def to_text(keyset: Keyset, passphrase: str | None = None, rng: Rng | None = Non
         "parameters": keyset.parameters,
         "created": keyset.created,
     }
-    secrets = {name: _encode(getattr(keyset, name)) for name in SECRETS}
+    secrets = {name: encode(getattr(keyset, name)) for name in SECRETS}
     if passphrase is None:
         record["secrets"] = secrets
     else:
@@ -86,18 +82,17 @@ def to_text(keyset: Keyset, passphrase: str | None = None, rng: Rng | None = Non
         salt, nonce = draw.bytes(16), draw.bytes(12)
         plain = json.dumps(secrets, sort_keys=True).encode()
         sealed = AESGCM(_stretch(passphrase, salt)).encrypt(nonce, plain, keyset.key_id)
-        record["locked"] = {"salt": _encode(salt), "nonce": _encode(nonce), "box": _encode(sealed)}
-    body = json.dumps(record, sort_keys=True)
-    return f"{HEADER}\n{body}\n{_checksum(body)}\n"
+        record["locked"] = {"salt": encode(salt), "nonce": encode(nonce), "box": encode(sealed)}
+    return FILE.write(record)
 
 
 def read_header(text: str, path: str) -> KeysetHeader:
     """What the file says in clear. Raises: DataError AM-1102."""
-    record = _record(text, path)
+    record = FILE.read(text, path)
     return KeysetHeader(
-        bytes.fromhex(_text(record, "key_id", path)),
-        _text(record, "scheme", path),
-        _text(record, "parameters", path),
+        bytes.fromhex(FILE.text(record, "key_id", path)),
+        FILE.text(record, "scheme", path),
+        FILE.text(record, "parameters", path),
         float(record.get("created", 0.0)),
         "locked" in record,
     )
@@ -108,14 +103,14 @@ def from_text(text: str, path: str, passphrase: str | None = None) -> Keyset:
 
     Raises: DataError AM-1102 when damaged, DeniedError AM-1104 when it is locked.
     """
-    record = _record(text, path)
+    record = FILE.read(text, path)
     header = read_header(text, path)
     secrets = record.get("secrets")
     if header.locked:
         secrets = _unlock(record, header.key_id, path, passphrase)
     if not isinstance(secrets, dict):
-        _damaged(path, "it holds no keys")
-    keys = {name: _decode(secrets, name, path) for name in SECRETS}
+        FILE.damaged(path, "it holds no keys")
+    keys = {name: FILE.binary(secrets, name, path) for name in SECRETS}
     return Keyset(header.key_id, header.scheme, header.parameters, header.created, **keys)
 
 
@@ -124,8 +119,8 @@ def _unlock(record: dict[str, Any], key_id: bytes, path: str, passphrase: str | 
         errors.fail("AM-1104", path=path, what="it is protected by a passphrase")
     box = record["locked"]
     if not isinstance(box, dict):
-        _damaged(path, "it holds no keys")
-    salt, nonce, sealed = (_decode(box, name, path) for name in ("salt", "nonce", "box"))
+        FILE.damaged(path, "it holds no keys")
+    salt, nonce, sealed = (FILE.binary(box, name, path) for name in ("salt", "nonce", "box"))
     try:
         plain = AESGCM(_stretch(passphrase, salt)).decrypt(nonce, sealed, key_id)
     except InvalidTag:
@@ -142,44 +137,3 @@ def _stretch(passphrase: str, salt: bytes) -> bytes:
         memory_cost=ARGON2_MEMORY_KIB,
     )
     return kdf.derive(passphrase.encode())
-
-
-def _record(text: str, path: str) -> dict[str, Any]:
-    lines = text.splitlines()
-    if len(lines) != 3 or lines[0] != HEADER:
-        _damaged(path, f"it does not begin with {HEADER!r} or has not three lines")
-    if lines[2] != _checksum(lines[1]):
-        _damaged(path, "its checksum does not fit its content")
-    try:
-        record = json.loads(lines[1])
-    except json.JSONDecodeError:
-        _damaged(path, "its content is not JSON")
-    if not isinstance(record, dict):
-        _damaged(path, "its content is not a record")
-    return record
-
-
-def _checksum(body: str) -> str:
-    return blake3(body.encode()).hexdigest()
-
-
-def _encode(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _decode(record: dict[str, Any], name: str, path: str) -> bytes:
-    try:
-        return base64.b64decode(_text(record, name, path), validate=True)
-    except ValueError:
-        _damaged(path, f"field {name} is not base64")
-
-
-def _text(record: dict[str, Any], name: str, path: str) -> str:
-    value = record.get(name)
-    if not isinstance(value, str):
-        _damaged(path, f"field {name} is missing")
-    return value
-
-
-def _damaged(path: str, what: str) -> NoReturn:
-    errors.fail("AM-1102", path=path, what=what)
