@@ -102,7 +102,11 @@ class RowReader:
         """Some rows of tail blocks, in blocks of bounded size."""
         if not chosen:
             return
-        parts = [_picked_rows(self._public.of(block), rows, columns) for block, rows in chosen]
+        parts = []
+        for block, rows in chosen:
+            frame, slots = self._public.frame(block), np.array(rows, dtype=np.int64)
+            values = {column: frame.column(column, slots) for column in columns}
+            parts.append(blocks.Block(len(rows), values))
         merged = blocks.concat_blocks(parts)
         versions = [block.version for block, rows in chosen for _ in rows]
         blobs: list[memoryview] = []
@@ -133,15 +137,16 @@ class RowReader:
                 rows=len(run),
                 public_block=blocks.select_block(public, run, columns),
                 sealed_pack=pack,
-                versions=[segment.version],
+                versions=segment.versions_of(run),
             )
 
     def _sealed(self, segment: SegmentRow, slots: Rows) -> list[memoryview]:
         reader = self._objects.open(segment.object(segment.manifest.segment.sealed_object))
-        if len(slots) * _DENSE > segment.rows:
+        rows = slots - segment.first_slot
+        if len(rows) * _DENSE > segment.manifest.segment.rows:
             blobs = blocks.decode_pack(reader.read())
-            return [blobs[slot] for slot in slots.tolist()]
-        return _picked(reader, segment.rows, slots)
+            return [blobs[row] for row in rows.tolist()]
+        return _picked(reader, segment.manifest.segment.rows, rows)
 
 
 def _wanted(snapshot: Snapshot, request: pb.FetchRequest) -> tuple[list[int], bool]:
@@ -168,11 +173,6 @@ def _requested_keys(table: PublicTable, data: bytes) -> list[Key]:
     return list(dict.fromkeys(plain.tolist()))
 
 
-def _picked_rows(block: blocks.Block, rows: list[int], columns: list[int]) -> blocks.Block:
-    picked = {column: tuple(part[rows] for part in block.columns[column]) for column in columns}
-    return blocks.Block(len(rows), picked)  # type: ignore[arg-type]
-
-
 def _picked(reader: ObjectReader, rows: int, slots: Rows) -> list[memoryview]:
     head = reader.read(0, blocks.pack_table_bytes(rows))
     bounds = blocks.pack_offsets(head, reader.size)
@@ -185,7 +185,9 @@ def _picked(reader: ObjectReader, rows: int, slots: Rows) -> list[memoryview]:
 def sealed_canaries(segment: SegmentRow) -> pb.SegmentCanaries:
     """The sealed canaries of a segment, without its liveness."""
     made = segment.manifest.segment
-    return pb.SegmentCanaries(segment_id=segment.segment_id, canaries=made.canaries)
+    return pb.SegmentCanaries(
+        segment_id=segment.segment_id, canaries=made.canaries, parts=made.parts
+    )
 
 
 def listed_slots(snapshot: Snapshot, request: pb.FetchRequest) -> list[tuple[SegmentRow, Rows]]:

@@ -12,10 +12,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from amaters.base.errors import fail
 from amaters.storage.database import Storage
 from amaters.storage.publicblocks import Place, PublicBlocks
 from amaters.storage.rows import Key
 from amaters.storage.versions import TableVersion, live_slots
+
+GLANCES = 8  # at the newest version, before one of them is searched
 
 Spot = tuple[Place, int]  # where a row lies, and its slot there
 
@@ -32,6 +35,33 @@ class Lookup:
 
         Cost: one index lookup per key; a pass over the version's keys if some changed since.
         """
+        found, missing, position = self._glance(version, keys)
+        if missing and not self._is_current(version, position):
+            found.update(self._scan(version, missing, key_column))
+        return found
+
+    def find_now(
+        self, table_id: bytes, keys: Sequence[Key], key_column: int
+    ) -> tuple[TableVersion, dict[Key, Spot]]:
+        """The same in a version that is published by now, and that version. Raises: AM-3021."""
+        for _ in range(GLANCES):
+            version = self._version(table_id)
+            found, missing, position = self._glance(version, keys)
+            if not missing or self._is_current(version, position):
+                return version, found
+        version = self._version(table_id)
+        return version, self.find(version, keys, key_column)
+
+    def _version(self, table_id: bytes) -> TableVersion:
+        version = self._storage.version(table_id)
+        if version is None:
+            fail("AM-3021")
+        return version
+
+    def _glance(
+        self, version: TableVersion, keys: Sequence[Key]
+    ) -> tuple[dict[Key, Spot], list[Key], int]:
+        """What the state knows now that holds for the version; other keys; the state's position."""
         position, places = self._storage.places_at(version.tid, keys)
         found: dict[Key, Spot] = {}
         missing: list[Key] = []
@@ -41,9 +71,7 @@ class Lookup:
                 found[key] = spot
             else:
                 missing.append(key)
-        if missing and not self._is_current(version, position):
-            found.update(self._scan(version, missing, key_column))
-        return found
+        return found, missing, position
 
     def _is_current(self, version: TableVersion, position: int) -> bool:
         """Whether what was read of the state at ``position`` is what the version says."""

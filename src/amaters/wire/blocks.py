@@ -66,6 +66,12 @@ def decode_block(data: bytes | bytearray | memoryview) -> Block:
     """
     import pyarrow as pa
 
+    rows, arrays = _arrays(pa, data)
+    return Block(rows, {key: _column(pa, array.type, array) for key, array in arrays.items()})
+
+
+def _arrays(pa: Any, data: bytes | bytearray | memoryview) -> tuple[int, dict[int, Any]]:
+    """Rows and Arrow columns by id. Raises: AM-3002."""
     try:
         with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
             batch = reader.read_next_batch()
@@ -75,12 +81,37 @@ def decode_block(data: bytes | bytearray | memoryview) -> Block:
         fail("AM-3002", what=f"not a block of columns ({type(error).__name__})")
     if batch.num_rows > ROWS_MAX:
         fail("AM-3002", what=f"a block of {batch.num_rows} rows")
-    columns = {}
+    arrays: dict[int, Any] = {}
     for name, array in fields:
-        if not name.isdecimal() or len(name) > ID_DIGITS_MAX or int(name) in columns:
+        if not name.isdecimal() or len(name) > ID_DIGITS_MAX or int(name) in arrays:
             fail("AM-3002", what="a block with a field that is no column id")
-        columns[int(name)] = _column(pa, array.type, array)
-    return Block(batch.num_rows, columns)
+        arrays[int(name)] = array
+    return batch.num_rows, arrays
+
+
+class Frame:
+    """A decoded block that makes values only of the rows asked for: a row of text costs a Python
+    object, and of many rows few are wanted. Raises: AM-3002 like ``decode_block``.
+    """
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        import pyarrow as pa
+
+        self._pa = pa
+        self.rows, self._columns = _arrays(pa, data)
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes in memory."""
+        return sum(int(array.nbytes) for array in self._columns.values())
+
+    def column(self, column_id: int, rows: NDArray[np.int64] | None = None) -> tuple[Values, Valid]:
+        """Values and validity of a column, at some rows or all. Raises: AM-3002."""
+        array = self._columns.get(column_id)
+        if array is None:
+            fail("AM-3002", what=f"a block without column {column_id}")
+        taken = array if rows is None else array.take(self._pa.array(rows))
+        return _column(self._pa, array.type, taken)
 
 
 def _column(pa: Any, kind: Any, array: Any) -> tuple[Values, Valid]:
