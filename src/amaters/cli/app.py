@@ -25,10 +25,11 @@ def cli(ctx: click.Context, keyring: str | None, passphrase_file: str | None) ->
 def register() -> None:
     """Add every subcommand; they live in modules of their own."""
     from amaters.cli.bench import bench
+    from amaters.cli.config import config
     from amaters.cli.demo import demo
     from amaters.cli.doctor import doctor
     from amaters.cli.keys import keys
     from amaters.cli.sql import sql
 
-    for command in (demo, sql, keys, doctor, bench):
+    for command in (demo, sql, keys, config, doctor, bench):
         cli.add_command(command)
