@@ -26,6 +26,17 @@ SELECT nothing FROM t;
 """
 
 
+def typed_in(text: str) -> None:
+    """A session on a new database in which somebody types ``text``."""
+    with (
+        create_pipe_input() as typed,
+        create_app_session(input=typed, output=DummyOutput()),
+        am.connect(":memory:", unsafe_scheme="noop") as db,
+    ):
+        typed.send_text(text)
+        Repl(db, "table").run()
+
+
 def test_a_session(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -33,13 +44,7 @@ def test_a_session(
     history on disk has no constant.
     """
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    with (
-        create_pipe_input() as typed,
-        create_app_session(input=typed, output=DummyOutput()),
-        am.connect(":memory:", unsafe_scheme="noop") as db,
-    ):
-        typed.send_text(SESSION)
-        Repl(db, "table").run()
+    typed_in(SESSION)
     out, err = capsys.readouterr()
     assert "statements end with ;" in out
     assert "\nt\n" in out
@@ -53,3 +58,30 @@ def test_a_session(
     assert "SELECT id FROM t WHERE a > ?" in history
     assert "41" not in history
     assert "42" not in history
+
+
+def test_forms_files_and_times(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """.read runs a file, .mode and .output say where results go and how they look, .timer tells the
+    time; what cannot be done is said and changes nothing.
+    """
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    script, out_file = tmp_path / "setup.sql", tmp_path / "out.csv"
+    script.write_text(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT);\nINSERT INTO t VALUES (1, 'x');"
+    )
+    typed_in(
+        f".read {script}\n.read {tmp_path / 'none'}\n.mode csv\n.mode xml\n.timer maybe\n"
+        f".output {out_file}\nSELECT * FROM t;\n.output {script}\n.output\n.mode jsonl\n"
+        ".timer on\nSELECT id FROM t;\n.quit\n"
+    )
+    out, err = capsys.readouterr()
+    assert out_file.read_text() == "id,a\n1,x\n"
+    assert out == '{"id": 1}\n'
+    assert "error[AM-5004]" in err
+    assert "error[AM-1112]" in err
+    assert script.read_text().startswith("CREATE")
+    assert "there is no form xml" in err
+    assert "say .timer on" in err
+    assert err.splitlines()[-1].endswith(" s")

@@ -7,7 +7,9 @@ value of an encrypted column.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar, TextIO
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import WordCompleter
@@ -16,7 +18,9 @@ from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import TokenType
 
 from amaters.base import errors, settings
+from amaters.base.clock import Clock, SystemClock
 from amaters.cli.context import say
+from amaters.cli.output import FORMATS
 from amaters.cli.sql import run_text
 from amaters.client.sync import Database
 from amaters.sql.dialect import AmateRS
@@ -25,6 +29,10 @@ HELP = """statements end with ;
 .tables            all tables
 .schema TABLE      a table's columns
 .explain SELECT    how a SELECT would run and what the engine would learn
+.mode [FORM]       table, json, jsonl, csv or arrow (binary: after .output FILE)
+.timer on|off      how long each statement took
+.read FILE         run the statements in a file
+.output [FILE]     write results to a new file; without FILE to the terminal again
 .quit              leave (also Ctrl-D); Ctrl-C stops a running statement"""
 KEYWORDS = tuple(
     """SELECT FROM WHERE GROUP BY ORDER LIMIT COUNT SUM AVG BETWEEN IN IS NULL AND OR NOT INSERT
@@ -36,14 +44,18 @@ LITERALS = (TokenType.NUMBER, TokenType.STRING)
 class Repl:
     """Reads, runs and prints statements until the end of input."""
 
-    def __init__(self, db: Database, output: str) -> None:
+    def __init__(self, db: Database, output: str, clock: Clock | None = None) -> None:
         self._db = db
-        self._output = output
+        self._form = output
+        self._clock = clock or SystemClock()
+        self._timer = False
+        self._file: TextIO | None = None
         path = settings.data_home(os.environ) / "amaters" / "history"
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        words = [*KEYWORDS, *db.tables(), *self._columns()]
+        words = [*KEYWORDS, *self._commands, *db.tables(), *self._columns()]
         self._prompt: PromptSession[str] = PromptSession(
-            history=_CleanHistory(path), completer=WordCompleter(words, ignore_case=True)
+            history=_CleanHistory(path),
+            completer=WordCompleter(words, ignore_case=True, WORD=True),
         )
 
     def _columns(self) -> set[str]:
@@ -53,6 +65,12 @@ class Repl:
     def run(self) -> None:
         """The loop. Errors of one statement do not end it."""
         say("AmateRS; .help for help")
+        try:
+            self._loop()
+        finally:
+            self._output("")
+
+    def _loop(self) -> None:
         while True:
             try:
                 text = self._read()
@@ -75,20 +93,85 @@ class Repl:
 
     def _run(self, text: str) -> None:
         command, _, rest = text.partition(" ")
-        if command == ".help":
-            print(HELP)
-        elif command == ".tables":
-            print("\n".join(self._db.tables()))
-        elif command == ".schema":
-            for column in self._db.table(rest.strip(" ;")).schema().columns:
-                kind = "encrypted " + ",".join(sorted(column.queries)) if column.encrypted else ""
-                print(f"{column.name}  {column.type.sql_name}  {kind}".rstrip())
-        elif command == ".explain":
-            print(self._db.explain(rest))
-        elif command.startswith("."):
+        if not command.startswith("."):
+            self._statements(text)
+        elif command in self._commands:
+            self._commands[command](self, rest.strip())
+        else:
             say(f"there is no command {command}; .help lists them")
-        elif text:
-            run_text(self._db, text, self._output)
+
+    def _statements(self, text: str) -> None:
+        if not text:
+            return
+        start = self._clock.monotonic()
+        try:
+            run_text(self._db, text, self._form, self._file)
+        finally:
+            if self._timer:
+                say(f"{self._clock.monotonic() - start:.3f} s")
+
+    def _tables(self, _: str) -> None:
+        print("\n".join(self._db.tables()))
+
+    def _schema(self, name: str) -> None:
+        for column in self._db.table(name.rstrip(" ;")).schema().columns:
+            kind = "encrypted " + ",".join(sorted(column.queries)) if column.encrypted else ""
+            print(f"{column.name}  {column.type.sql_name}  {kind}".rstrip())
+
+    def _explain(self, text: str) -> None:
+        print(self._db.explain(text))
+
+    def _mode(self, form: str) -> None:
+        if form and form not in FORMATS:
+            say(f"there is no form {form}; there are {', '.join(FORMATS)}")
+            return
+        self._form = form or self._form
+        say(f"results as {self._form}")
+
+    def _time(self, word: str) -> None:
+        if word not in ("on", "off"):
+            say("say .timer on or .timer off")
+            return
+        self._timer = word == "on"
+
+    def _read_file(self, name: str) -> None:
+        try:
+            text = Path(name).expanduser().read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            errors.fail("AM-5004", path=name, what=_why(error))
+        self._statements(text)
+
+    def _output(self, name: str) -> None:
+        """Never over a file that exists: its owner may need it. Only this user can read it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if not name:
+            return
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            descriptor = os.open(Path(name).expanduser(), flags, 0o600)
+            self._file = os.fdopen(descriptor, "w", encoding="utf-8", newline="")
+        except OSError as error:
+            errors.fail("AM-1112", path=name, what=_why(error))
+
+    def _help(self, _: str) -> None:
+        print(HELP)
+
+    _commands: ClassVar[dict[str, Callable[[Repl, str], None]]] = {
+        ".help": _help,
+        ".tables": _tables,
+        ".schema": _schema,
+        ".explain": _explain,
+        ".mode": _mode,
+        ".timer": _time,
+        ".read": _read_file,
+        ".output": _output,
+    }
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not text"
 
 
 class _CleanHistory(FileHistory):

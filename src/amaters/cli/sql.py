@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TextIO
 
 import click
 
@@ -38,21 +39,21 @@ def sql(
             run_text(db, sys.stdin.read(), output)
 
 
-def run_text(db: Database, text: str, output: str) -> None:
-    """Run every statement in ``text``; print results, stop at the first error."""
+def run_text(db: Database, text: str, output: str, out: TextIO | None = None) -> None:
+    """Run every statement in ``text``; print results (to ``out``), stop at the first error."""
     from amaters.sql.parser import parse
 
     for statement in parse(text):
-        run_statement(db, statement, output)
+        run_statement(db, statement, output, out)
 
 
-def run_statement(db: Database, statement: Parsed, output: str) -> None:
+def run_statement(db: Database, statement: Parsed, output: str, out: TextIO | None = None) -> None:
     """Run one statement and print what it returned; EXPLAIN is text, not a table."""
     result = db.sql(statement)
     if statement.explain is not None and output == "table":
-        click.echo("\n".join(str(line) for (line,) in result))
+        click.echo("\n".join(str(line) for (line,) in result), file=out)
         return
     if result.names:
-        write_result(result, output)
+        write_result(result, output, out)
     if result.message:
         say(result.message)
