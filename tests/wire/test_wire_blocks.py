@@ -74,6 +74,43 @@ def test_damaged_blocks_are_typed_errors_or_blocks(byte: int, bit: int) -> None:
             assert error.code == "AM-3002"
 
 
+def test_blocks_are_compressed_and_older_ones_are_read() -> None:
+    """A block of some rows is smaller than its Arrow stream, which is read as well; noise, which
+    does not shrink, is kept as it is; a header that lies about the size is refused.
+    """
+    import pyarrow as pa
+
+    values = np.arange(5000, dtype=np.int64)
+    data = blocks.encode_block({7: (values, None)})
+    batch = pa.record_batch([pa.array(values)], names=["7"])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    plain = sink.getvalue().to_pybytes()
+    assert len(data) < 0.7 * len(plain)
+    for one in (data, plain):
+        assert blocks.decode_block(one).columns[7][0].tolist() == values.tolist()
+    noise = np.random.default_rng(1).integers(-(2**63), 2**63, 5000)
+    assert blocks.encode_block({7: (noise, None)})[:4] == plain[:4]
+    for claimed in (len(plain) - 1, len(plain) + 1, 1 << 50, 0):
+        lying = data[:4] + claimed.to_bytes(8, "little") + data[12:]
+        with pytest.raises(AmatersError, match="AM-3002"):
+            blocks.decode_block(lying)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 7))
+@settings(deadline=None, max_examples=100)
+def test_damaged_compressed_blocks(byte: int, bit: int) -> None:
+    """A flipped bit never raises anything but AM-3002."""
+    damaged = bytearray(blocks.encode_block({1: (np.arange(200), None)}))
+    assert damaged[:4] == b"AMZ1"
+    damaged[byte % len(damaged)] ^= 1 << bit
+    try:
+        blocks.decode_block(damaged)
+    except AmatersError as error:
+        assert error.code == "AM-3002"
+
+
 def test_pack_offsets_guard_the_total() -> None:
     """Offsets that do not end where the pack ends are refused."""
     pack = blocks.encode_pack([b"abc", b"de"])

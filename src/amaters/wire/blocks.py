@@ -1,7 +1,8 @@
 """Blocks of public columns (Arrow IPC) and packs of sealed rows: what client and engine exchange.
 
-A *block* holds columns by id as plain 64-bit integers or text, with validity; a *pack* holds one
-opaque blob per row behind an offset table, so that a few rows can be read without the rest.
+A *block* holds columns by id as plain 64-bit integers or text, with validity, compressed when that
+makes it smaller; a *pack* holds one opaque blob per row behind an offset table, so that a few rows
+can be read without the rest.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ Valid = NDArray[np.bool_]
 
 ROWS_MAX = 1 << 20
 ID_DIGITS_MAX = 10
+# A compressed block: magic, bytes of the Arrow stream, LZ4 frame. An Arrow stream starts otherwise.
+_LZ4_MAGIC = b"AMZ1"
+_LZ4_HEADER = struct.Struct("<4sQ")
+_LZ4_RATIO_MAX = 256  # no LZ4 frame holds more; a header that claims more is refused unread
+_COMPRESSED_MIN = 512  # smaller ones are not worth a call
 _PACK_MAGIC = b"AMP1"
 _PACK_HEADER = struct.Struct("<4sI")
 
@@ -35,7 +41,9 @@ class Block:
 
 
 def encode_block(columns: Mapping[int, tuple[Values, Valid | None]]) -> bytes:
-    """The Arrow IPC stream of some columns of equal length (storage values; field name = id)."""
+    """The Arrow IPC stream of some columns of equal length (storage values; field name = id), as
+    it is or compressed.
+    """
     import pyarrow as pa
 
     fields, arrays = [], []
@@ -48,7 +56,32 @@ def encode_block(columns: Mapping[int, tuple[Values, Valid | None]]) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+    return _compressed(pa, sink.getvalue())
+
+
+def _compressed(pa: Any, stream: Any) -> bytes:
+    if stream.size >= _COMPRESSED_MIN:
+        packed = pa.compress(stream, codec="lz4", asbytes=True)
+        if _LZ4_HEADER.size + len(packed) < stream.size:
+            return _LZ4_HEADER.pack(_LZ4_MAGIC, stream.size) + bytes(packed)
+    return stream.to_pybytes()  # type: ignore[no-any-return]
+
+
+def _plain(pa: Any, data: bytes | bytearray | memoryview) -> Any:
+    """The Arrow stream of a block. Raises: AM-3002, OSError."""
+    view = memoryview(data)
+    if view[:4] != _LZ4_MAGIC or len(view) < _LZ4_HEADER.size:
+        return pa.py_buffer(data)
+    _, size = _LZ4_HEADER.unpack(view[: _LZ4_HEADER.size])
+    packed = view[_LZ4_HEADER.size :]
+    if size > _LZ4_RATIO_MAX * len(packed):
+        fail("AM-3002", what=f"a block that claims {size} bytes")
+    # Not pa.decompress: that leaves the end as it was when there is less than was claimed.
+    with pa.CompressedInputStream(pa.BufferReader(pa.py_buffer(packed)), "lz4") as stream:
+        plain = stream.read_buffer(size + 1)
+    if plain.size != size:
+        fail("AM-3002", what="a block of another size than it claims")
+    return plain
 
 
 def _arrow_type(pa: Any, values: Values) -> Any:
@@ -73,7 +106,7 @@ def decode_block(data: bytes | bytearray | memoryview) -> Block:
 def _arrays(pa: Any, data: bytes | bytearray | memoryview) -> tuple[int, dict[int, Any]]:
     """Rows and Arrow columns by id. Raises: AM-3002."""
     try:
-        with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
+        with pa.ipc.open_stream(_plain(pa, data)) as reader:
             batch = reader.read_next_batch()
             batch.validate(full=True)
             fields = list(zip(batch.schema.names, batch.columns, strict=True))
