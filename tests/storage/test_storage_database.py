@@ -1,17 +1,13 @@
-"""Databases over the commit log: any backend opens any, and the first format is taken over."""
+"""Databases over the commit log: any backend opens any."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from commitlog_support import options
-from first_format import write
 
-from amaters.storage.commitlog.core import SegmentLog
 from amaters.storage.commitlog.devices import BACKENDS
 from amaters.storage.directory import DirectoryStorage, open_directory
-from amaters.storage.files import Disk
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
 
@@ -35,7 +31,7 @@ def holds(database: DirectoryStorage, count: int) -> None:
 
 
 def test_any_backend_opens_any_database(tmp_path: Path) -> None:
-    """Written in turn by all backends, with and without a checkpoint in between."""
+    """Written in turn by all backends, closed and abandoned in turn."""
     count = 0
     for run in range(6):
         database = open_directory(tmp_path / "db", options=options(BACKENDS[run % 3]))
@@ -50,34 +46,4 @@ def test_any_backend_opens_any_database(tmp_path: Path) -> None:
             database.abandon()
     database = open_directory(tmp_path / "db")
     holds(database, 12)
-    database.close()
-
-
-def test_the_first_format_is_taken_over(tmp_path: Path) -> None:
-    """A database whose log is of format 1 opens with all its commands and goes on in segments; so
-    it does when it was killed between the new log and the end of the old.
-    """
-    path = tmp_path / "db"
-    database = open_directory(path)
-    for n in range(1, 6):
-        append(database, n)
-    database.abandon()
-    log = SegmentLog(path / "log", Disk(), database.database_id)
-    payloads = [record.payload for record in log.replay(0)]
-    log.close()
-    shutil.rmtree(path / "log")
-    write(path / "log", 1, payloads[:3], database.database_id)
-    write(path / "log", 4, payloads[3:], database.database_id)
-    shutil.copytree(path / "log", tmp_path / "old")
-    for _ in range(2):
-        database = open_directory(path)
-        holds(database, 5)
-        assert not list((path / "log").glob("*.log"))
-        database.abandon()
-        shutil.copytree(tmp_path / "old", path / "log", dirs_exist_ok=True)
-    database = open_directory(path)
-    append(database, 6)
-    database.abandon()
-    database = open_directory(path)
-    holds(database, 6)
     database.close()

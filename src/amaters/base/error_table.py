@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from amaters.base import (
     error_table_backup,
+    error_table_compaction,
     error_table_engine,
     error_table_fhe,
     error_table_indexes,
@@ -373,6 +374,7 @@ def _engine(define: Callable[..., None]) -> None:
         error_table_engine,
         error_table_state,
         error_table_backup,
+        error_table_compaction,
         error_table_indexes,
         error_table_remote,
     )

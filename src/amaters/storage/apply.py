@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 
 from amaters.base.errors import fail
-from amaters.storage.rows import BatchRows, CommandRows, ReadObject, read_rows
+from amaters.storage.rows import BatchRows, CommandRows, ReadObject, build_rows, read_rows
 from amaters.storage.state import State
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
@@ -29,6 +29,8 @@ def rows_of(command: cb.Command, read: ReadObject) -> CommandRows | None:
     if command.HasField("multi_batch"):
         parts = command.multi_batch.parts
         return tuple(read_rows(part, part.key_column, read) for part in parts)
+    if command.HasField("index_build"):
+        return build_rows(command.index_build, read)
     return None
 
 
@@ -53,6 +55,11 @@ def apply(state: State, position: int, command: cb.Command, rows: CommandRows | 
             for part, found in zip(command.multi_batch.parts, rows, strict=True):
                 state.apply_batch(_tid(state, part.request.table_id), part, found)
             reply = pb.BatchReply(position=position)
+        elif kind == "index_build" and isinstance(rows, BatchRows):
+            build = command.index_build
+            state.build_index(state.tid(build.table_id), build, rows)
+        elif kind == "index_register":
+            state.register_index(command.index_register)
         else:
             fail("AM-4001", file="log", what="an unknown command")
         serialised = reply.SerializeToString()

@@ -8,20 +8,26 @@ any thread and wait for nobody.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Self
 
-from amaters.base.errors import AmatersError, fail
+from amaters.base.errors import AmatersError, fail, make
 from amaters.base.ids import new_id
 from amaters.storage.apply import apply
+from amaters.storage.commitlog.core import RECORD_BYTES_MAX
+from amaters.storage.indexes import IndexExtractor, IndexManager
 from amaters.storage.log import Log, MemoryLog
 from amaters.storage.objects import MemoryObjects, ObjectStore
+from amaters.storage.places import Place
 from amaters.storage.rows import BatchRows, CommandRows, Key, read_rows
+from amaters.storage.sqlite import Connection
 from amaters.storage.state import State
 from amaters.storage.versions import TableVersion
 from amaters.wire import commands_pb2 as cb
+
+ROW_DEBT = 64  # what making one row again costs, in bytes of log
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +46,32 @@ class Group:
         self._state = state
         self.position = position  # of the last command applied
         self.payloads: list[bytes] = []
+        self.logged = 0
 
     def apply(self, command: cb.Command, rows: CommandRows | None = None) -> bytes:
         """Apply a checked command and return its serialised reply, which is to be sent once the
         group has ended without an error. After an error this command has no effect; others stay.
+
+        Raises: AM-3005 (too large for the log), AM-4012, and what ends the whole group: AM-4003,
+        AM-4008, AM-4011, AM-4013.
         """
+        if self._state.broken is not None:
+            raise self._state.broken
         payload = command.SerializeToString()
+        if len(payload) > RECORD_BYTES_MAX:
+            fail("AM-3005", what=f"a command of {len(payload)} bytes")
         reply = apply(self._state, self.position + 1, command, rows)
         self.position += 1
         self.payloads.append(payload)
+        self.logged += debt(payload, rows)
         return reply
+
+
+def debt(payload: bytes, rows: CommandRows | None) -> int:
+    """What a command adds to the work of making the state again, in bytes of log."""
+    listed = rows if isinstance(rows, tuple) else (rows,) if rows else ()
+    keys = sum(len(part.keys) for batch in listed for part in batch.parts)
+    return len(payload) + ROW_DEBT * keys
 
 
 class Storage:
@@ -65,10 +87,12 @@ class Storage:
         self.state = state
         self.notice: str | None = None
         self.failed: AmatersError | None = None
+        self.position = 0
         self._log = log
         self._writing = threading.RLock()
         self._tables: dict[bytes, TableVersion] = {}
-        self.position = 0
+        self._keeping = 0
+        self._publish_all()
 
     # ---- writing -----------------------------------------------------------------------------
 
@@ -76,27 +100,36 @@ class Storage:
     def group(self) -> Iterator[Group]:
         """A group of commands: applied one by one, durable in one write, then published at once.
 
-        Raises: AM-4003, AM-4008 (nothing of the group is acknowledged), afterwards AM-4004.
+        Raises: AM-4003, AM-4008, AM-4011, AM-4013 (nothing of the group is acknowledged, and
+        writes are refused from here on), afterwards AM-4004.
         """
         with self._writing:
             self._check_writable()
-            self.state.begin()
+            group = Group(self.state, self._log.last)
             try:
-                group = Group(self.state, self.position)
+                self.state.begin()
                 yield group
                 self._keep(group)
-            except BaseException:
+            except BaseException as error:
                 self.state.rollback()
+                self._stop_if_broken(error)
                 raise
-            self._publish(group.position)
 
     def _keep(self, group: Group) -> None:
+        if self.state.broken is not None:
+            raise self.state.broken
+        if not group.payloads:
+            self.state.rollback()
+            return
         try:
-            if group.payloads:
-                self._log.append_all(group.payloads)
-            self.state.commit()
-        except AmatersError as error:
-            self.failed = error
+            last = self._log.append_all(group.payloads)
+            if last != group.position:
+                fail("AM-4001", file="log", what=f"position {last} where {group.position} belongs")
+            self.state.commit(group.position, group.logged)
+            self._publish(group.position)
+        except BaseException as error:
+            # Whether the group is durable is not known, or it is and its effects are not here.
+            self._stop(error)
             raise
 
     def append(self, command: cb.Command, rows: CommandRows | None = None) -> bytes:
@@ -106,21 +139,42 @@ class Storage:
         return reply
 
     def _check_writable(self) -> None:
-        if self.failed is not None:
-            self._refuse()
+        if self.failed is not None or self.state.broken is not None:
+            fail("AM-4004", path=self.location)
 
-    def _refuse(self) -> NoReturn:
-        fail("AM-4004", path="the database")
+    @property
+    def location(self) -> str:
+        """What messages call this database."""
+        return "the database"
+
+    def _stop_if_broken(self, error: BaseException) -> None:
+        if self.state.broken is not None:
+            self._stop(error)
+
+    def _stop(self, error: BaseException) -> None:
+        """Refuse writes from here on."""
+        if self.failed is None and isinstance(error, AmatersError):
+            self.failed = error
+        self.failed = self.failed or make("AM-4004", {"path": self.location})
 
     def _publish(self, position: int) -> None:
-        tables = {version.tid: version for version in self._tables.values()}
-        for tid in self.state.changed:
-            version = self.state.version(tid, position)
-            tables.pop(tid, None)
-            if version is not None:
-                tables[tid] = version
-        self._tables = {tables[tid].table_id: tables[tid] for tid in sorted(tables)}
+        touched = self.state.changes.tables
+        if touched:
+            tables = {version.tid: version for version in self._tables.values()}
+            for tid in touched:
+                version = self.state.version(tid, position, tables.pop(tid, None))
+                if version is not None:
+                    tables[tid] = version
+            self._tables = {tables[tid].table_id: tables[tid] for tid in sorted(tables)}
         self.position = position
+
+    def _publish_all(self) -> None:
+        """Publish every table anew."""
+        position = self.state.applied
+        self._tables = {}
+        self.state.changes.clear()
+        self.state.changes.tables.update(row.tid for row in self.state.tables())
+        self._publish(position)
 
     # ---- reading, on any thread --------------------------------------------------------------
 
@@ -132,31 +186,82 @@ class Storage:
         """All tables, of one position."""
         return tuple(self._tables.values())
 
-    def places(self, tid: int, keys: Sequence[Key]) -> dict[Key, tuple[int, int]]:
-        """Place and slot of those of ``keys`` that have a live row, as last committed."""
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """The state as last committed, for queries; it stays the same meanwhile. Not for long:
+        snapshots wait for it.
+        """
         with self._writing:
-            return self.state.places(tid, keys)
+            yield self.state.db
+
+    def places(self, tid: int, keys: Sequence[Key]) -> dict[Key, Place]:
+        """Place and slot of those of ``keys`` that have a live row, as last committed."""
+        return self.places_at(tid, keys)[1]
+
+    def places_at(self, tid: int, keys: Sequence[Key]) -> tuple[int, dict[Key, Place]]:
+        """``places``, and the position at which they were read; it may not be published yet."""
+        with self._writing:
+            return self.position, self.state.places(tid, keys)
 
     def read_rows(self, batch: cb.Batch) -> BatchRows:
-        """The keys of a batch, from its blocks. Raises: AM-3032, AM-3033."""
-        return read_rows(batch, batch.key_column, lambda ref: self.objects.open(ref).read())
+        """The keys of a batch, from its blocks, which stay decoded if the table has indexes: then
+        the batch says so. Raises: AM-3032, AM-3033.
+        """
+        version = self.version(batch.request.table_id)
+        batch.indexed = version is not None and bool(version.indexes)
+        return read_rows(batch, batch.key_column, self.read_object)
+
+    def with_index_manager(self, manager: IndexManager) -> Self:
+        """Let another manager keep the indexes. Before anything else is done."""
+        self.state.indexes = manager.attach(self.state.db)
+        return self
+
+    def with_index_extractor(self, extractor: IndexExtractor) -> Self:
+        """Let something else decide what of a block is indexed. Before anything else is done."""
+        self.state.indexes.extractor = extractor
+        return self
+
+    def read_object(self, ref: cb.ObjectRef) -> memoryview:
+        """A whole object. Raises: AM-4001, AM-4007."""
+        return self.objects.open(ref).read()
 
     # ---- upkeep ------------------------------------------------------------------------------
 
     def snapshot(self) -> SnapshotInfo:
-        """Write the state down and cut the log."""
+        """Write the state down, so that the log before it can go."""
         return SnapshotInfo(self.position, 0, 0)
 
-    def collect(self, pinned: set[bytes]) -> int:
-        """Delete objects that left the state, are not ``pinned`` and are not needed for a rebuild;
-        how many went.
-        """
-        return 0
+    @contextmanager
+    def keeping_objects(self) -> Iterator[None]:
+        """No object is deleted meanwhile."""
+        with self._writing:
+            self._keeping += 1
+        try:
+            yield
+        finally:
+            with self._writing:
+                self._keeping -= 1
 
-    def delete_objects(self, ids: Iterable[bytes]) -> None:
-        """Delete objects that no manifest and no pin names."""
-        for object_id in ids:
-            self.objects.delete(object_id)
+    def collect(self, pinned: set[bytes]) -> int:
+        """Delete objects that left the state, are not ``pinned`` and are not needed to make the
+        state again; how many went. Nothing goes once writes are refused.
+        """
+        with self._writing:
+            if self._keeping or self.failed is not None or self.state.broken is not None:
+                return 0
+            waiting = self.state.garbage(self._rebuilt_from())
+            if not waiting:
+                return 0
+            named = set().union(*(table.object_ids() for table in self._tables.values()))
+            free = [found for found, _ in waiting if found not in pinned and found not in named]
+            for object_id in free:
+                self.objects.delete(object_id)
+            self.state.forget_garbage(free)
+        return len(free)
+
+    def _rebuilt_from(self) -> int:
+        """The lowest position from which the state may have to be made again."""
+        return self.position
 
     def close(self) -> None:
         """Let go of everything. Nothing is lost without it."""
@@ -172,7 +277,7 @@ class MemoryStorage(Storage):
     """A database that ends with its process."""
 
     def __init__(self) -> None:
-        super().__init__(new_id(), MemoryLog(), MemoryObjects(), State())
+        super().__init__(new_id(), MemoryLog(), MemoryObjects(), State.memory())
 
 
 def open_memory() -> MemoryStorage:

@@ -1,142 +1,300 @@
 """A database in a directory.
 
-directory   AMATERS (format, id)   LOCK   log/   objects/   <position>.checkpoint
+directory   AMATERS (format, id)   LOCK   log/   objects/   state/   snapshots/
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from blake3 import blake3
-
-from amaters.base.errors import fail
-from amaters.base.ids import ID_BYTES, new_id
-from amaters.storage.apply import apply, decode_command, rows_of
-from amaters.storage.checkpoint import read_checkpoint, write_checkpoint
+from amaters.base.errors import AmatersError, fail
+from amaters.base.ids import new_id
 from amaters.storage.commitlog.core import SegmentLog
 from amaters.storage.commitlog.devices import LogOptions
-from amaters.storage.commitlog.segments import Record
 from amaters.storage.database import Group, SnapshotInfo, Storage
 from amaters.storage.files import Disk
-from amaters.storage.log import FirstLog
-from amaters.storage.objects import FileObjects
-from amaters.storage.rows import BatchRows
+from amaters.storage.marker import FORMAT_VERSION, MARKER, read_marker, write_marker
+from amaters.storage.migrations import bring_up_to_date
+from amaters.storage.objects import FileObjects, ObjectStore
+from amaters.storage.places import Place, find_places
+from amaters.storage.recovery import BAD, STATE_FILE, WAL_PAGES, Recovery, ReplayedLog, mark_bad
+from amaters.storage.rows import Key
+from amaters.storage.snapshots import Image, LocalFiles, SnapshotFiles, Snapshots
+from amaters.storage.sqlite import Connection, ReadPool, page_key
 from amaters.storage.state import State
 from amaters.wire import commands_pb2 as cb
 
-FORMAT_VERSION = 1
-MARKER = "AMATERS"
 LOCK = "LOCK"
 LOG = "log"
-CHECKPOINT_DEBT = 64 << 20  # bytes of log, counting 64 per row, after which replay would be slow
-_HASH = 16
-_FIRST = f"{0:020d}"
+OBJECTS = "objects"
+STATE = "state"
+SNAPSHOTS = "snapshots"
+SNAPSHOT_DEBT = 64 << 20  # bytes of log after which a snapshot is taken
 # What a crash can leave of a database that was being made, and nothing else.
-_NEW_FILES = frozenset({LOCK, LOG, f"{MARKER}.tmp", f"{_FIRST}.checkpoint", f"{_FIRST}.tmp"})
+_NEW_FILES = frozenset({LOCK, LOG, STATE, f"{MARKER}.tmp"})
 _NEW_LOG = re.compile(r"0{19}1\.(segment|log|tmp)|[0-9a-f]{32}\.spare")
+_NEW_STATE = re.compile(rf"{BAD}|{re.escape(STATE_FILE)}(-wal|-shm|-journal)?")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the parts of a database are. ``sweeps``: no other process uses the objects, so that
+    those which nothing names are left-overs.
+    """
+
+    open_log: Callable[[], ReplayedLog]
+    objects: ObjectStore
+    snapshots: SnapshotFiles
+    sweeps: bool = True
+
+
+def local_parts(path: Path, disk: Disk, database_id: bytes, options: LogOptions) -> Parts:
+    """Everything in the directory itself."""
+    return Parts(
+        lambda: SegmentLog(path / LOG, disk, database_id, options),
+        FileObjects(path / OBJECTS, disk),
+        LocalFiles(path / SNAPSHOTS, disk),
+    )
 
 
 class DirectoryStorage(Storage):
-    """A database in a directory that this process has locked."""
+    """A database in a directory that this process has locked. Made by ``open_directory``."""
 
-    def __init__(self, path: Path, disk: Disk, lock: int, options: LogOptions) -> None:
-        self._path, self._disk = path, disk
+    def __init__(
+        self,
+        path: Path,
+        disk: Disk,
+        lock: int,
+        database_id: bytes,
+        parts: Parts,
+        *,
+        vfs: str | None,
+    ) -> None:
+        self.path, self.disk = path, disk
         self._lock: int | None = lock
-        if not (path / MARKER).exists():
-            _make(path, disk)
-        database_id = _read_marker(path, disk)
-        position, image = read_checkpoint(path, disk, database_id)
-        objects = FileObjects(path / "objects", disk)
-        log = SegmentLog(path / LOG, disk, database_id, options)
-        super().__init__(database_id, log, objects, State(image))
-        self._checkpointed = position
-        if self.state.applied != position:
-            fail("AM-4001", file="checkpoint", what="its position is not its state's")
+        self._vfs, self._key = vfs, page_key(database_id)
+        self.snapshots = Snapshots(parts.snapshots, database_id)
+        self.snapshot_error: AmatersError | None = None  # of the last one that nobody waited for
+        self._freezing = threading.Lock()
+        self._frozen = self._closing = False
+        self._snapshot_thread: threading.Thread | None = None
+        self._parts = parts
+        recovery = Recovery(
+            path / STATE,
+            disk,
+            database_id,
+            vfs,
+            self.snapshots,
+            parts.open_log,
+            lambda ref: parts.objects.open(ref).read(),
+        )
+        state, log, notice = recovery.run()
         try:
-            if any((path / LOG).glob("*.log")):
-                self._leave_first_format(log)
-            self._replay(log.replay(self.state.applied))
-            self.delete_objects(set(objects.ids()) - self.state.object_ids())
+            super().__init__(database_id, log, parts.objects, state)
+            self._pool = ReadPool(path / STATE / STATE_FILE, self._key, vfs)
+            self._logged = state.logged
+            self._snapshot_at = SNAPSHOT_DEBT
+            if parts.sweeps:
+                self._sweep()
         except BaseException:
             log.close()
+            state.close()
             raise
-        self.notice = log.notice
-        self.state.changed.update(row.tid for row in self.state.tables())
-        self._publish(self.state.applied)
+        notices = [text for text in (notice, log.notice) if text]
+        self.notice = "; ".join(notices) or None
 
-    def _leave_first_format(self, log: SegmentLog) -> None:
-        """Take over what one file per checkpoint held; a crash on the way starts this again."""
-        directory = self._path / LOG
-        old = FirstLog(directory, self._disk, self.database_id)
-        self._replay(old.replay(self.state.applied))
-        position = self.state.applied
-        image = self.state.image()
-        write_checkpoint(self._path, self._disk, self.database_id, position, image)
-        self._checkpointed = position
-        for leftover in (*directory.glob("*.segment"), *directory.glob("*.spare")):
-            self._disk.remove(leftover)
-        log.create(position + 1)
-        for path in sorted(directory.glob("*.log")):
-            self._disk.remove(path)
-        self._disk.sync_directory(directory)
+    def _sweep(self) -> None:
+        """Delete objects that were never committed, and garbage that nothing needs any more."""
+        self.collect(set())
+        for object_id in set(self.objects.ids()) - self.state.object_ids():
+            self.objects.delete(object_id)
 
-    def _replay(self, records: Iterable[Record]) -> None:
-        commands = [(record.position, decode_command(record.payload)) for record in records]
-        drops = (command.table_drop for _, command in commands if command.HasField("table_drop"))
-        dropped = {drop.table_id for drop in drops}
-        for position, command in commands:
-            # A table that is dropped further on may have lost its objects already.
-            gone = command.batch.request.table_id in dropped
-            read = lambda ref: self.objects.open(ref).read()  # noqa: E731
-            rows = BatchRows((), [], [], -1) if gone else rows_of(command, read)
-            self.state.begin()
-            apply(self.state, position, command, rows)
-            self.state.commit()
+    @property
+    def location(self) -> str:
+        return str(self.path)
+
+    # ---- writing -----------------------------------------------------------------------------
 
     @contextmanager
     def group(self) -> Iterator[Group]:
         with self._writing:
             with super().group() as group:
                 yield group
-            if self._log.bytes_since_checkpoint > CHECKPOINT_DEBT:
-                self.snapshot()
+            self._logged += group.logged
+            self._move_pages()
+            newest = self.snapshots.newest
+            if self._logged - (newest.logged if newest else 0) > self._snapshot_at:
+                self._snapshot_soon()
 
-    def snapshot(self) -> SnapshotInfo:
-        with self._writing:
-            position = self.state.applied
-            image = self.state.image()
-            write_checkpoint(self._path, self._disk, self.database_id, position, image)
-            self._log.cut(position)
-            self._checkpointed = position
-            return SnapshotInfo(position, len(image), len(image))
+    def _move_pages(self) -> None:
+        """Keep SQLite's log short. The group is durable already: what fails here stops the next."""
+        if self.state.db.wal_pages > WAL_PAGES and not self._frozen:
+            try:
+                self.state.db.checkpoint(whole=False)
+            except AmatersError as error:
+                self._stop(error)
+
+    def _stop(self, error: BaseException) -> None:
+        super()._stop(error)
+        damaged = isinstance(error, AmatersError) and error.code == "AM-4011"
+        broken = self.state.broken
+        # After a failed write or sync of its file nobody knows what of the state is on the disk.
+        if damaged or (broken is not None and broken.code != "AM-4008"):
+            with suppress(AmatersError):
+                mark_bad(self.path / STATE, self.disk)
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        db = self._pool.take()
+        try:
+            db.run("BEGIN")
+            yield db
+            db.run("COMMIT")
+        except BaseException as error:
+            if db.broken is not None:
+                self._stop(db.broken)
+            elif db.in_transaction:
+                db.run("ROLLBACK")
+            raise error
+        finally:
+            self._pool.give(db)
+
+    def places_at(self, tid: int, keys: Sequence[Key]) -> tuple[int, dict[Key, Place]]:
+        with self.reading() as db:
+            found = db.one("SELECT position FROM applied") or (0,)
+            return int(found[0]), find_places(db, tid, keys)
+
+    # ---- snapshots ---------------------------------------------------------------------------
+
+    @contextmanager
+    def frozen(self) -> Iterator[Image]:
+        """The state's file, which does not change meanwhile; writers go on beside it.
+
+        Raises: AM-4004, AM-4011, AM-4013 when readers do not let go of the file.
+        """
+        with self._freezing:
+            with self._writing:
+                self._check_writable()
+                state = self.state
+                if state.db.in_transaction or not state.db.checkpoint(whole=True):
+                    fail("AM-4013", file=STATE_FILE, what="it is being read, or written")
+                position, logged = state.applied, state.logged
+                self._frozen = True
+            file = self.path / STATE / STATE_FILE
+            try:
+                yield Image(file, position, logged, self.disk, lambda: self._still(file))
+            finally:
+                self._frozen = False
+
+    def _still(self, file: Path) -> Connection:
+        return Connection(file, self._key, vfs=self._vfs, writes=False, frozen=True)
+
+    def snapshot(self, *, full: bool = False) -> SnapshotInfo:
+        """Write down what of the state changed since the last snapshot, and cut the log below the
+        one before. ``full``: write all of it, for when older files are damaged. Any thread.
+
+        Cost: reads the state, twice. Raises: AM-4003, AM-4008, AM-4011, AM-4013, AM-4004.
+        """
+        with self.frozen() as image:
+            newest = self.snapshots.newest
+            if newest is not None and newest.position == image.position and not full:
+                return SnapshotInfo(image.position, 0, newest.size)
+            try:
+                written, total = self.snapshots.take(image, self._check_open, full=full)
+            except AmatersError as error:
+                if error.code == "AM-4011":
+                    self._stop(error)
+                raise
+        self._snapshot_at = SNAPSHOT_DEBT
+        self._log.cut(self.snapshots.rebuilt_from)
+        return SnapshotInfo(image.position, written, total)
+
+    def _check_open(self) -> None:
+        if self._closing:
+            fail("AM-4004", path=self.location)
+
+    def _snapshot_soon(self) -> None:
+        if self._snapshot_thread is None or not self._snapshot_thread.is_alive():
+            self._snapshot_thread = threading.Thread(
+                target=self._snapshot_aside, name="amaters-snapshot", daemon=True
+            )
+            self._snapshot_thread.start()
+
+    def _snapshot_aside(self) -> None:
+        """A snapshot that nobody waits for; after a failure the next is tried much later."""
+        try:
+            self.snapshot()
+            self.snapshot_error = None
+        except AmatersError as error:
+            self.snapshot_error = error
+            self._snapshot_at += SNAPSHOT_DEBT
+
+    def check_snapshots(self) -> Iterator[tuple[str, AmatersError | None]]:
+        """Reads every snapshot; each with what is wrong with it, or None."""
+        for error in self.snapshots.damaged:
+            yield str(error.fields.get("file", SNAPSHOTS)), error
+        for manifest in self.snapshots.kept:
+            found = None
+            try:
+                for _ in self.snapshots.chunks(manifest):
+                    self._check_open()
+            except AmatersError as error:
+                found = error
+            yield f"of position {manifest.position}", found
+
+    def _rebuilt_from(self) -> int:
+        return self.snapshots.rebuilt_from
+
+    # ---- closing -----------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Checkpoint, so that the next open is quick, and unlock the directory."""
+        """Bring the state's file up to date, so that the next open is quick, and unlock."""
         try:
-            if self.failed is None and self.state.applied > self._checkpointed:
-                self.snapshot()
+            self._end_snapshot()
+            if self.failed is None and self.state.broken is None:
+                newest = self.snapshots.newest
+                if self.state.garbage_after(newest.position if newest else 0):
+                    self._closing = False
+                    self.snapshot()
+                self.state.db.checkpoint(whole=True)
         finally:
             self.abandon()
 
+    def _end_snapshot(self) -> None:
+        self._closing = True
+        if self._snapshot_thread is not None:
+            self._snapshot_thread.join()
+
     def abandon(self) -> None:
+        self._end_snapshot()
+        self._pool.close()
         super().abandon()
         if self._lock is not None:
-            self._disk.close(self._lock)
+            self.disk.close(self._lock)
             self._lock = None
 
 
 def open_directory(
-    path: Path, disk: Disk | None = None, options: LogOptions | None = None
+    path: Path,
+    disk: Disk | None = None,
+    options: LogOptions | None = None,
+    *,
+    state_vfs: str | None = None,
 ) -> DirectoryStorage:
     """The database in ``path``, made if there is nothing yet. Any ``options`` open any database;
-    ``notice`` of the result says when the log cannot write as they want.
+    ``notice`` of the result says what a person should know. ``state_vfs``: name of a registered
+    apsw.VFS, through which the files of the state are used.
 
     Raises: AM-4001 (damage), AM-4002 (open in another process), AM-4005 (something else is there),
-    AM-4006.
+    AM-4006, AM-4015.
     """
     disk = disk or Disk()
     if path.exists() and not path.is_dir():
@@ -146,47 +304,38 @@ def open_directory(
         fail("AM-4005", path=str(path), what="the directory holds other files")
     lock = disk.lock(path / LOCK)
     try:
-        return DirectoryStorage(path, disk, lock, options or LogOptions())
+        if not (path / MARKER).exists():
+            _make(path, disk, state_vfs)
+        moved = bring_up_to_date(path, disk)
+        database_id = read_marker(path, disk).database_id
+        parts = local_parts(path, disk, database_id, options or LogOptions())
+        storage = DirectoryStorage(path, disk, lock, database_id, parts=parts, vfs=state_vfs)
     except BaseException:
         disk.close(lock)
         raise
+    if moved is not None:
+        storage.notice = "; ".join(text for text in (moved, storage.notice) if text)
+    return storage
 
 
 def _is_new(path: Path) -> bool:
     """Whether a directory is empty, but for what an interrupted ``_make`` leaves."""
-    logs = path / LOG
-    inside = set(os.listdir(logs)) if logs.is_dir() else set()
-    return _NEW_FILES.issuperset(os.listdir(path)) and all(map(_NEW_LOG.fullmatch, inside))
+    inside = [(path / LOG, _NEW_LOG), (path / STATE, _NEW_STATE)]
+    return _NEW_FILES.issuperset(os.listdir(path)) and all(
+        pattern.fullmatch(name)
+        for folder, pattern in inside
+        if folder.is_dir()
+        for name in os.listdir(folder)
+    )
 
 
-def _make(path: Path, disk: Disk) -> None:
-    """A new database: first an empty checkpoint and log, last the marker that makes it one."""
-    found = cb.DatabaseFormat(version=FORMAT_VERSION, database_id=new_id())
-    for leftover in (*path.glob("*.checkpoint"), *path.glob(f"{LOG}/*")):
+def _make(path: Path, disk: Disk, vfs: str | None) -> None:
+    """A new database: first an empty state and log, last the marker that makes it one."""
+    for leftover in (*path.glob(f"{STATE}/*"), *path.glob(f"{LOG}/*")):
         disk.remove(leftover)
-    state = State()
-    write_checkpoint(path, disk, found.database_id, 0, state.image())
-    state.close()
-    SegmentLog(path / LOG, disk, found.database_id).create()
-    body = found.SerializeToString()
-    temporary = path / f"{MARKER}.tmp"
-    disk.remove(temporary)
-    fd = disk.create(temporary)
-    try:
-        disk.write(fd, blake3(body).digest(length=_HASH) + body, temporary)
-        disk.sync(fd, temporary)
-    finally:
-        disk.close(fd)
-    disk.publish(temporary, path / MARKER)
-
-
-def _read_marker(path: Path, disk: Disk) -> bytes:
-    data = disk.read_all(path / MARKER)
-    if blake3(data[_HASH:]).digest(length=_HASH) != data[:_HASH]:
-        fail("AM-4001", file=MARKER, what="checksum")
-    found = cb.DatabaseFormat.FromString(data[_HASH:])
-    if found.version > FORMAT_VERSION:
-        fail("AM-4006", file=MARKER, found=found.version, known=FORMAT_VERSION)
-    if len(found.database_id) != ID_BYTES:
-        fail("AM-4005", path=str(path), what="it has no id")
-    return found.database_id
+    marker = cb.DatabaseFormat(version=FORMAT_VERSION, database_id=new_id())
+    disk.make_directory(path / STATE)
+    State.create(path / STATE / STATE_FILE, marker.database_id, vfs).close()
+    disk.sync_directory(path / STATE)
+    SegmentLog(path / LOG, disk, marker.database_id).create()
+    write_marker(path, disk, marker)

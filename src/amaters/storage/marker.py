@@ -12,7 +12,7 @@ from amaters.base.ids import ID_BYTES
 from amaters.storage.files import Disk
 from amaters.wire import commands_pb2 as cb
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MARKER = "AMATERS"
 _HASH = 16
 

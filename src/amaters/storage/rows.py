@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,11 +20,14 @@ REMOVED = -2
 
 @dataclass(frozen=True, slots=True)
 class NewRows:
-    """Keys of one segment (``part`` >= 0, its index) or of the tail (``TAIL``), by slot."""
+    """Keys of one segment (``part`` >= 0, its index) or of the tail (``TAIL``), by row; the first
+    one has slot ``first_slot``.
+    """
 
     part: int
     keys: list[Key]
     block: blocks.Block | None = None  # what indexes are made of, if the table has some
+    first_slot: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class BatchRows:
     removed: list[tuple[Key, int]]
     moved: list[tuple[Key, int]]
     top_key: int
+    dropped: list[tuple[Key, int]] = field(default_factory=list)
 
 
 CommandRows = BatchRows | tuple[BatchRows, ...]  # of a batch; of each part of several
@@ -50,8 +54,9 @@ def read_rows(batch: cb.Batch, key_column: int, read: ReadObject) -> BatchRows:
     parts, top = [], -1
     for part, segment in enumerate(request.segments):
         block = blocks.decode_block(read(refs[segment.public_object]))
-        keys, highest = _keys(block, key_column, segment.rows)
-        parts.append(NewRows(part, keys, block if batch.indexed else None))
+        keys, highest = _keys(block, key_column, segment.rows, segment.first_slot)
+        kept = block if batch.indexed else None
+        parts.append(NewRows(part, keys, kept, segment.first_slot))
         top = max(top, highest)
     if request.tail.rows:
         block = blocks.decode_block(request.tail.public_block)
@@ -61,7 +66,17 @@ def read_rows(batch: cb.Batch, key_column: int, read: ReadObject) -> BatchRows:
     _check_distinct(parts)
     removed = _versions(request.removed, key_column)
     moved = _versions(request.moved, key_column)
-    return BatchRows(tuple(parts), removed, moved, top)
+    dropped = _versions(request.dropped, key_column)
+    return BatchRows(tuple(parts), removed, moved, top, dropped)
+
+
+def build_rows(build: cb.IndexBuild, read: ReadObject) -> BatchRows:
+    """The blocks of the segments of a slice of an index build, as parts in their order."""
+    parts = tuple(
+        NewRows(number, [], blocks.decode_block(read(ref)))
+        for number, ref in enumerate(build.objects)
+    )
+    return BatchRows(parts, [], [], -1)
 
 
 def block_keys(data: bytes | memoryview, key_column: int, rows: int) -> tuple[list[Key], int]:
@@ -69,13 +84,15 @@ def block_keys(data: bytes | memoryview, key_column: int, rows: int) -> tuple[li
     return _keys(blocks.decode_block(data), key_column, rows)
 
 
-def _keys(block: blocks.Block, key_column: int, rows: int) -> tuple[list[Key], int]:
+def _keys(block: blocks.Block, key_column: int, rows: int, first: int = 0) -> tuple[list[Key], int]:
+    """Keys from slot ``first`` on."""
     values, valid = block.columns.get(key_column, (np.empty(0), np.empty(0, dtype=np.bool_)))
-    if block.rows != rows or len(values) != rows or not bool(valid.all()):
+    values, valid = values[first:], valid[first:]
+    if block.rows != rows or len(values) != rows - first or not bool(valid.all()):
         fail("AM-3032", table="", what="a block without one primary key per row")
     if values.dtype == object:
         return values.tolist(), -1
-    highest = int(values.max()) if rows else -1
+    highest = int(values.max()) if len(values) else -1
     return values.view(np.int64).tolist(), highest
 
 

@@ -1,117 +1,169 @@
 """The state: a pure function of the commands so far, kept in SQLite.
 
 Keys, liveness, tail rows, manifests, schemas, keysets, request ids with their replies and the
-applied position. It lives in memory, is rebuilt from checkpoint and log at open, and is therefore
-never a source of truth: whatever a disk does to it, the checksummed log and checkpoint decide. One
-thread uses it.
+applied position. In a directory it is a file of its own, whose pages have MACs; after a crash it
+is at some applied position that the log reaches, or it is made again from a snapshot and the log.
+It is never a source of truth: whatever a disk does to it, the checksummed log decides.
 
-A row lies in a *place*: a segment (its rowid in ``segments``, positive) or a block of tail rows
-(minus its rowid in ``tails``). All rows of a place have the version of the batch that made it.
+One thread at a time uses it. What changes something runs inside ``command``, inside a group.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
-
-from amaters.base.errors import fail
-from amaters.storage.rows import REMOVED, TAIL, BatchRows, Key
-from amaters.storage.versions import SegmentRow, TableRow, TableVersion, TailBlock, live_slots
+from amaters.base.errors import AmatersError, fail
+from amaters.storage import index_reader, places
+from amaters.storage.index_reader import IndexRow
+from amaters.storage.places import Places, unsigned
+from amaters.storage.rows import BatchRows
+from amaters.storage.sqlite import Connection, page_key
+from amaters.storage.versions import SegmentRow, TableRow, TableVersion, TailBlock
+from amaters.wire import blocks
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
 
+T = TypeVar("T")
+PlaceT = TypeVar("PlaceT", SegmentRow, TailBlock)
 REQUESTS_KEPT = 20_000
-CONFLICTS_MAX = 4096
-_SCHEMA = """
-CREATE TABLE applied (position INTEGER NOT NULL);
-INSERT INTO applied VALUES (0);
+GARBAGE_SHARE = 4  # so many bytes of garbage call for a snapshot like one byte of log
+STATE_VERSION = 1
+_SCHEMA = f"""
+CREATE TABLE applied (position INTEGER NOT NULL, logged INTEGER NOT NULL);
+INSERT INTO applied VALUES (0, 0);
 CREATE TABLE keysets (keyset_id BLOB, key_id BLOB, parameter_set TEXT, scheme TEXT, object BLOB,
     PRIMARY KEY (key_id, parameter_set, scheme));
 CREATE TABLE tables (id INTEGER PRIMARY KEY AUTOINCREMENT, table_id BLOB UNIQUE, name TEXT UNIQUE,
-    schema BLOB, top_key INTEGER DEFAULT 0, tail_version INTEGER DEFAULT 0);
-CREATE TABLE segments (id INTEGER PRIMARY KEY AUTOINCREMENT, tid INTEGER, segment_id BLOB UNIQUE,
-    rows INTEGER, live INTEGER, version INTEGER, manifest BLOB, liveness BLOB);
-CREATE INDEX segments_tid ON segments (tid);
-CREATE TABLE tails (id INTEGER PRIMARY KEY AUTOINCREMENT, tid INTEGER, rows INTEGER, live INTEGER,
-    version INTEGER, public BLOB, sealed BLOB, liveness BLOB);
-CREATE INDEX tails_tid ON tails (tid);
-CREATE TABLE keys (tid INTEGER, key, place INTEGER, slot INTEGER, PRIMARY KEY (tid, key))
-    WITHOUT ROWID;
+    schema BLOB, top_key INTEGER DEFAULT 0, tail_version INTEGER DEFAULT 0,
+    tail_rows INTEGER DEFAULT 0);
 CREATE TABLE requests (position INTEGER PRIMARY KEY, request_id BLOB UNIQUE, digest BLOB,
     reply BLOB);
+PRAGMA user_version = {STATE_VERSION};
 """
-_STAGED = "CREATE TEMP TABLE staged (key PRIMARY KEY, part INTEGER, row INTEGER) WITHOUT ROWID"
+_SEGMENTS = (
+    "SELECT id, manifest, live, version, bits FROM segments JOIN liveness ON place = id WHERE "
+)
+_TAILS = (
+    "SELECT id, rows, live, version, public, sealed, bits FROM tails "
+    "JOIN liveness ON place = -id WHERE "
+)
 
 
-class State:
-    """See the module. What changes something runs inside ``command``, inside a group."""
+class State(Places):
+    """See the module. Methods raise what ``sqlite.Connection`` raises."""
 
-    def __init__(self, image: bytes | None = None) -> None:
-        self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        if image is None:
-            self._db.executescript(_SCHEMA)
-        else:
-            self._load(image)
-        self._db.execute(_STAGED)
-        self.changed: set[int] = set()  # tables that the open group changed
+    def __init__(self, db: Connection) -> None:
+        super().__init__(db)
+        self.db = db
 
-    def _load(self, image: bytes) -> None:
-        # A deserialised database cannot grow past SQLite's compiled-in limit, a copy of it can.
-        source = sqlite3.connect(":memory:")
+    @classmethod
+    def memory(cls) -> State:
+        """An empty state that ends with its process."""
+        return cls._made(Connection())
+
+    @classmethod
+    def create(cls, path: Path, database_id: bytes, vfs: str | None = None) -> State:
+        """An empty state in a new file."""
+        state = cls._made(Connection(path, page_key(database_id), vfs=vfs))
+        state.db.checkpoint(whole=True)
+        return state
+
+    @classmethod
+    def _made(cls, db: Connection) -> State:
+        db.run("BEGIN")
+        for statement in (_SCHEMA + places.SCHEMA + index_reader.SCHEMA).split(";"):
+            if statement.strip():
+                db.run(statement)
+        db.run("COMMIT")
+        return cls(db)
+
+    @classmethod
+    def open(cls, path: Path, database_id: bytes, vfs: str | None = None) -> State:
+        """The state in an existing file. Raises: AM-4006, AM-4011 and as the connection."""
+        if not path.exists():
+            fail("AM-4011", file=path.name, what="it is missing")
+        db = Connection(path, page_key(database_id), vfs=vfs)
         try:
-            source.deserialize(image)
-            source.backup(self._db)
-        finally:
-            source.close()
-
-    def image(self) -> bytes:
-        """The whole state as bytes, for a checkpoint."""
-        return self._db.serialize()
+            found = db.one("PRAGMA user_version") or (0,)
+            if found[0] > STATE_VERSION:
+                fail("AM-4006", file=path.name, found=found[0], known=STATE_VERSION)
+            if found[0] == 0:
+                fail("AM-4011", file=path.name, what="it is empty")
+        except BaseException:
+            db.close()
+            raise
+        return cls(db)
 
     def close(self) -> None:
-        self._db.close()
+        self.db.close()
+
+    @property
+    def broken(self) -> AmatersError | None:
+        """Why this state can be changed no more: its file failed, or is damaged."""
+        return self.db.broken
+
+    # ---- groups and commands -----------------------------------------------------------------
 
     def begin(self) -> None:
-        """Start a group of commands; ``changed`` counts from here."""
-        self.changed.clear()
-        self._db.execute("BEGIN")
+        """Start a group of commands; ``changes`` counts from here."""
+        self.changes.clear()
+        self.discarded = 0
+        self.db.run("BEGIN IMMEDIATE")
 
-    def commit(self) -> None:
-        """Keep the group's effects."""
-        self._db.execute("COMMIT")
+    def commit(self, position: int, logged: int) -> None:
+        """Keep the group's effects; it ends at ``position`` and took ``logged`` bytes of log."""
+        self.db.run(
+            "UPDATE applied SET position = ?, logged = logged + ?",
+            (position, logged + self.discarded // GARBAGE_SHARE),
+        )
+        self.db.run("COMMIT")
 
     def rollback(self) -> None:
-        """Undo the group."""
-        self._db.execute("ROLLBACK")
+        """Undo the group, if it is still open. A state that cannot is ``broken``."""
+        if self.db.in_transaction:
+            with suppress(AmatersError):
+                self.db.run("ROLLBACK")
 
     @contextmanager
     def command(self, position: int) -> Iterator[None]:
-        """All effects of the command at ``position``, or none; inside a group."""
-        self._db.execute("SAVEPOINT command")
+        """All effects of the command at ``position``, or none."""
+        self.position = position
+        self.db.run("SAVEPOINT command")
         try:
             yield
-            self._db.execute("UPDATE applied SET position = ?", (position,))
         except BaseException:
-            self._db.execute("ROLLBACK TO command")
+            if self.broken is None:
+                self.db.run("ROLLBACK TO command")
+                self.db.run("RELEASE command")
             raise
-        finally:
-            self._db.execute("RELEASE command")
+        self.db.run("RELEASE command")
 
     @property
     def applied(self) -> int:
         """Position of the last command whose effects are here."""
-        return int(self._db.execute("SELECT position FROM applied").fetchone()[0])
+        return self._numbers()[0]
+
+    @property
+    def logged(self) -> int:
+        """Bytes of log up to ``applied``, rows counted as ``database.ROW_DEBT``."""
+        return self._numbers()[1]
+
+    def _numbers(self) -> tuple[int, int]:
+        found = self.db.one("SELECT position, logged FROM applied")
+        if found is None:
+            fail("AM-4011", file="state", what="it has no position")
+        return int(found[0]), int(found[1])
 
     # ---- requests ----------------------------------------------------------------------------
 
     def reply_of(self, request_id: bytes, digest: bytes) -> bytes | None:
         """The reply an earlier request of this id got. Raises: AM-3035 if it was another one."""
-        row = self._db.execute(
-            "SELECT digest, reply FROM requests WHERE request_id = ?", (request_id,)
-        ).fetchone()
+        query = "SELECT digest, reply FROM requests WHERE request_id = ?"
+        row = self.db.one(query, (request_id,))
         if row is None:
             return None
         if row[0] != digest:
@@ -122,30 +174,33 @@ class State:
         """Keep a reply for repeats of its request."""
         if not command.request_id:
             return
-        self._db.execute(
+        self.db.run(
             "INSERT INTO requests VALUES (?, ?, ?, ?)",
             (position, command.request_id, command.request_digest, reply),
         )
-        self._db.execute("DELETE FROM requests WHERE position <= ?", (position - REQUESTS_KEPT,))
+        self.db.run("DELETE FROM requests WHERE position <= ?", (position - REQUESTS_KEPT,))
 
     # ---- keysets and schemas -----------------------------------------------------------------
 
     def keyset_id(self) -> bytes:
         """The keyset this database belongs to; empty before the first one."""
-        row = self._db.execute("SELECT keyset_id FROM keysets LIMIT 1").fetchone()
+        row = self.db.one("SELECT keyset_id FROM keysets LIMIT 1")
         return bytes(row[0]) if row else b""
 
     def keyset(self, name: pb.KeyName) -> cb.ObjectRef | None:
         """The evaluation keys of a secret key."""
-        row = self._db.execute(
+        row = self.db.one(
             "SELECT object FROM keysets WHERE key_id = ? AND parameter_set = ? AND scheme = ?",
             (name.key_id, name.parameter_set, name.scheme),
-        ).fetchone()
+        )
         return cb.ObjectRef.FromString(row[0]) if row else None
 
     def put_keyset(self, put: cb.KeysetPut) -> None:
         name = put.name
-        self._db.execute(
+        old = self.keyset(name)
+        if old is not None and old.object_id != put.object.object_id:
+            self.discard([old])
+        self.db.run(
             "INSERT OR REPLACE INTO keysets VALUES (?, ?, ?, ?, ?)",
             (
                 name.keyset_id,
@@ -157,249 +212,175 @@ class State:
         )
 
     def tables(self) -> list[TableRow]:
-        rows = self._db.execute(
-            "SELECT id, schema, top_key, tail_version FROM tables ORDER BY id"
-        ).fetchall()
+        rows = self.db.all("SELECT id, schema, top_key, tail_version FROM tables ORDER BY id")
         return [TableRow(r[0], pb.SchemaRecord.FromString(r[1]), r[2], r[3]) for r in rows]
 
+    def tid(self, table_id: bytes) -> int:
+        """The number of a table. Raises: AM-4012 when there is none of this id."""
+        found = self.db.one("SELECT id FROM tables WHERE table_id = ?", (table_id,))
+        if found is None:
+            fail("AM-4012", what="it is for a table that is not there")
+        return int(found[0])
+
     def create_table(self, schema: pb.SchemaRecord) -> None:
-        self._db.execute(
+        tid = self.db.insert(
             "INSERT INTO tables (table_id, name, schema) VALUES (?, ?, ?)",
             (schema.table_id, schema.name, schema.SerializeToString()),
         )
-        self.changed.add(int(self._db.execute("SELECT last_insert_rowid()").fetchone()[0]))
+        self.indexes.follow_schema(tid, schema)
+        self.changes.tables.add(tid)
 
     def drop_table(self, tid: int) -> None:
+        for (manifest,) in self.db.all("SELECT manifest FROM segments WHERE tid = ?", (tid,)):
+            self.discard(cb.SegmentManifest.FromString(manifest).objects)
         for statement in (
+            "DELETE FROM liveness WHERE place IN (SELECT id FROM segments WHERE tid = ?)",
+            "DELETE FROM liveness WHERE place IN (SELECT -id FROM tails WHERE tid = ?)",
             "DELETE FROM keys WHERE tid = ?",
             "DELETE FROM segments WHERE tid = ?",
             "DELETE FROM tails WHERE tid = ?",
             "DELETE FROM tables WHERE id = ?",
         ):
-            self._db.execute(statement, (tid,))
-        self.changed.add(tid)
+            self.db.run(statement, (tid,))
+        self.indexes.drop_table(tid)
+        self.changes.tables.add(tid)
 
     def update_schema(self, tid: int, schema: pb.SchemaRecord) -> None:
-        self._db.execute(
+        self.db.run(
             "UPDATE tables SET schema = ?, name = ? WHERE id = ?",
             (schema.SerializeToString(), schema.name, tid),
         )
-        self.changed.add(tid)
+        self.indexes.follow_schema(tid, schema)
+        self.changes.tables.add(tid)
+
+    # ---- indexes -----------------------------------------------------------------------------
+
+    def build_index(self, tid: int, build: cb.IndexBuild, rows: BatchRows) -> None:
+        """A slice of an online build; ``rows``: the blocks of its segments."""
+        segments = iter(rows.parts)
+        given: dict[tuple[int, int], blocks.Block] = {}
+        for place in build.places:
+            block = next(segments).block if place > 0 else self._tail_block(place)
+            if block is not None:
+                given[place, self._first_slot(place)] = block
+        self.indexes.build(tid, build.number, given, self.alive_among)
+        self.changes.tables.add(tid)
+
+    def _tail_block(self, place: int) -> blocks.Block | None:
+        found = self.db.one("SELECT public FROM tails WHERE id = ?", (-place,))
+        return blocks.decode_block(found[0]) if found else None
+
+    def _first_slot(self, place: int) -> int:
+        found = self.db.one("SELECT manifest FROM segments WHERE id = ?", (place,))
+        return cb.SegmentManifest.FromString(found[0]).segment.first_slot if found else 0
+
+    def register_index(self, wanted: cb.IndexRegister) -> None:
+        """An index beside those of the schema comes, or goes (no columns)."""
+        tid = self.tid(wanted.table_id)
+        self.indexes.drop_index(tid, wanted.number)
+        if wanted.columns:
+            index = IndexRow(wanted.number, wanted.name, tuple(wanted.columns), wanted.unique)
+            self.indexes.register_index(tid, index)
+        self.changes.tables.add(tid)
 
     # ---- reading -----------------------------------------------------------------------------
 
-    def version(self, tid: int, position: int) -> TableVersion | None:
-        """A table as it is now; None when it was dropped."""
-        row = next((row for row in self.tables() if row.tid == tid), None)
+    def version(
+        self, tid: int, position: int, before: TableVersion | None = None
+    ) -> TableVersion | None:
+        """A table as it is now; None when it was dropped. ``before``: as it was when the open
+        group began; then only what the group changed is read.
+        """
+        row = self.db.one("SELECT schema, top_key, tail_version FROM tables WHERE id = ?", (tid,))
         if row is None:
             return None
-        segments, tail = tuple(self.segments(tid)), tuple(self.tail(tid))
-        return TableVersion(
-            tid, row.schema, row.top_key, row.tail_version, position, segments, tail
-        )
+        if before is None:
+            segments, tail = tuple(self.segments(tid)), tuple(self.tail(tid))
+        else:
+            touched = self.changes.places.get(tid, set())
+            segments = self._merged_segments(before.segments, {p for p in touched if p > 0})
+            tail = self._merged_tail(before.tail, {-p for p in touched if p < 0})
+        schema = pb.SchemaRecord.FromString(row[0])
+        numbers, indexes = (row[1], row[2], position), self.indexes.indexes(tid)
+        return TableVersion(tid, schema, *numbers, segments, tail, indexes)
+
+    def _merged_segments(
+        self, before: tuple[SegmentRow, ...], touched: set[int]
+    ) -> tuple[SegmentRow, ...]:
+        """``before`` with what was touched read again; ids grow, so that new ones come last."""
+        last = before[-1].sid if before else 0
+        now = self._liveness([sid for sid in touched if sid <= last])
+        if now:
+            kept = (row for row in before if now.get(row.sid, ()) is not None)
+            before = tuple(_now(row, now.get(row.sid)) for row in kept)
+        added = [(sid,) for sid in sorted(touched) if sid > last]
+        rows = self.db.all_of(_SEGMENTS + "id = ?", added)
+        return before + tuple(_segment(row) for row in rows) if rows else before
+
+    def _merged_tail(
+        self, before: tuple[TailBlock, ...], touched: set[int]
+    ) -> tuple[TailBlock, ...]:
+        last = before[-1].bid if before else 0
+        now = self._liveness([-bid for bid in touched if bid <= last])
+        if now:
+            kept = (block for block in before if now.get(-block.bid, ()) is not None)
+            before = tuple(_now(block, now.get(-block.bid)) for block in kept)
+        added = [(bid,) for bid in sorted(touched) if bid > last]
+        rows = self.db.all_of(_TAILS + "id = ?", added)
+        return before + tuple(_tail(row) for row in rows) if rows else before
+
+    def _liveness(self, wanted: list[int]) -> dict[int, tuple[int, bytes] | None]:
+        """Live rows and bits of places that were there before; None of those that are gone."""
+        query = "SELECT place, live, bits FROM liveness WHERE place = ?"
+        found = {row[0]: row[1:] for row in self.db.all_of(query, _singles(wanted))}
+        return {place: found.get(place) for place in wanted}
 
     def segments(self, tid: int) -> list[SegmentRow]:
-        rows = self._db.execute(
-            "SELECT id, manifest, live, version, liveness FROM segments WHERE tid = ? ORDER BY id",
-            (tid,),
-        ).fetchall()
-        return [
-            SegmentRow(r[0], cb.SegmentManifest.FromString(r[1]), r[2], _unsigned(r[3]), r[4])
-            for r in rows
-        ]
+        return [_segment(row) for row in self.db.all(_SEGMENTS + "tid = ? ORDER BY id", (tid,))]
 
     def tail(self, tid: int) -> list[TailBlock]:
-        rows = self._db.execute(
-            "SELECT id, rows, live, version, public, sealed, liveness FROM tails WHERE tid = ? "
-            "ORDER BY id",
-            (tid,),
-        ).fetchall()
-        return [TailBlock(r[0], r[1], r[2], _unsigned(r[3]), *r[4:]) for r in rows]
+        return [_tail(row) for row in self.db.all(_TAILS + "tid = ? ORDER BY id", (tid,))]
 
-    def tail_rows(self, tid: int) -> int:
-        """Live rows of the tail."""
-        query = "SELECT coalesce(sum(live), 0) FROM tails WHERE tid = ?"
-        return int(self._db.execute(query, (tid,)).fetchone()[0])
+    # ---- objects -----------------------------------------------------------------------------
 
     def object_ids(self) -> set[bytes]:
-        """Every object the state names."""
-        found = set()
-        for (data,) in self._db.execute("SELECT object FROM keysets"):
+        """Every object whose file must stay: what the state names, and what waits as garbage."""
+        found = {bytes(row[0]) for row in self.db.each("SELECT object_id FROM garbage")}
+        for (data,) in self.db.each("SELECT object FROM keysets"):
             found.add(cb.ObjectRef.FromString(data).object_id)
-        for (data,) in self._db.execute("SELECT manifest FROM segments"):
+        for (data,) in self.db.each("SELECT manifest FROM segments"):
             found.update(ref.object_id for ref in cb.SegmentManifest.FromString(data).objects)
         return found
 
-    # ---- batches -----------------------------------------------------------------------------
+    def garbage(self, position: int) -> list[tuple[bytes, int]]:
+        """Id and size of objects that left the state at ``position`` or before."""
+        query = "SELECT object_id, size FROM garbage WHERE position <= ?"
+        return [(bytes(row[0]), int(row[1])) for row in self.db.all(query, (position,))]
 
-    def places(self, tid: int, keys: Sequence[Key]) -> dict[Key, tuple[int, int]]:
-        """Place and slot of those of ``keys`` that have a live row."""
-        return self._places(tid, keys)
+    def garbage_after(self, position: int) -> bool:
+        """Whether objects left the state after ``position``."""
+        query = "SELECT 1 FROM garbage WHERE position > ? LIMIT 1"
+        return self.db.one(query, (position,)) is not None
 
-    def conflicts(self, tid: int, rows: BatchRows) -> list[pb.KeyConflict]:
-        """Existing rows in the way of a batch; changes nothing."""
-        found = []
-        places = self._places(tid, [key for key, _ in rows.removed])
-        for index, (key, version) in enumerate(rows.removed):
-            place = places.get(key)
-            there = self._version(place[0]) if place else 0
-            if there != version:
-                found.append(self._conflict(REMOVED, index, place))
-        going = {key for key, _ in rows.removed} | {key for key, _ in rows.moved}
-        for part, row, key, place_id, slot in self._staged_conflicts(tid, rows):
-            if key not in going:
-                found.append(self._conflict(part, row, (place_id, slot)))
-        return found[:CONFLICTS_MAX]
-
-    def _staged_conflicts(self, tid: int, rows: BatchRows) -> list[tuple[int, int, Key, int, int]]:
-        self._db.execute("DELETE FROM staged")
-        self._db.execute("SAVEPOINT staging")
-        for part in rows.parts:
-            number = part.part
-            self._db.executemany(
-                "INSERT INTO staged VALUES (?, ?, ?)",
-                ((key, number, row) for row, key in enumerate(part.keys)),
-            )
-        self._db.execute("RELEASE staging")
-        return self._db.execute(
-            "SELECT s.part, s.row, s.key, k.place, k.slot FROM staged s "
-            "CROSS JOIN keys k ON k.tid = ? AND k.key = s.key ORDER BY s.part, s.row",
-            (tid,),
-        ).fetchall()
-
-    def _places(self, tid: int, keys: Sequence[Key]) -> dict[Key, tuple[int, int]]:
-        found = {}
-        for key in keys:
-            row = self._db.execute(
-                "SELECT place, slot FROM keys WHERE tid = ? AND key = ?", (tid, key)
-            ).fetchone()
-            if row:
-                found[key] = (int(row[0]), int(row[1]))
-        return found
-
-    def _version(self, place: int) -> int:
-        table = "segments" if place > 0 else "tails"
-        query = f"SELECT version FROM {table} WHERE id = ?"
-        return _unsigned(self._db.execute(query, (abs(place),)).fetchone()[0])
-
-    def _conflict(self, part: int, row: int, place: tuple[int, int] | None) -> pb.KeyConflict:
-        if place is None:
-            return pb.KeyConflict(new_segment=part, new_row=row)
-        conflict = pb.KeyConflict(
-            new_segment=part, new_row=row, slot=place[1], version=self._version(place[0])
-        )
-        if place[0] > 0:
-            query = "SELECT segment_id FROM segments WHERE id = ?"
-            conflict.segment_id = self._db.execute(query, (place[0],)).fetchone()[0]
-        return conflict
-
-    def apply_batch(self, tid: int, batch: cb.Batch, rows: BatchRows) -> None:
-        """The effects of a batch that has no conflicts."""
-        self.changed.add(tid)
-        request = batch.request
-        stays_dead = self._vacate(tid, rows)
-        version = _signed(request.row_version)
-        for part in rows.parts:
-            slots = [s for s, key in enumerate(part.keys) if key not in stays_dead]
-            bits = b"" if len(slots) == len(part.keys) else _bits(len(part.keys), slots)
-            if part.part == TAIL:
-                place = -self._add_tail(tid, request.tail, version)
-            else:
-                place = self._add_segment(tid, batch, part.part, version, (len(slots), bits))
-            keys = part.keys
-            self._db.executemany(
-                "INSERT INTO keys VALUES (?, ?, ?, ?)",
-                ((tid, keys[slot], place, slot) for slot in slots),
-            )
-        self._db.execute(
-            "UPDATE tables SET top_key = max(top_key, ?) WHERE id = ?",
-            (min(rows.top_key, (1 << 63) - 1), tid),
-        )
-
-    def _vacate(self, tid: int, rows: BatchRows) -> set[Key]:
-        """Remove the rows that go; returns moved keys that changed since and stay dead."""
-        places = self._places(tid, [key for key, _ in (*rows.removed, *rows.moved)])
-        stays_dead = set()
-        going = [(key, places[key]) for key, _ in rows.removed]
-        for key, version in rows.moved:
-            place = places.get(key)
-            if place is None or place[0] > 0 or self._version(place[0]) != version:
-                stays_dead.add(key)
-            else:
-                going.append((key, place))
-        self._db.executemany(
-            "DELETE FROM keys WHERE tid = ? AND key = ?", ((tid, key) for key, _ in going)
-        )
-        by_place: dict[int, list[int]] = {}
-        for _, (place_id, slot) in going:
-            by_place.setdefault(place_id, []).append(slot)
-        for place_id, slots in by_place.items():
-            self._kill(place_id, slots)
-        if any(place_id < 0 for place_id in by_place):
-            self._touch_tail(tid)
-        return stays_dead
-
-    def _kill(self, place: int, slots: Iterable[int]) -> None:
-        table = "segments" if place > 0 else "tails"
-        rows, bits = self._db.execute(
-            f"SELECT rows, liveness FROM {table} WHERE id = ?", (abs(place),)
-        ).fetchone()
-        alive = live_slots(rows, bits)
-        alive[list(slots)] = False
-        live = int(alive.sum())
-        if place < 0 and live == 0:
-            self._db.execute("DELETE FROM tails WHERE id = ?", (-place,))
-            return
-        self._db.execute(
-            f"UPDATE {table} SET liveness = ?, live = ? WHERE id = ?",
-            (np.packbits(alive, bitorder="little").tobytes(), live, abs(place)),
-        )
-
-    def _add_tail(self, tid: int, tail: pb.TailRows, version: int) -> int:
-        cursor = self._db.execute(
-            "INSERT INTO tails (tid, rows, live, version, public, sealed, liveness) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (tid, tail.rows, tail.rows, version, tail.public_block, tail.sealed_pack, b""),
-        )
-        self._touch_tail(tid)
-        return int(cursor.lastrowid or 0)
-
-    def _touch_tail(self, tid: int) -> None:
-        self._db.execute("UPDATE tables SET tail_version = tail_version + 1 WHERE id = ?", (tid,))
-
-    def _add_segment(
-        self, tid: int, batch: cb.Batch, part: int, version: int, alive: tuple[int, bytes]
-    ) -> int:
-        segment = batch.request.segments[part]
-        wanted = {segment.public_object, segment.sealed_object}
-        wanted.update(encoding.object_id for encoding in segment.encodings)
-        refs = [ref for ref in batch.objects if ref.object_id in wanted]
-        manifest = cb.SegmentManifest(segment=segment, objects=refs)
-        cursor = self._db.execute(
-            "INSERT INTO segments (tid, segment_id, rows, live, version, manifest, liveness) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                tid,
-                segment.segment_id,
-                segment.rows,
-                alive[0],
-                version,
-                manifest.SerializeToString(),
-                alive[1],
-            ),
-        )
-        return int(cursor.lastrowid or 0)
+    def forget_garbage(self, ids: Sequence[bytes]) -> None:
+        """Their files are gone. Between groups; not a command: a rebuild finds them again."""
+        self.db.run("BEGIN IMMEDIATE")
+        self.db.run_many("DELETE FROM garbage WHERE object_id = ?", _singles(ids))
+        self.db.run("COMMIT")
 
 
-def _bits(rows: int, slots: Sequence[int]) -> bytes:
-    alive = np.zeros(rows, dtype=np.bool_)
-    alive[slots] = True
-    return np.packbits(alive, bitorder="little").tobytes()
+def _singles(values: Iterable[T]) -> Iterator[tuple[T]]:
+    return ((value,) for value in values)
 
 
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value
+def _now(place: PlaceT, alive: tuple[int, bytes] | None) -> PlaceT:
+    return place if alive is None else replace(place, live=alive[0], live_bits=alive[1])
 
 
-def _unsigned(value: int) -> int:
-    return value + (1 << 64) if value < 0 else value
+def _segment(row: tuple[int, bytes, int, int, bytes]) -> SegmentRow:
+    manifest = cb.SegmentManifest.FromString(row[1])
+    return SegmentRow(row[0], manifest, row[2], unsigned(row[3]), row[4])
+
+
+def _tail(row: tuple[int, int, int, int, bytes, bytes, bytes]) -> TailBlock:
+    return TailBlock(row[0], row[1], row[2], unsigned(row[3]), *row[4:])

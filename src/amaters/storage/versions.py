@@ -45,12 +45,7 @@ class SegmentRow:
         """Slots that may be occupied: 0 .. rows - 1. A shared segment has dead ones among them
         that no row was ever in.
         """
-        return occupied(self.manifest.segment)
-
-    @property
-    def first_slot(self) -> int:
-        """The slot of the first row of its blocks: a partial segment's is not 0."""
-        return self.manifest.segment.first_slot
+        return self.manifest.segment.rows
 
     @property
     def parts(self) -> int:
@@ -84,11 +79,6 @@ class TailBlock:
     public: bytes
     sealed: bytes
     live_bits: bytes
-
-
-def occupied(segment: pb.NewSegment) -> int:
-    """Slots of a segment up to its last row."""
-    return segment.first_slot + segment.rows
 
 
 def live_slots(rows: int, live_bits: bytes) -> NDArray[np.bool_]:

@@ -30,10 +30,11 @@ __all__ = [
 
 def registry() -> MigrationRegistry:
     """Every step this program knows."""
-    from amaters.storage.migrations import segmented_log
+    from amaters.storage.migrations import paged_state, segmented_log
 
     steps = MigrationRegistry()
     steps.register(Migration(0, 1, "log of recycled segments", segmented_log.run))
+    steps.register(Migration(1, 2, "state in pages with checksums", paged_state.run))
     return steps
 
 

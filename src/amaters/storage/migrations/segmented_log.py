@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future
 
 from amaters.storage.commitlog.core import SegmentLog
 from amaters.storage.commitlog.devices import LogOptions
@@ -22,11 +21,9 @@ def run(context: MigrationContext) -> None:
     try:
         new.create(position + 1)
         deque(new.replay(position), maxlen=0)
-        written: Future[int] | None = None
-        for record in old.replay(position):
-            written = new.submit(record.payload)
-        if written is not None:
-            written.result()
+        payloads = [record.payload for record in old.replay(position)]
+        if payloads:
+            new.append_all(payloads)
     finally:
         new.close()
     patterns = ("*.log", "*.segment", "*.spare")

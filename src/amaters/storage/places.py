@@ -1,0 +1,320 @@
+"""Rows of all tables by key: where each lies, and what of each place is alive.
+
+A row lies in a *place*: a segment (its rowid in ``segments``, positive) or a block of tail rows
+(minus its rowid in ``tails``). What is in a place never changes, but for its liveness, which is
+kept apart so that changing it is cheap. All rows of a place have the version of the batch that
+made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amaters.storage.indexes import IndexManager
+from amaters.storage.rows import REMOVED, TAIL, BatchRows, Key
+from amaters.storage.sqlite import Connection
+from amaters.storage.versions import live_slots
+from amaters.wire import commands_pb2 as cb
+from amaters.wire import service_pb2 as pb
+
+CONFLICTS_MAX = 4096
+SCHEMA = """
+CREATE TABLE segments (id INTEGER PRIMARY KEY AUTOINCREMENT, tid INTEGER, segment_id BLOB UNIQUE,
+    version INTEGER, rows INTEGER, manifest BLOB);
+CREATE INDEX segments_tid ON segments (tid);
+CREATE TABLE tails (id INTEGER PRIMARY KEY AUTOINCREMENT, tid INTEGER, version INTEGER,
+    rows INTEGER, public BLOB, sealed BLOB);
+CREATE INDEX tails_tid ON tails (tid);
+CREATE TABLE liveness (place INTEGER PRIMARY KEY, live INTEGER, bits BLOB);
+CREATE TABLE keys (tid INTEGER, key, place INTEGER, slot INTEGER, PRIMARY KEY (tid, key))
+    WITHOUT ROWID;
+CREATE TABLE garbage (object_id BLOB PRIMARY KEY, position INTEGER, size INTEGER) WITHOUT ROWID;
+"""
+
+Place = tuple[int, int]  # place and slot
+
+
+@dataclass(slots=True)
+class Changes:
+    """What an open group touched, so that publishing it reads no more than that."""
+
+    tables: set[int] = field(default_factory=set)
+    places: dict[int, set[int]] = field(default_factory=dict)
+
+    def touch(self, tid: int, place: int) -> None:
+        """A place was made, has gone, or changed in liveness."""
+        self.tables.add(tid)
+        self.places.setdefault(tid, set()).add(place)
+
+    def clear(self) -> None:
+        self.tables.clear()
+        self.places.clear()
+
+
+def find_places(db: Connection, tid: int, keys: Iterable[Key]) -> dict[Key, Place]:
+    """Place and slot of those of ``keys`` that have a live row."""
+    found = db.all_of(
+        "SELECT key, place, slot FROM keys WHERE tid = ? AND key = ?", ((tid, key) for key in keys)
+    )
+    return {key: (place, slot) for key, place, slot in found}
+
+
+class Places:
+    """Keys and places of a database; the part of the state that batches change."""
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+        self.changes = Changes()
+        self.indexes = IndexManager().attach(db)
+        self.position = 0  # of the command being applied
+        self.discarded = 0  # bytes of objects that left the state in the open group
+
+    # ---- asking ------------------------------------------------------------------------------
+
+    def places(self, tid: int, keys: Iterable[Key]) -> dict[Key, Place]:
+        """Place and slot of those of ``keys`` that have a live row."""
+        return find_places(self._db, tid, keys)
+
+    def tail_rows(self, tid: int) -> int:
+        """Live rows of the tail."""
+        found = self._db.one("SELECT tail_rows FROM tables WHERE id = ?", (tid,))
+        return int(found[0]) if found else 0
+
+    def place_version(self, place: int) -> int:
+        """The version of the rows of a place."""
+        table = "segments" if place > 0 else "tails"
+        found = self._db.one(f"SELECT version FROM {table} WHERE id = ?", (abs(place),))
+        return unsigned(found[0]) if found else 0
+
+    def conflicts(self, tid: int, rows: BatchRows) -> list[pb.KeyConflict]:
+        """Existing rows in the way of a batch; changes nothing."""
+        found = []
+        versions: dict[int, int] = {}
+        places = self.places(tid, [key for key, _ in rows.removed])
+        for index, (key, version) in enumerate(rows.removed):
+            place = places.get(key)
+            there = self._cached_version(versions, place[0]) if place else 0
+            if there != version:
+                found.append(self._conflict(REMOVED, index, place))
+        going = {key for key, _ in rows.removed} | {key for key, _ in rows.moved}
+        for part in rows.parts:
+            there_already = self.places(tid, part.keys)
+            if not there_already.keys() - going:
+                continue
+            for row, key in enumerate(part.keys):
+                if key in there_already and key not in going:
+                    found.append(self._conflict(part.part, row, there_already[key]))
+        return (found or self._index_conflicts(tid, rows))[:CONFLICTS_MAX]
+
+    def _index_conflicts(self, tid: int, rows: BatchRows) -> list[pb.KeyConflict]:
+        """Rows whose value in a unique index another live row has. Raises: AM-3093."""
+        if not self.indexes.is_unique(tid):
+            return []
+        # A moved row has its values already; of one that changed meanwhile only a dead slot comes.
+        moved = {key for key, _ in rows.moved}
+        gone = set(self.places(tid, [key for key, _ in rows.removed]).values())
+        new = [
+            (
+                part.block,
+                [slot for slot, key in enumerate(part.keys, part.first_slot) if key not in moved],
+            )
+            for part in rows.parts
+        ]
+        self.indexes.require_distinct(tid, new)
+        found = []
+        for part, (block, fresh) in zip(rows.parts, new, strict=True):
+            for taken in self.indexes.violations(tid, block, fresh, self.alive_among):
+                if (taken.place, taken.slot) in gone:
+                    continue
+                row = taken.row - part.first_slot
+                conflict = self._conflict(part.part, row, (taken.place, taken.slot))
+                conflict.index_number = taken.number
+                found.append(conflict)
+        return found
+
+    def alive_among(self, place: int, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of some slots of a place that are alive."""
+        table = "segments" if place > 0 else "tails"
+        found = self._db.one(
+            f"SELECT rows, bits FROM {table} JOIN liveness ON place = ? WHERE id = ?",
+            (place, abs(place)),
+        )
+        return slots[live_slots(*found)[slots]] if found else slots[:0]
+
+    def _cached_version(self, versions: dict[int, int], place: int) -> int:
+        if place not in versions:
+            versions[place] = self.place_version(place)
+        return versions[place]
+
+    def _conflict(self, part: int, row: int, place: Place | None) -> pb.KeyConflict:
+        if place is None:
+            return pb.KeyConflict(new_segment=part, new_row=row)
+        conflict = pb.KeyConflict(
+            new_segment=part, new_row=row, slot=place[1], version=self.place_version(place[0])
+        )
+        if place[0] > 0:
+            found = self._db.one("SELECT segment_id FROM segments WHERE id = ?", (place[0],))
+            conflict.segment_id = found[0] if found else b""
+        return conflict
+
+    # ---- changing ----------------------------------------------------------------------------
+
+    def apply_batch(self, tid: int, batch: cb.Batch, rows: BatchRows) -> None:
+        """The effects of a batch that has no conflicts."""
+        request = batch.request
+        self.changes.tables.add(tid)
+        stays_dead = self._vacate(tid, rows)
+        version = signed(request.row_version)
+        for part in rows.parts:
+            keys = part.keys
+            slots: Sequence[int] = range(len(keys))
+            if stays_dead:
+                slots = [slot for slot, key in enumerate(keys) if key not in stays_dead]
+            if part.part == TAIL:
+                place = self.add_tail(tid, request.tail, version)
+            else:
+                segment = request.segments[part.part]
+                place = self.add_segment(tid, manifest_of(batch, segment), version)
+            self.set_alive(tid, place, (len(slots), live_bits(len(keys), slots)))
+            self._db.run_many(
+                "INSERT INTO keys VALUES (?, ?, ?, ?)",
+                ((tid, keys[slot], place, slot) for slot in slots),
+            )
+            self.indexes.apply_block(tid, (place, part.first_slot), part.block)
+        self._db.run(
+            "UPDATE tables SET top_key = max(top_key, ?) WHERE id = ?",
+            (min(rows.top_key, (1 << 63) - 1), tid),
+        )
+
+    def _vacate(self, tid: int, rows: BatchRows) -> set[Key]:
+        """Remove the rows that go; returns moved keys that changed since and stay dead."""
+        listed = [key for key, _ in (*rows.removed, *rows.moved)]
+        if not listed:
+            return set()
+        places = self.places(tid, listed)
+        stays_dead = set()
+        versions: dict[int, int] = {}
+        going = [(key, places[key]) for key, _ in rows.removed]
+        for key, version in rows.moved:
+            place = places.get(key)
+            if place is None or place[0] > 0 or self._cached_version(versions, place[0]) != version:
+                stays_dead.add(key)
+            else:
+                going.append((key, place))
+        self.remove_keys(tid, going)
+        return stays_dead
+
+    def remove_keys(self, tid: int, going: Sequence[tuple[Key, Place]]) -> None:
+        """Rows leave: their keys go and their slots die; tail blocks without live rows go too."""
+        self._db.run_many(
+            "DELETE FROM keys WHERE tid = ? AND key = ?", ((tid, key) for key, _ in going)
+        )
+        by_place: dict[int, list[int]] = {}
+        for _, (place, slot) in going:
+            by_place.setdefault(place, []).append(slot)
+        for place, slots in by_place.items():
+            self._kill(tid, place, slots)
+
+    def _kill(self, tid: int, place: int, slots: Sequence[int]) -> None:
+        table = "segments" if place > 0 else "tails"
+        rows, bits = self._db.all(
+            f"SELECT rows, bits FROM {table} JOIN liveness ON place = ? WHERE id = ?",
+            (place, abs(place)),
+        )[0]
+        alive = live_slots(rows, bits)
+        before = int(alive.sum())
+        alive[list(slots)] = False
+        live = int(alive.sum())
+        self.changes.touch(tid, place)
+        if place < 0:
+            self._touch_tail(tid, live - before)
+            if live == 0:
+                self._db.run("DELETE FROM tails WHERE id = ?", (-place,))
+                self._db.run("DELETE FROM liveness WHERE place = ?", (place,))
+                self.indexes.forget_place(tid, place)
+                return
+        self._db.run(
+            "UPDATE liveness SET bits = ?, live = ? WHERE place = ?",
+            (np.packbits(alive, bitorder="little").tobytes(), live, place),
+        )
+
+    def _touch_tail(self, tid: int, rows: int) -> None:
+        self._db.run(
+            "UPDATE tables SET tail_version = tail_version + 1, tail_rows = tail_rows + ? "
+            "WHERE id = ?",
+            (rows, tid),
+        )
+
+    def add_tail(self, tid: int, tail: pb.TailRows, version: int) -> int:
+        """A new place for tail rows; ``set_alive`` follows."""
+        return -self._db.insert(
+            "INSERT INTO tails (tid, version, rows, public, sealed) VALUES (?, ?, ?, ?, ?)",
+            (tid, version, tail.rows, tail.public_block, tail.sealed_pack),
+        )
+
+    def add_segment(self, tid: int, manifest: cb.SegmentManifest, version: int) -> int:
+        """A new place for a segment; ``set_alive`` follows."""
+        segment = manifest.segment
+        return self._db.insert(
+            "INSERT INTO segments (tid, segment_id, version, rows, manifest) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (tid, segment.segment_id, version, segment.rows, manifest.SerializeToString()),
+        )
+
+    def set_alive(self, tid: int, place: int, alive: tuple[int, bytes]) -> None:
+        """Liveness of a new place: how many rows, and which (empty: all)."""
+        self._db.run("INSERT INTO liveness VALUES (?, ?, ?)", (place, *alive))
+        self.changes.touch(tid, place)
+        if place < 0:
+            self._touch_tail(tid, alive[0])
+
+    def remove_segment(self, tid: int, place: int) -> None:
+        """A segment leaves, with all keys that are still in it; its objects become garbage."""
+        found = self._db.one("SELECT manifest FROM segments WHERE id = ?", (place,))
+        if found is None:
+            return
+        self.discard(cb.SegmentManifest.FromString(found[0]).objects)
+        self._db.run("DELETE FROM segments WHERE id = ?", (place,))
+        self._db.run("DELETE FROM liveness WHERE place = ?", (place,))
+        self.indexes.forget_place(tid, place)
+        self.changes.touch(tid, place)
+
+    def discard(self, objects: Iterable[cb.ObjectRef]) -> None:
+        """Objects leave the state; their files stay while a rebuild or a reader may want them."""
+        refs = list(objects)
+        self.discarded += sum(ref.size for ref in refs)
+        self._db.run_many(
+            "INSERT OR REPLACE INTO garbage VALUES (?, ?, ?)",
+            ((ref.object_id, self.position, ref.size) for ref in refs),
+        )
+
+
+def manifest_of(batch: cb.Batch, segment: pb.NewSegment) -> cb.SegmentManifest:
+    """A segment of a batch as the state keeps it."""
+    wanted = {segment.public_object, segment.sealed_object}
+    wanted.update(encoding.object_id for encoding in segment.encodings)
+    refs = [ref for ref in batch.objects if ref.object_id in wanted]
+    return cb.SegmentManifest(segment=segment, objects=refs)
+
+
+def live_bits(rows: int, slots: Sequence[int]) -> bytes:
+    """Liveness of ``rows`` slots of which ``slots`` are alive; empty when all are."""
+    if len(slots) == rows:
+        return b""
+    alive = np.zeros(rows, dtype=np.bool_)
+    alive[list(slots)] = True
+    return np.packbits(alive, bitorder="little").tobytes()
+
+
+def signed(value: int) -> int:
+    """An unsigned 64-bit number as SQLite keeps it."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def unsigned(value: int) -> int:
+    """The unsigned 64-bit number that SQLite keeps as ``value``."""
+    return value + (1 << 64) if value < 0 else value
