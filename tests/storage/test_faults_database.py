@@ -5,6 +5,7 @@ wrong answer, never the loss of what was acknowledged.
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,15 @@ def base() -> Iterator[Base]:
 
 def opened(path: Path, disk: Disk | None = None) -> Storage:
     return open_directory(path, disk, QUICK)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """A failure on the way does not leave files open."""
+    descriptors = Path("/proc/self/fd")
+    before = len(os.listdir(descriptors))
+    yield
+    assert len(os.listdir(descriptors)) == before
 
 
 def held(path: Path) -> Tables:

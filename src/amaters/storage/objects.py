@@ -14,7 +14,7 @@ from typing import Protocol
 
 from blake3 import blake3
 
-from amaters.base.errors import DataError, fail
+from amaters.base.errors import AmatersError, DataError, fail
 from amaters.storage.files import Buffer, Disk
 from amaters.wire import commands_pb2 as cb
 
@@ -161,7 +161,11 @@ class _FileWriter:
         self._hashes = BlockHashes()
         self._fd = disk.create(self._temporary)
         self._open = True
-        disk.write(self._fd, object_header(size), self._temporary)
+        try:
+            disk.write(self._fd, object_header(size), self._temporary)
+        except AmatersError:
+            self.abort()
+            raise
 
     def write(self, data: Buffer) -> None:
         self._hashes.add(data)

@@ -149,6 +149,14 @@ class FailingDisk(Disk):
         self._check_read(path)
         return super().read_all(path)
 
+    def open_read(self, path: Path) -> int:
+        self._check_read(path)
+        return super().open_read(path)
+
+    def names(self, directory: Path) -> list[str]:
+        self._check_read(directory)
+        return super().names(directory)
+
     def read_prefix(self, path: Path, length: int) -> bytes:
         self._check_read(path)
         return super().read_prefix(path, length)

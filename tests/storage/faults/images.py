@@ -195,11 +195,14 @@ def _rename(entries: dict[int, dict[str, int]], names: Names) -> None:
             entries.setdefault(directory, {})[name] = inode
 
 
-def crash_images(journal: Journal, rng: Random, count: int, *, first: int = 0) -> Iterator[Image]:
-    """``count`` crashes at events from ``first`` on, in order of time."""
+def crash_images(
+    journal: Journal, rng: Random, count: int, *, first: int = 0, last: int | None = None
+) -> Iterator[Image]:
+    """``count`` crashes after ``first`` events or more, at most ``last``, in order of time."""
     disk = _Disk(frozenset(journal.entries))
     events = journal.events
-    points = sorted(rng.randrange(first, len(events) + 1) for _ in range(count))
+    last = len(events) if last is None else last
+    points = sorted(rng.randint(first, last) for _ in range(count))
     at = 0
     for point in points:
         while at < point:

@@ -16,7 +16,7 @@ from amaters.columns.declare import Int64, Text, build_table
 from amaters.columns.records import encode_public
 from amaters.columns.schema import Table
 from amaters.storage.database import Storage
-from amaters.storage.rows import BatchRows
+from amaters.storage.rows import CommandRows
 from amaters.storage.versions import TableVersion, live_slots
 from amaters.wire import blocks
 from amaters.wire import commands_pb2 as cb
@@ -79,7 +79,7 @@ class Step:
     """One command with what the tables hold after it."""
 
     command: cb.Command
-    rows: BatchRows | None
+    rows: CommandRows | None
     after: Tables
 
 
@@ -142,9 +142,11 @@ class Workload:
         command = cb.Command()
         changes: dict[str, Rows | None] = {}
         for name in names:
-            batch, changes[name] = self.put_batch(name, listed, segment=False)
+            batch, changes[name] = self.put_batch(name, listed, segment=self.rng.random() < 0.3)
             command.multi_batch.parts.append(batch)
-        return self._step(command, changes)
+        made = self._step(command, changes)
+        rows = tuple(map(self.storage.read_rows, command.multi_batch.parts))
+        return Step(made.command, rows, made.after)
 
     # ---- parts of steps ------------------------------------------------------------------------
 
@@ -217,6 +219,8 @@ class Workload:
             step = self.exchange(name)
             if step is not None:
                 return step
+        if kind == 18:
+            return self.several(rng.sample(names, 2), self._some_keys(5))
         if kind == 19 and len(names) > 3:
             return self.drop(name)
         return self.put(name, self._some_keys(3), segment=False)
