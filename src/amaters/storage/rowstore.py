@@ -20,8 +20,8 @@ from amaters.base.errors import fail
 from amaters.base.ids import new_id
 from amaters.storage.committer import Committer
 from amaters.storage.database import Group, Storage
-from amaters.storage.indexes import defined_in
 from amaters.storage.lookup import Lookup
+from amaters.storage.places import Versions
 from amaters.storage.publicblocks import Place, PublicBlocks, place_id
 from amaters.storage.rows import Key
 from amaters.storage.rowtable import Row, RowTable, row_table
@@ -97,7 +97,6 @@ class RowStore:
         self._committer = committer or Committer(storage)
         self._owned = committer is None
         self._segment_rows = segment_rows
-        self._indexed = bool(defined_in(version.schema))
         self._public = PublicBlocks(storage.objects, CACHE_BYTES)
         self._lookup = Lookup(storage, self._public)
         self._exchanging = threading.Lock()
@@ -182,9 +181,11 @@ class RowStore:
             entry[2].append(key)
         result: dict[int | str, Versioned] = {}
         for place, slots, there in by_place.values():
-            rows = self._rows(place, np.array(slots, dtype=np.int64))
+            at = np.array(slots, dtype=np.int64)
+            rows, versions = self._rows(place, at), place.versions_of(at)
+            versions = versions * len(slots) if len(versions) == 1 else versions
             shown = map(self.table.shown, there)
-            result.update(zip(shown, (Versioned(row, place.version) for row in rows), strict=True))
+            result.update(zip(shown, map(Versioned, rows, versions), strict=True))
         return result
 
     def range(self, low: int | str | None = None, high: int | str | None = None) -> Iterator[Row]:
@@ -290,8 +291,7 @@ class RowStore:
 
     def batch(self, request: pb.CommitRequest, objects: Sequence[cb.ObjectRef] = ()) -> cb.Batch:
         """A request as the log keeps it."""
-        key = self.table.key_column
-        return cb.Batch(request=request, objects=objects, key_column=key, indexed=self._indexed)
+        return cb.Batch(request=request, objects=objects, key_column=self.table.key_column)
 
     def change(self, work: _Work, position: int) -> cb.Batch | None:
         """On the writer's thread: the batch of a piece of work at ``position``; None when a row is
@@ -299,14 +299,10 @@ class RowStore:
         """
         state, tid = self._storage.state, self._version().tid
         places = state.places(tid, [*work.puts, *work.deletes])
-        versions: dict[int, int] = {}
-        for place, _ in places.values():
-            if place not in versions:
-                versions[place] = state.place_version(place)
-        for key, expected in work.expected.items():
-            there = versions[places[key][0]] if key in places else 0
-            if there != expected:
-                return None
+        known: dict[int, Versions] = {}
+        versions = {key: state.row_version(place, known) for key, place in places.items()}
+        if any(versions.get(key, 0) != expected for key, expected in work.expected.items()):
+            return None
         replaced = max(versions.values(), default=0)
         request = self._request(max(position, replaced + 1))
         if work.puts:
@@ -314,7 +310,7 @@ class RowStore:
             request.tail.public_block = work.block
         if places:
             request.removed.keys = self.table.encode_keys(list(places))
-            request.removed.versions.extend(versions[place] for place, _ in places.values())
+            request.removed.versions.extend(versions.values())
         return self.batch(request)
 
     def close(self) -> None:

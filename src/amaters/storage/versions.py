@@ -80,6 +80,10 @@ class TailBlock:
     sealed: bytes
     live_bits: bytes
 
+    def versions_of(self, _slots: NDArray[np.int64]) -> list[int]:
+        """The row version that all its rows have."""
+        return [self.version]
+
 
 def live_slots(rows: int, live_bits: bytes) -> NDArray[np.bool_]:
     """Liveness of each of ``rows`` slots."""
