@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from amaters.base import errors
 from amaters.client import expression as ex
-from amaters.client import writer
+from amaters.client import indexes, writer
 from amaters.client.csvfile import read_csv
 from amaters.client.lowering import Question, Selected, Sorting, as_columns, to_sql
 from amaters.client.result import Result
@@ -21,7 +21,9 @@ from amaters.fhe.parameters import Parameters
 from amaters.plan.check import CONSTANTS_MAX
 from amaters.plan.expressions import (
     CopyFrom,
+    CreateIndex,
     CreateTable,
+    DropIndex,
     DropTable,
     Explain,
     Insert,
@@ -276,7 +278,7 @@ def _bound(
     return bind(parsed, catalogue, parameters, new=new)
 
 
-async def _run(session: Session, statement: Statement) -> Result:
+async def _run(session: Session, statement: Statement) -> Result:  # noqa: PLR0911 - one per kind
     match statement:
         case Select():
             from amaters.client.reader import select
@@ -298,6 +300,10 @@ async def _run(session: Session, statement: Statement) -> Result:
             return await _create(session, statement)
         case DropTable():
             return await _drop(session, statement)
+        case CreateIndex():
+            return _message(session, await indexes.create_index(session, statement))
+        case DropIndex():
+            return _message(session, await indexes.drop_index(session, statement))
 
 
 async def _create(session: Session, statement: CreateTable) -> Result:

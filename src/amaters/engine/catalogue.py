@@ -99,6 +99,7 @@ class Catalogue:
             same_id = entry.record.table_id == record.table_id
             if same_id or entry.record.name.lower() == record.name.lower():
                 fail("AM-3020", table=record.name)
+        self._check_index_names(table)
         return TableEntry(0, record, table, get_parameters(table.parameter_set))
 
     def check_update(self, expected_version: int, record: pb.SchemaRecord) -> TableEntry:
@@ -110,7 +111,16 @@ class Catalogue:
         old = entry.table
         if dataclasses.replace(table, version=old.version, indexes=old.indexes) != old:
             invalid("a schema update that changes the public part")
+        self._check_index_names(table)
         return entry
+
+    def _check_index_names(self, table: PublicTable) -> None:
+        """An index's name is its own in the whole database. Raises: AM-2350."""
+        others = [entry.table for entry in self.entries() if entry.table.id != table.id]
+        taken = {index.name.lower() for other in others for index in other.indexes}
+        for index in table.indexes:
+            if index.name.lower() in taken:
+                fail("AM-2350", index=index.name)
 
 
 def check_record(record: pb.SchemaRecord) -> PublicTable:

@@ -258,8 +258,9 @@ class Jobs:
         entry = snapshot.entry
         table = entry.table
         kept, batches, masks = [], [], []
+        near = self._rows.candidates(snapshot, spec.public_filter)
         for segment in snapshot.segments:
-            selected = self._rows.selected(segment, spec.public_filter, table)
+            selected = self._rows.selected(segment, spec.public_filter, table, near)
             if selected.any():
                 kept.append(segment)
                 masks.append(selected)

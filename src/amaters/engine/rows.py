@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from amaters.base.errors import fail
 from amaters.columns.batch import ColumnBatch, ColumnValues, storage_dtype
 from amaters.columns.schema import PublicTable
+from amaters.engine.indexed import Candidates, candidates
 from amaters.engine.snapshots import Snapshot, split_rows
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import Predicate
@@ -32,6 +33,7 @@ class RowReader:
     """Reads rows of segments; its cache of public columns is shared by all queries."""
 
     def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         self._objects = storage.objects
         self._public = PublicBlocks(storage.objects)
         self._lookup = Lookup(storage, self._public)
@@ -46,14 +48,32 @@ class RowReader:
         columns = {key: ColumnValues(*values) for key, values in block.columns.items()}
         return ColumnBatch(columns, block.rows)
 
+    def candidates(self, snapshot: Snapshot, predicate: Predicate | None) -> Candidates | None:
+        """What an index says of a public predicate; None when none helps."""
+        return candidates(self._storage, snapshot, predicate)
+
     def selected(
-        self, segment: SegmentRow, predicate: Predicate | None, table: PublicTable
+        self,
+        segment: SegmentRow,
+        predicate: Predicate | None,
+        table: PublicTable,
+        near: Candidates | None = None,
     ) -> NDArray[np.bool_]:
-        """Live rows of a segment that a public predicate selects. Shape: (occupied slots,)."""
+        """Live rows of a segment that a public predicate selects. Shape: (occupied slots,).
+
+        ``near``: slots of which only these can be selected; without any the rows are not read.
+        """
         alive = live_slots(segment.rows, segment.live_bits)
         if predicate is None:
             return alive
-        return alive & matches(predicate, self.batch(segment), table)
+        slots = near.get(segment.sid) if near is not None else None
+        if slots is None:
+            return alive & matches(predicate, self.batch(segment), table)
+        slots = slots[alive[slots]]
+        chosen = np.zeros_like(alive)
+        if len(slots):
+            chosen[slots] = matches(predicate, self.batch(segment).take(slots), table)
+        return chosen
 
     def fetch(
         self,

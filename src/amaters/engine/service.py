@@ -21,6 +21,7 @@ from amaters.base.settings import LogBackend, cores
 from amaters.base.version import VERSION
 from amaters.engine.catalogue import Catalogue, invalid
 from amaters.engine.delivery import Delivery
+from amaters.engine.indexer import Indexer
 from amaters.engine.jobs import JOBS_MAX, Jobs
 from amaters.engine.rows import RowReader, Rows, listed_slots, sealed_canaries
 from amaters.engine.snapshots import LEASE_SECONDS, Snapshot, Snapshots, tail_blocks
@@ -72,6 +73,8 @@ class Engine:
             storage.objects, self._rows, cache_bytes=cache_bytes, threads=threads, clock=clock
         )
         self._committer = Committer(storage)
+        self._indexer = Indexer(storage, self._committer)
+        self._indexer.wake()
         self._delivery = Delivery()
         self._closed = False
 
@@ -153,7 +156,14 @@ class Engine:
         return reply
 
     async def update_schema(self, request: pb.UpdateSchemaRequest) -> pb.Done:
-        return await self._write(self._writer.update_schema, request, alone=True)
+        reply = await self._write(self._writer.update_schema, request, alone=True)
+        self._indexer.wake()
+        return reply
+
+    async def build_index(self, request: pb.BuildIndexRequest) -> AsyncIterator[pb.BuildIndexEvent]:
+        self._check_open()
+        async for event in self._indexer.follow(request.table_id, request.number):
+            yield event
 
     async def list_tables(self, request: pb.ListTablesRequest) -> pb.ListTablesReply:
         self._check_open()
@@ -253,8 +263,9 @@ class Engine:
         table = snapshot.entry.table
         check_spec(spec, table)
         predicate = spec.public_filter
+        near = self._rows.candidates(snapshot, predicate)
         return (
-            (segment, self._rows.selected(segment, predicate, table).nonzero()[0])
+            (segment, self._rows.selected(segment, predicate, table, near).nonzero()[0])
             for segment in snapshot.segments
         )
 
@@ -309,6 +320,7 @@ class Engine:
     def _shut_down(self) -> None:
         self._running.shutdown(wait=True, cancel_futures=True)
         self._working.shutdown(wait=True, cancel_futures=True)
+        self._indexer.close()
         self._committer.close()
         self._storage.close()
 

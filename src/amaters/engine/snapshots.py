@@ -45,6 +45,11 @@ class Snapshot:
     def tail(self) -> tuple[TailBlock, ...]:
         return self.version.tail
 
+    @property
+    def ready_indexes(self) -> list[int]:
+        """Numbers of the indexes that are complete."""
+        return [index.number for index in self.version.indexes if index.is_ready]
+
     def segment(self, segment_id: bytes) -> SegmentRow:
         """A segment by id. Raises: AM-3041."""
         for segment in self.segments:
@@ -67,6 +72,7 @@ class Snapshot:
             tail_rows=sum(block.live for block in self.tail),
             tail_bytes=sum(len(block.public) + len(block.sealed) for block in self.tail),
             lease_seconds=lease_seconds,
+            ready_indexes=self.ready_indexes,
         )
 
 

@@ -197,10 +197,9 @@ class CreateIndex:
 
 @dataclass(frozen=True, slots=True)
 class DropIndex:
-    """An index to drop; ``table`` is the one that has it, None when there is none of this name."""
+    """An index to drop, by name."""
 
     name: str
-    table: Table | None
     if_exists: bool = False
 
 

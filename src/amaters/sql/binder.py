@@ -38,7 +38,7 @@ def bind(  # noqa: PLR0911 - one per kind
                 return bind_create_index(tree, catalogue)
             return bind_create(tree, new, arguments)
         case exp.Drop():
-            return bind_drop_index(tree, catalogue) if _is_of_index(tree) else bind_drop(tree)
+            return bind_drop_index(tree) if _is_of_index(tree) else bind_drop(tree)
         case exp.Copy():
             return bind_copy(tree, catalogue, arguments)
     refuse(tree, f"{tree.key.upper()} statements", "see the list of statements")

@@ -17,7 +17,7 @@ _DROP = "write DROP INDEX [IF EXISTS] name"
 def bind_create_index(tree: exp.Create, catalogue: Catalogue) -> CreateIndex:
     """CREATE [UNIQUE] INDEX [IF NOT EXISTS] [name] ON t (columns).
 
-    Raises: AM-2020, AM-2031 (an encrypted column), AM-2203, AM-2204, AM-2205, AM-2350, AM-2352.
+    Raises: AM-2020, AM-2031 (an encrypted column), AM-2203, AM-2204, AM-2205, AM-2352.
     """
     only(tree, ("this", "kind", "exists", "unique"), _CREATE)
     node = tree.this
@@ -32,16 +32,11 @@ def bind_create_index(tree: exp.Create, catalogue: Catalogue) -> CreateIndex:
             fail("AM-2031", column=column.name)
     unique = bool(tree.args.get("unique"))
     name = node.name or default_name(table.name, names, unique=unique)
-    exists = bool(tree.args.get("exists"))
-    known = find_index(catalogue, name)
-    if known is not None and not exists:
-        fail("AM-2350", index=name)
     made = IndexDefinition(
         next_number(table.indexes), name, tuple(column.id for column in columns), unique
     )
-    if known is None:
-        check_indexes(table.name, [*table.indexes, made])
-    return CreateIndex(table, made, if_not_exists=exists)
+    check_indexes(table.name, [made])
+    return CreateIndex(table, made, if_not_exists=bool(tree.args.get("exists")))
 
 
 def _columns(node: exp.Index) -> list[exp.Expr]:
@@ -64,26 +59,13 @@ def _column(node: exp.Expr, table: Table) -> str:
     return Scope(table, table.name, {}).column(inner).name
 
 
-def bind_drop_index(tree: exp.Drop, catalogue: Catalogue) -> DropIndex:
-    """DROP INDEX [IF EXISTS] name. Raises: AM-2205, AM-2351."""
+def bind_drop_index(tree: exp.Drop) -> DropIndex:
+    """DROP INDEX [IF EXISTS] name; whether there is one is known when it is dropped. Raises:
+    AM-2205.
+    """
     only(tree, ("tables", "kind", "exists", "this"), _DROP)
     names = tree.args.get("tables") or [tree.this]
     if len(names) != 1 or not isinstance(names[0], exp.Table):
         refuse(tree, "DROP of several indexes at once", "drop them one by one")
     only(names[0], ("this",), "name the index alone")
-    exists = bool(tree.args.get("exists"))
-    name = names[0].name
-    found = find_index(catalogue, name)
-    if found is None and not exists:
-        known = sorted(index.name for table in catalogue.values() for index in table.indexes)
-        fail("AM-2351", index=name, indexes=", ".join(known) or "none")
-    return DropIndex(name, found[0] if found else None, if_exists=exists)
-
-
-def find_index(catalogue: Catalogue, name: str) -> tuple[Table, IndexDefinition] | None:
-    """The index of this name, letter case apart; names are those of one database."""
-    for table in catalogue.values():
-        for index in table.indexes:
-            if index.name.lower() == name.lower():
-                return table, index
-    return None
+    return DropIndex(names[0].name, if_exists=bool(tree.args.get("exists")))

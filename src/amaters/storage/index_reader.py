@@ -14,6 +14,7 @@ from amaters.base.lru import Lru
 from amaters.storage.index_runs import KeyRange, Run, Slots, total_of
 
 BUILDING, READY, FAILED = "building", "ready", "failed"
+REGISTERED_FROM = 1 << 16  # numbers from here on are not the schema's
 RUN_CACHE_BYTES = 64 << 20
 SCHEMA = """
 CREATE TABLE indexes (tid INTEGER, number INTEGER, name TEXT, columns TEXT, is_unique INTEGER,

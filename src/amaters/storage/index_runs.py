@@ -35,6 +35,12 @@ class IndexedField:
     values: blocks.Values
     valid: blocks.Valid
 
+    def behind(self, first: int) -> IndexedField:
+        """Without the rows before ``first``."""
+        if not first:
+            return self
+        return IndexedField(self.column, self.values[first:], self.valid[first:])
+
 
 @dataclass(frozen=True, slots=True)
 class Bound:
@@ -92,8 +98,13 @@ def encode_rows(fields: Sequence[IndexedField]) -> list[bytes]:
     return [encode_values(values) for values in listed(fields)]
 
 
-def listed(fields: Sequence[IndexedField]) -> list[tuple[Key | None, ...]]:
-    """The rows as tuples."""
+def listed(
+    fields: Sequence[IndexedField], rows: Sequence[int] | None = None
+) -> list[tuple[Key | None, ...]]:
+    """The rows, or some of them, as tuples."""
+    if rows is not None:
+        at = np.array(rows, dtype=np.int64)
+        fields = [IndexedField(f.column, f.values[at], f.valid[at]) for f in fields]
     columns = [
         [
             value if ok else None
@@ -112,14 +123,11 @@ class Run:
     slots: Slots
 
     @classmethod
-    def of(cls, fields: Sequence[IndexedField], slots: Slots | None = None) -> Run:
-        """The run of a place. ``slots``: of each row; otherwise they count from 0.
-
-        Cost: a sort.
-        """
+    def of(cls, fields: Sequence[IndexedField], slots: Slots) -> Run:
+        """The run of a place whose rows have these slots. Cost: a sort."""
         order = _order(fields)
         made = tuple(IndexedField(f.column, f.values[order], f.valid[order]) for f in fields)
-        return cls(made, order if slots is None else slots[order])
+        return cls(made, slots[order])
 
     @property
     def rows(self) -> int:
@@ -127,11 +135,9 @@ class Run:
 
     @property
     def ends(self) -> tuple[bytes, bytes]:
-        """The first and the last entry, encoded."""
-        edges = [0, self.rows - 1] if self.rows else []
-        picked = [IndexedField(f.column, f.values[edges], f.valid[edges]) for f in self.fields]
-        found = encode_rows(picked)
-        return (found[0], found[1]) if found else (b"", b"")
+        """The first and the last entry, encoded; there is at least one."""
+        first, last = listed(self.fields, [0, self.rows - 1])
+        return encode_values(first), encode_values(last)
 
     def encode(self) -> bytes:
         columns: dict[int, tuple[blocks.Values, blocks.Valid | None]] = {SLOTS: (self.slots, None)}
@@ -203,10 +209,10 @@ def _order(fields: Sequence[IndexedField]) -> Slots:
     return np.lexsort(tuple(reversed(keys))).astype(np.int64)
 
 
-def merged(runs: Sequence[tuple[Run, int]]) -> Run:
-    """The run of a place that was put together from others, each shifted by some slots."""
-    slots = np.concatenate([run.slots + shift for run, shift in runs])
-    columns = zip(*(run.fields for run, _ in runs), strict=True)
+def merged(runs: Sequence[Run]) -> Run:
+    """The run of a place that was put together from others."""
+    slots = np.concatenate([run.slots for run in runs])
+    columns = zip(*(run.fields for run in runs), strict=True)
     fields = [
         IndexedField(
             parts[0].column,
@@ -218,17 +224,10 @@ def merged(runs: Sequence[tuple[Run, int]]) -> Run:
     return Run.of(fields, slots)
 
 
-def repeated(fields: Sequence[IndexedField], rows: Sequence[int]) -> tuple[int, int] | None:
-    """Two of ``rows`` that agree in all fields, none of them NULL."""
-    seen: dict[tuple[Key | None, ...], int] = {}
-    picked = [IndexedField(f.column, f.values[rows], f.valid[rows]) for f in fields]
-    for row, values in zip(rows, listed(picked), strict=True):
-        if None in values:
-            continue
-        if values in seen:
-            return seen[values], row
-        seen[values] = row
-    return None
+def has_repeats(fields: Sequence[IndexedField], rows: Sequence[int]) -> bool:
+    """Whether two of ``rows`` agree in all fields, none of them NULL."""
+    whole = [values for values in listed(fields, rows) if None not in values]
+    return len(set(whole)) != len(whole)
 
 
 def total_of(runs: Sequence[Slots]) -> Slots:

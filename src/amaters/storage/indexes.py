@@ -15,10 +15,12 @@ from typing import Protocol
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from amaters.base.errors import fail
 from amaters.storage.index_reader import (
     BUILDING,
     FAILED,
     READY,
+    REGISTERED_FROM,
     RUN_CACHE_BYTES,
     Database,
     IndexReader,
@@ -31,9 +33,9 @@ from amaters.storage.index_runs import (
     Run,
     Slots,
     encode_rows,
+    has_repeats,
     listed,
     merged,
-    repeated,
     stamp_of,
 )
 from amaters.storage.rows import Key
@@ -41,7 +43,6 @@ from amaters.wire import blocks
 from amaters.wire import schema_pb2 as sb
 from amaters.wire import service_pb2 as pb
 
-REGISTERED_FROM = 1 << 16  # numbers from here on are not the schema's
 Liveness = Callable[[int, Slots], Slots]  # of a place: those of the slots that are live
 
 
@@ -169,9 +170,19 @@ class IndexManager:
 
     # ---- rows --------------------------------------------------------------------------------
 
-    def apply_extracted(self, tid: int, place: int, fields: Sequence[IndexedField]) -> None:
+    def apply_block(self, tid: int, place: Slot, block: blocks.Block | None) -> None:
+        """A new place with the rows of a block, those before its first slot left out; None: it was
+        not kept, because the table had no index when it was read.
+        """
+        columns = self.columns(tid)
+        if columns:
+            fields = self.extractor.extract(block, columns) if block is not None else ()
+            self.apply_extracted(tid, place, [field.behind(place[1]) for field in fields])
+
+    def apply_extracted(self, tid: int, place: Slot, fields: Sequence[IndexedField]) -> None:
         """A place with these rows is new: it enters every index whose columns are among them. One
-        that lacks a column is no longer ready, and has to be built.
+        that lacks a column is no longer ready, and has to be built. ``place``: with the slot of its
+        first row.
         """
         given = {field.column: field for field in fields}
         for index in self.kept(tid):
@@ -191,27 +202,31 @@ class IndexManager:
                 (tid, index.number, place),
             )
 
-    def merge_places(self, tid: int, old: Sequence[Slot], new: int) -> None:
-        """Segments became one: each with the row of it that its first row is. Cost: their runs."""
+    def merge_places(self, tid: int, old: Sequence[int], new: int) -> None:
+        """Segments became one, in which rows keep their slots. Cost: reading their runs."""
         for index in self.kept(tid):
             runs = []
-            for place, shift in old:
+            for place in old:
                 row = self._db.one(
                     "SELECT run FROM index_runs WHERE tid = ? AND number = ? AND place = ?",
                     (tid, index.number, place),
                 )
                 if row is not None:
-                    runs.append((Run.decode(row[0], index.columns), shift))
+                    runs.append(Run.decode(row[0], index.columns))
             if len(runs) == len(old):
                 self._put_run(tid, index.number, new, merged(runs))
             else:
                 self._mark(tid, index.number, BUILDING)
-        for place, _ in old:
+        for place in old:
             self.forget_place(tid, place)
 
-    def _enter(self, tid: int, index: IndexRow, place: int, fields: Sequence[IndexedField]) -> None:
+    def _enter(
+        self, tid: int, index: IndexRow, where: Slot, fields: Sequence[IndexedField]
+    ) -> None:
+        place, first = where
         if place > 0:
-            self._put_run(tid, index.number, place, Run.of(fields))
+            slots = np.arange(first, first + len(fields[0].values), dtype=np.int64)
+            self._put_run(tid, index.number, place, Run.of(fields, slots))
             return
         self._db.run_many(
             "INSERT INTO index_tail VALUES (?, ?, ?, ?, ?)",
@@ -231,17 +246,46 @@ class IndexManager:
 
     # ---- unique indexes ----------------------------------------------------------------------
 
+    def is_unique(self, tid: int) -> bool:
+        """Whether some index of the table is."""
+        return any(index.unique for index in self.kept(tid))
+
+    def require_distinct(
+        self, tid: int, parts: Sequence[tuple[blocks.Block | None, Sequence[int]]]
+    ) -> None:
+        """Raises: AM-3093 when two rows to come agree in a unique index."""
+        for index in self.kept(tid):
+            seen: dict[tuple[Key | None, ...], int] = {}
+            start = 0
+            for block, rows in parts:
+                fields = self._fields(index, block) if index.unique else None
+                picked = zip(rows, listed(fields, rows), strict=True) if fields else ()
+                for row, values in picked:
+                    number = start + row + 1
+                    if None not in values and seen.setdefault(values, number) != number:
+                        fail("AM-3093", index=index.name, first=seen[values], second=number)
+                start += block.rows if block is not None else 0
+
     def violations(
-        self, tid: int, fields: Sequence[IndexedField], rows: Sequence[int], alive: Liveness
+        self, tid: int, block: blocks.Block | None, rows: Sequence[int], alive: Liveness
     ) -> list[Violation]:
         """Those of ``rows`` of a place to come whose values a live row has in a unique index."""
-        given = {field.column: field for field in fields}
         found: list[Violation] = []
         for index in self.kept(tid):
-            if index.unique and given.keys() >= set(index.columns):
-                columns = [given[column] for column in index.columns]
-                found.extend(self._taken(tid, index, columns, (rows, alive)))
+            fields = self._fields(index, block) if index.unique else None
+            if fields is not None:
+                found.extend(self._taken(tid, index, fields, (rows, alive)))
         return found
+
+    def _fields(self, index: IndexRow, block: blocks.Block | None) -> list[IndexedField] | None:
+        """What enters an index, in the order of its columns; None when some is missing."""
+        if block is None:
+            return None
+        extracted = self.extractor.extract(block, frozenset(index.columns))
+        given = {field.column: field for field in extracted}
+        if not given.keys() >= set(index.columns):
+            return None
+        return [given[column] for column in index.columns]
 
     def _taken(
         self,
@@ -251,10 +295,9 @@ class IndexManager:
         checked: tuple[Sequence[int], Liveness],
     ) -> Iterator[Violation]:
         rows, alive = checked
-        picked = [IndexedField(f.column, f.values[rows], f.valid[rows]) for f in fields]
         values = {
             row: tuple(key for key in found if key is not None)
-            for row, found in zip(rows, listed(picked), strict=True)
+            for row, found in zip(rows, listed(fields, rows), strict=True)
             if None not in found
         }
         for row, places in self._holders(tid, index, values):
@@ -309,26 +352,27 @@ class IndexManager:
         self,
         tid: int,
         number: int,
-        extracted: Mapping[int, Sequence[IndexedField]],
+        given: Mapping[Slot, blocks.Block],
         alive: Liveness,
     ) -> None:
-        """Let places enter an index that does not know them; afterwards it may be ready. Two live
-        rows that agree in a unique index make it fail: it is emptied and refuses nothing.
+        """Let places, each with the slot of its first row, enter an index that does not know them;
+        afterwards it may be ready. Two live rows that agree in a unique index make it fail: it is
+        emptied and refuses nothing.
         """
         index = next((index for index in self.kept(tid) if index.number == number), None)
-        missing = set(self.uncovered(tid, number)) if index is not None else set()
-        for place, fields in extracted.items():
-            if index is None or place not in missing:
+        if index is None:
+            return
+        missing = set(self.uncovered(tid, number))
+        for place, block in sorted(given.items(), key=lambda item: item[0]):
+            fields = self._fields(index, block) if place[0] in missing else None
+            if fields is None:
                 continue
-            given = {field.column: field for field in fields}
-            if not given.keys() >= set(index.columns):
-                continue
-            columns = [given[column] for column in index.columns]
-            if index.unique and self._repeats(tid, index, columns, (place, alive)):
+            fields = [field.behind(place[1]) for field in fields]
+            if index.unique and self._repeats(tid, index, fields, (place, alive)):
                 self._empty(tid, number)
                 self._mark(tid, number, FAILED)
                 return
-            self._enter(tid, index, place, columns)
+            self._enter(tid, index, place, fields)
         self._settle(tid, number)
 
     def _repeats(
@@ -336,11 +380,12 @@ class IndexManager:
         tid: int,
         index: IndexRow,
         fields: Sequence[IndexedField],
-        where: tuple[int, Liveness],
+        where: tuple[Slot, Liveness],
     ) -> bool:
-        place, alive = where
-        rows = alive(place, np.arange(len(fields[0].values), dtype=np.int64)).tolist()
-        if repeated(fields, rows) is not None:
+        (place, first), alive = where
+        slots = np.arange(first, first + len(fields[0].values), dtype=np.int64)
+        rows = (alive(place, slots) - first).tolist()
+        if has_repeats(fields, rows):
             return True
         return any(True for _ in self._taken(tid, index, fields, (rows, alive)))
 

@@ -68,6 +68,11 @@ class Service(Protocol):
         dictionary codes, mostly). Raises: AM-3021, AM-3022 (version moved on).
         """
 
+    def build_index(self, request: pb.BuildIndexRequest) -> AsyncIterator[pb.BuildIndexEvent]:
+        """Waits until an index of the schema is ready; building goes on whether anybody waits or
+        not. Raises: AM-3090 (not unique: drop it from the schema), AM-3091.
+        """
+
     async def list_tables(self, request: pb.ListTablesRequest) -> pb.ListTablesReply:
         """All schema records. The client checks each MAC before it believes one."""
 
@@ -192,6 +197,7 @@ METHODS: dict[str, Method] = {
     "create_table": Method(pb.CreateTableRequest, pb.Done),
     "drop_table": Method(pb.DropTableRequest, pb.Done),
     "update_schema": Method(pb.UpdateSchemaRequest, pb.Done),
+    "build_index": Method(pb.BuildIndexRequest, pb.BuildIndexEvent, streams=True),
     "list_tables": Method(pb.ListTablesRequest, pb.ListTablesReply),
     "reserve": Method(pb.ReserveRequest, pb.ReserveReply),
     "upload": Method(pb.UploadRequest, pb.UploadReply, uploads=True),
