@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from dying_disk import DyingDisk, Killed, tree
 from formats_support import unpacked
 
 from amaters.base.errors import DataError
@@ -60,38 +59,6 @@ def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
         bring_up_to_date(tmp_path, Disk())
     assert caught.value.code == "AM-4006"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["AMATERS", "future"]
-
-
-class Killed(BaseException):
-    """Stands for the death of the process."""
-
-
-class DyingDisk(Disk):
-    """Dies at its operation number ``at``, before or after it is done."""
-
-    OPERATIONS = ("create", "write", "write_at", "sync", "publish", "sync_directory", "remove")
-
-    def __init__(self, at: int, *, after: bool) -> None:
-        self.count = 0
-        for name in (*self.OPERATIONS, "allocate", "make_directory", "truncate"):
-            setattr(self, name, self._dying(getattr(super(), name), at, after))
-
-    def _dying(self, method: Callable[..., Any], at: int, after: bool) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            self.count += 1
-            if self.count > at or (self.count == at and not after):
-                raise Killed
-            done = method(*arguments, **named)
-            if self.count == at:
-                raise Killed
-            return done
-
-        return call
-
-
-def tree(path: Path) -> dict[str, bytes]:
-    files = (file for file in path.rglob("*") if file.is_file())
-    return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
 def swap(context: MigrationContext) -> None:

@@ -23,7 +23,7 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         "AM-4042",
         e.UsageError,
         "there is no backup {name} in {target}",
-        "`amaters admin backup --list` names those that are there",
+        "`amaters admin backups` names those that are there",
         {},
     ),
     (

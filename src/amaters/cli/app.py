@@ -24,6 +24,7 @@ def cli(ctx: click.Context, keyring: str | None, passphrase_file: str | None) ->
 
 def register() -> None:
     """Add every subcommand; they live in modules of their own."""
+    from amaters.cli.admin import admin
     from amaters.cli.bench import bench
     from amaters.cli.config import config
     from amaters.cli.demo import demo
@@ -31,5 +32,5 @@ def register() -> None:
     from amaters.cli.keys import keys
     from amaters.cli.sql import sql
 
-    for command in (demo, sql, keys, config, doctor, bench):
+    for command in (demo, sql, keys, config, doctor, bench, admin):
         cli.add_command(command)
