@@ -180,13 +180,14 @@ def test_broken_batches_leave_nothing() -> None:
 
 
 def test_the_tail_is_bounded() -> None:
-    """At most one segment's worth of rows; the refusal says what to do."""
+    """At most one and a half segments' worth of rows; the refusal says what to do."""
 
     async def work() -> None:
         async with engine() as service:
             table = await support.setup(service)
-            slots = support.PARAMETERS.slots
-            await support.commit(service, table, tail=range(slots - 1))
+            slots = support.PARAMETERS.slots * 3 // 2
+            await support.commit(service, table, tail=range(1000))
+            await support.commit(service, table, tail=range(1000, slots - 1))
             await support.commit(service, table, tail=[slots])
             with pytest.raises(AmatersError, match="AM-3034"):
                 await support.commit(service, table, tail=[slots + 1])

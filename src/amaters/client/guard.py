@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from amaters.base import errors
 from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch
-from amaters.columns.canaries import open_canaries
+from amaters.columns.canaries import CanaryBlock, joined_canaries, open_canaries
 from amaters.columns.schema import Table
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import Predicate
@@ -44,6 +44,9 @@ async def read_guards(
     if len(sizes) != len(pinned.segments) or max(sizes.values()) > session.parameters.slots:
         errors.fail("AM-5012", what="it has segments that cannot be")
     reply = await session.service.read_canaries(pb.CanaryRequest(handle=pinned.handle))
+    parts = [part.segment_id for item in reply.segments for part in (item, *item.parts)]
+    if len(set(parts)) != len(parts):
+        errors.fail("AM-5012", what="it has one part in several segments")
     found = {
         item.segment_id: _opened(session, table, item, sizes.get(item.segment_id, 0))
         for item in reply.segments
@@ -54,7 +57,7 @@ async def read_guards(
 
 
 def _opened(session: Session, table: Table, item: pb.SegmentCanaries, rows: int) -> SegmentGuard:
-    block = open_canaries(session.keyset, table, item.segment_id, item.canaries)
+    block, covered = canaries_of(session, table, item)
     if len(block.positions) and int(block.positions[-1]) >= rows:
         errors.fail("AM-5012", what="a segment is shorter than its canaries say")
     alive = np.ones(rows, dtype=np.bool_)
@@ -63,8 +66,34 @@ def _opened(session: Session, table: Table, item: pb.SegmentCanaries, rows: int)
         if len(bits) < rows:
             errors.fail("AM-5012", what="a segment is longer than its list of live rows")
         alive = bits[:rows].astype(np.bool_)
+    if covered is not None:
+        outside = np.ones(rows, dtype=np.bool_)
+        for first, count in covered:
+            outside[first : first + count] = False
+        if bool((outside & alive).any()):
+            errors.fail("AM-5012", what="it has rows in slots that no canaries stand for")
     live = alive[block.positions]
     return SegmentGuard(rows, alive, block.positions, block.positions[live], block.rows.take(live))
+
+
+def canaries_of(
+    session: Session, table: Table, item: pb.SegmentCanaries
+) -> tuple[CanaryBlock, list[tuple[int, int]] | None]:
+    """The canaries of a segment and the slots they stand for (first, count), None for all of it.
+
+    A segment that is shared has a block for each part, which says itself for which slots: so no
+    part's canaries can be left out. Raises: DataError AM-2054, AM-5012.
+    """
+    if not item.parts:
+        block = open_canaries(session.keyset, table, item.segment_id, item.canaries)
+        return block, None if block.window is None else [block.window]
+    blocks = [
+        open_canaries(session.keyset, table, part.segment_id, part.canaries) for part in item.parts
+    ]
+    windows = [block.window for block in blocks if block.window is not None]
+    if len(windows) != len(blocks):
+        errors.fail("AM-5012", what="a shared segment has a part that was a segment of its own")
+    return joined_canaries(blocks), windows
 
 
 def matching_canaries(

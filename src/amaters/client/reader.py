@@ -58,7 +58,7 @@ class _Selection:
         prepared = await self._prepared(Statistics(masked=False))
         async with snapshot(self.session, self.table) as pinned:
             known = statistics_of(pinned)
-            if known.masked:
+            if known.masked or known.parts > 1:
                 prepared = await self._prepared(known)
             guards = await read_guards(self.session, self.table, pinned)
             tail = joined(self.table, await read_tail(self.session, self.table, pinned.handle))
@@ -225,6 +225,7 @@ def statistics_of(pinned: pb.SnapshotReply) -> Statistics:
         rows=sum(segment.live for segment in pinned.segments),
         tail_rows=pinned.tail_rows,
         masked=any(segment.live != segment.rows for segment in pinned.segments),
+        parts=max((segment.parts for segment in pinned.segments), default=1) or 1,
     )
 
 

@@ -9,9 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from amaters.base import errors
+from amaters.client.leases import Lease
 from amaters.client.session import Session
-from amaters.columns.batch import ColumnBatch
-from amaters.columns.canaries import Planted, plant, seal_canaries
+from amaters.columns.batch import ColumnBatch, concatenate, nulls
+from amaters.columns.canaries import (
+    CANARIES,
+    PART_CANARIES,
+    Planted,
+    in_window,
+    plant,
+    seal_canaries,
+)
 from amaters.columns.schema import Column, PublicColumn, Table
 from amaters.columns.sealing import seal_rows
 from amaters.fhe.bundle import pack_bundle
@@ -36,32 +44,70 @@ async def upload_segment(
     row_version: int,
     first_key: int | None,
     taken: Collection[object],
+    lease: Lease | None = None,
 ) -> Prepared:
-    """Encrypt and upload one segment of at most N - 64 rows; nobody sees it before a commit.
+    """Plant canaries, encrypt and upload one segment of at most N - 64 rows; see
+    ``upload_planted``.
+    """
+    count = CANARIES if lease is None or not lease.slots else PART_CANARIES
+    planted = await asyncio.to_thread(
+        plant,
+        table,
+        rows,
+        rng=session.outside.rng,
+        first_key=first_key,
+        taken=taken,
+        count=count,
+    )
+    return await upload_planted(session, table, planted, row_version=row_version, lease=lease)
 
+
+async def upload_planted(
+    session: Session,
+    table: Table,
+    planted: Planted,
+    *,
+    row_version: int,
+    lease: Lease | None = None,
+) -> Prepared:
+    """Encrypt and upload one segment, canaries included; nobody sees it before a commit.
+
+    ``lease``: kept meanwhile; one of slots makes it a partial segment in these slots.
     Cost: per encrypted column about 10 us per row; memory of one column's ciphertexts at a time.
     """
     rng = session.outside.rng
-    planted = await asyncio.to_thread(plant, table, rows, rng=rng, first_key=first_key, taken=taken)
+    first_slot = lease.granted.first_slot if lease is not None and lease.slots else 0
     encodings = [(column, kind) for column in table.encrypted_columns for kind in _kinds(column)]
     wanted = 3 + len(encodings)
     reply = await session.service.reserve(pb.ReserveRequest(objects=wanted))
     if len(set(reply.ids)) != wanted or len(reply.ids) != wanted:
         errors.fail("AM-5012", what="it reserved other ids than were asked for")
     segment_id, public_id, sealed_id, *encoding_ids = reply.ids
-    message = pb.NewSegment(segment_id=segment_id, rows=planted.rows.length)
+    message = pb.NewSegment(segment_id=segment_id, rows=first_slot + planted.rows.length)
+    canaries = planted.canaries
+    if lease is not None and lease.slots:
+        message.first_slot, message.lease_id = first_slot, lease.granted.lease_id
+        message.open_segment = lease.granted.open_segment
+        canaries = in_window(canaries, first_slot, planted.rows.length)
     message.public_object = public_id
-    await _upload(session, public_id, encode_public(table, planted.rows))
+    await _upload(session, public_id, encode_public(table, planted.rows, before=first_slot))
     if table.encrypted_columns:
         sealed = await asyncio.to_thread(
-            seal_pack, session, table, planted.rows, row_version=row_version
+            seal_pack,
+            session,
+            table,
+            planted.rows,
+            row_version=row_version,
+            before=first_slot,
         )
         message.sealed_object = sealed_id
         await _upload(session, sealed_id, sealed)
-    message.canaries = seal_canaries(session.keyset, table, segment_id, planted.canaries, rng=rng)
+    message.canaries = seal_canaries(session.keyset, table, segment_id, canaries, rng=rng)
     ids = iter(encoding_ids)
     for column in table.encrypted_columns:
-        bundles = await asyncio.to_thread(_encrypt, session, column, planted.rows)
+        if lease is not None:
+            await lease.keep()
+        bundles = await asyncio.to_thread(_encrypt, session, column, planted.rows, first_slot)
         for kind, bundle in zip(_kinds(column), bundles, strict=True):
             object_id = next(ids)
             await _upload(session, object_id, bundle)
@@ -69,8 +115,12 @@ async def upload_segment(
     return Prepared(planted, message)
 
 
-def encode_public(table: Table, rows: ColumnBatch) -> bytes:
-    """The block of all public columns of ``rows``."""
+def encode_public(table: Table, rows: ColumnBatch, *, before: int = 0) -> bytes:
+    """The block of all public columns of ``rows``, behind ``before`` slots that are NULL."""
+    if before:
+        columns = table.public_columns
+        empty = ColumnBatch({c.id: nulls(c.type, before) for c in columns}, before)
+        rows = concatenate([empty, rows.select([column.id for column in columns])])
     return encode_columns(table.public_columns, rows)
 
 
@@ -80,20 +130,25 @@ def encode_columns(columns: Collection[Column | PublicColumn], rows: ColumnBatch
     return encode_block({key: (column.values, column.valid) for key, column in found.items()})
 
 
-def seal_pack(session: Session, table: Table, rows: ColumnBatch, *, row_version: int) -> bytes:
-    """The pack of sealed rows."""
+def seal_pack(
+    session: Session, table: Table, rows: ColumnBatch, *, row_version: int, before: int = 0
+) -> bytes:
+    """The pack of sealed rows, behind ``before`` slots that are empty."""
     rng = session.outside.rng
-    return encode_pack(seal_rows(session.keyset, table, rows, row_version=row_version, rng=rng))
+    sealed = seal_rows(session.keyset, table, rows, row_version=row_version, rng=rng)
+    return encode_pack([b""] * before + sealed)
 
 
 def _kinds(column: Column) -> list[str]:
     return [shape.kind for shape in column.encodings]
 
 
-def _encrypt(session: Session, column: Column, rows: ColumnBatch) -> list[bytes]:
-    """One bundle per encoding of a column."""
+def _encrypt(
+    session: Session, column: Column, rows: ColumnBatch, first_slot: int = 0
+) -> list[bytes]:
+    """One bundle per encoding of a column; slots outside of the rows' are zero."""
     data = rows.columns[column.id]
-    positions = np.arange(rows.length, dtype=np.int64)
+    positions = np.arange(first_slot, first_slot + rows.length, dtype=np.int64)
     slots = column.encode(
         data.values, data.valid, slots=session.parameters.slots, positions=positions
     )

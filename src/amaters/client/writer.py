@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from amaters.base import errors
+from amaters.client.guard import canaries_of
+from amaters.client.leases import Lease, exchange_lease, slot_lease
 from amaters.client.rows import OpenedRows, joined, read_tail, snapshot
 from amaters.client.segments import (
     Prepared,
@@ -25,7 +27,7 @@ from amaters.client.segments import (
 )
 from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch, concatenate, from_storage_list
-from amaters.columns.canaries import CANARIES, open_canaries
+from amaters.columns.canaries import CANARIES, PART_CANARIES
 from amaters.columns.convert import ColumnValues
 from amaters.columns.schema import Table
 from amaters.columns.types import from_storage
@@ -35,6 +37,7 @@ ATTEMPTS_MAX = 16
 TAIL, REMOVED = -1, -2
 KEY_MAX = 2**63 - 1
 CROWDED_AFTER, CROWDED_SPAN_MAX = 3, 1 << 22
+SHARE_MIN = 8  # a partial segment has at least this fraction of a segment's slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ class _Insertion:
     batch: ColumnBatch
     division: Division = Division((), 0)
     prepared: list[Prepared | None] = field(default_factory=list)
+    lease: Lease | None = None  # of the tail's exchange, or of slots for the last segment
     moved: list[OpenedRows] = field(default_factory=list)
     removed: dict[Any, int] = field(default_factory=dict)
     taken: set[Any] = field(default_factory=set)
@@ -128,15 +132,38 @@ class _Insertion:
     row_version: int = 0
 
     async def run(self) -> None:
+        try:
+            await self._divide()
+            await self._insert()
+        except BaseException:
+            if self.lease is not None:
+                await self.lease.end()
+            raise
+
+    async def _divide(self) -> None:
+        """What becomes segments and what tail; a batch for which the tail is full shares a
+        segment, or, if it is small, takes the tail along.
+        """
         session = self.session
         self.row_version = int(session.outside.clock.now() * 1e6)
         stats = await session.service.table_stats(pb.TableStatsRequest(table_id=self.table.id))
         slots = session.parameters.slots
         self.division = divide(self.batch.length, slots)
         rest = self.batch.length - self.division.tail_start
-        await self._assign_keys(keep_order=rest > 0 and not self.division.segments)
-        if rest and stats.tail_rows + rest > slots - CANARIES:
-            await self._take_tail_along()
+        is_full = rest > 0 and stats.tail_rows + rest > slots - CANARIES
+        shares = is_full and rest + PART_CANARIES >= slots // SHARE_MIN
+        if shares:
+            cut = (self.division.tail_start, self.batch.length)
+            self.division = Division((*self.division.segments, cut), self.batch.length)
+            self.lease = await slot_lease(session, self.table, rest + PART_CANARIES)
+        keeps_order = rest > 0 and not self.division.segments
+        await self._assign_keys(keep_order=keeps_order)
+        if is_full and not shares:
+            self.lease = await exchange_lease(session, self.table)
+            if self.lease is not None:
+                await self._take_tail_along()
+
+    async def _insert(self) -> None:
         self.prepared = [None] * len(self.division.segments)
         if not self._keyless:
             # A canary's key must not be that of a row in another segment of this batch.
@@ -183,7 +210,9 @@ class _Insertion:
         return rows.with_column(self.table.primary_key, ColumnValues(numbers, valid))
 
     async def _take_tail_along(self) -> None:
-        """Exchange: the tail's rows come into segments of this commit together with the rest."""
+        """Exchange: the tail's rows come into segments of this commit together with the rest.
+        What others add to the tail meanwhile stays there.
+        """
         if self._keyless:
             self.batch = self._numbered(self.batch, self.first_key)
         async with snapshot(self.session, self.table) as pinned:
@@ -201,6 +230,7 @@ class _Insertion:
             if self.prepared[index] is not None:
                 continue
             self.session.report("inserting", start, total, "rows")
+            is_shared = self.lease is not None and self.lease.slots > 0
             made = await upload_segment(
                 self.session,
                 self.table,
@@ -208,6 +238,7 @@ class _Insertion:
                 row_version=self.row_version,
                 first_key=self.first_key + start + index * CANARIES if self._keyless else None,
                 taken=self.taken,
+                lease=None if is_shared and stop < total else self.lease,
             )
             keys = made.planted.rows.columns[self.table.primary_key.id].values
             self.taken |= set(keys[made.planted.canaries.positions].tolist())
@@ -229,6 +260,9 @@ class _Insertion:
             row_version=self.row_version,
             segments=[segment.message for segment in self.prepared if segment is not None],
         )
+        if self.lease is not None:
+            await self.lease.keep()
+            request.lease_id = b"" if self.lease.slots else self.lease.granted.lease_id
         tail = self._tail()
         if tail.length:
             request.tail.rows = tail.length
@@ -291,7 +325,7 @@ class _Insertion:
             reply = await self.session.service.read_canaries(request)
         found = {}
         for item in reply.segments:
-            block = open_canaries(self.session.keyset, self.table, item.segment_id, item.canaries)
+            block, _ = canaries_of(self.session, self.table, item)
             keys = block.rows.columns[self.table.primary_key.id].values.tolist()
             found[item.segment_id] = dict(zip(block.positions.tolist(), keys, strict=True))
         return found

@@ -9,6 +9,7 @@ from typing import NoReturn
 from amaters.base.errors import fail
 from amaters.columns.batch import storage_dtype
 from amaters.engine.catalogue import TableEntry, invalid
+from amaters.engine.leases import tail_limits
 from amaters.engine.uploads import Uploads
 from amaters.fhe.bundle import BundleReader
 from amaters.storage.database import Storage
@@ -70,8 +71,10 @@ def _misfit(entry: TableEntry, what: str) -> NoReturn:
 def _check_segment(
     segment: pb.NewSegment, entry: TableEntry, uploads: Uploads, open_object: OpenObject
 ) -> list[cb.ObjectRef]:
-    if not 0 < segment.rows <= entry.parameters.slots:
+    if not segment.first_slot < segment.rows <= entry.parameters.slots:
         _misfit(entry, f"a segment of {segment.rows} rows")
+    if segment.parts or segment.noise or (segment.first_slot and not segment.open_segment):
+        _misfit(entry, "a segment that only the engine makes")
     if len(segment.canaries) > CANARY_BYTES_MAX:
         _misfit(entry, "its canary block is too long")
     columns = entry.table.encrypted_columns
@@ -85,7 +88,7 @@ def _check_segment(
     elif segment.sealed_object:
         _misfit(entry, "sealed rows in a table without encrypted columns")
     refs = uploads.waiting(ids)
-    _check_public(entry, open_object(refs[0]).read(), segment.rows)
+    _check_public(entry, open_object(refs[0]).read(), segment.rows, segment.first_slot)
     for item, ref in zip(segment.encodings, refs[1:], strict=False):
         _check_bundle(entry, item, open_object(ref))
     if columns:
@@ -93,8 +96,12 @@ def _check_segment(
     return refs
 
 
-def _check_public(entry: TableEntry, data: memoryview | bytes, rows: int) -> None:
-    """The block must have exactly the public columns, typed and valid as the schema says."""
+def _check_public(
+    entry: TableEntry, data: memoryview | bytes, rows: int, first_slot: int = 0
+) -> None:
+    """The block must have exactly the public columns, typed and from ``first_slot`` on valid as
+    the schema says.
+    """
     block = blocks.decode_block(data)
     columns = entry.table.public_columns
     if block.rows != rows or block.columns.keys() != {column.id for column in columns}:
@@ -103,7 +110,7 @@ def _check_public(entry: TableEntry, data: memoryview | bytes, rows: int) -> Non
         values, valid = block.columns[column.id]
         if values.dtype != storage_dtype(column.type):
             _misfit(entry, f"column {column.name} has another type")
-        if not column.nullable and not bool(valid.all()):
+        if not column.nullable and not bool(valid[first_slot:].all()):
             _misfit(entry, f"column {column.name} is NOT NULL")
 
 
@@ -143,17 +150,22 @@ def check_rows(rows: BatchRows, request: pb.CommitRequest, entry: TableEntry) ->
     in_segments = {key for part in rows.parts if part.part != TAIL for key in part.keys}
     if any(key not in in_segments for key, _ in rows.moved):
         _misfit(entry, "a moved row is in no segment")
-    going = {key for key, _ in rows.removed}
-    if any(key in going for key, _ in rows.moved):
-        _misfit(entry, "a row is both moved and removed")
+    going = [key for key, _ in (*rows.removed, *rows.moved, *rows.dropped)]
+    if len(set(going)) != len(going):
+        _misfit(entry, "a row goes in two ways")
+    if any(key in in_segments for key, _ in rows.dropped):
+        _misfit(entry, "a dropped row comes back")
     replaced = max((version for _, version in (*rows.removed, *rows.moved)), default=0)
     if replaced >= request.row_version:
         fail("AM-3036", ours=request.row_version, theirs=replaced)
 
 
 def check_tail_room(live: int, request: pb.CommitRequest, entry: TableEntry) -> None:
-    """The tail holds at most one segment's worth of rows. Raises: AM-3034."""
-    limit = entry.parameters.slots
+    """Above one segment's worth of tail rows writers are slowed, at this limit they are refused.
+
+    Raises: AM-3034.
+    """
+    _, limit = tail_limits(entry.parameters.slots)
     rows = live + request.tail.rows - len(request.moved.versions)
     if request.tail.rows and rows > limit:
         fail("AM-3034", table=entry.record.name, rows=rows, limit=limit)

@@ -154,7 +154,7 @@ def _covers(table: _Table, segment: pb.NewSegment) -> bool:
     lease = table.slots.get(segment.lease_id)
     if lease is None or lease.used or lease.open_segment != segment.open_segment:
         return False
-    return lease.first <= segment.first_slot and segment.first_slot + segment.rows <= lease.stop
+    return lease.first <= segment.first_slot < segment.rows <= lease.stop
 
 
 def _taken(
@@ -176,7 +176,7 @@ def part_ranges(segment: pb.NewSegment) -> list[Range]:
     """(first slot, rows) of a partial segment, or of each part of a merged one."""
     if segment.parts:
         return [(part.first_slot, part.rows) for part in segment.parts]
-    return [(segment.first_slot, segment.rows)]
+    return [(segment.first_slot, segment.rows - segment.first_slot)]
 
 
 def _gap(ranges: list[Range], count: int, size: int) -> int | None:

@@ -162,11 +162,10 @@ class RowReader:
 
     def _sealed(self, segment: SegmentRow, slots: Rows) -> list[memoryview]:
         reader = self._objects.open(segment.object(segment.manifest.segment.sealed_object))
-        rows = slots - segment.first_slot
-        if len(rows) * _DENSE > segment.manifest.segment.rows:
+        if len(slots) * _DENSE > segment.rows:
             blobs = blocks.decode_pack(reader.read())
-            return [blobs[row] for row in rows.tolist()]
-        return _picked(reader, segment.manifest.segment.rows, rows)
+            return [blobs[slot] for slot in slots.tolist()]
+        return _picked(reader, segment.rows, slots)
 
 
 def _wanted(snapshot: Snapshot, request: pb.FetchRequest) -> tuple[list[int], bool]:

@@ -23,6 +23,7 @@ from amaters.engine.catalogue import Catalogue, invalid
 from amaters.engine.delivery import Delivery
 from amaters.engine.indexer import Indexer
 from amaters.engine.jobs import JOBS_MAX, Jobs
+from amaters.engine.leases import Leases, slow_down
 from amaters.engine.rows import RowReader, Rows, listed_slots, sealed_canaries
 from amaters.engine.snapshots import LEASE_SECONDS, Snapshot, Snapshots, tail_blocks
 from amaters.engine.uploads import Uploads
@@ -67,7 +68,10 @@ class Engine:
         self._uploads = Uploads(storage.objects, self._working)
         self._catalogue = Catalogue(storage, unsafe_scheme=unsafe_scheme)
         self._snapshots = Snapshots(self._catalogue, clock, lease_seconds=lease_seconds)
-        self._writer = Writer(storage, self._uploads, self._snapshots, self._catalogue)
+        self._leases = Leases(clock)
+        self._writer = Writer(
+            storage, self._uploads, self._snapshots, self._catalogue, self._leases
+        )
         self._rows = RowReader(storage)
         self._jobs = Jobs(
             storage.objects, self._rows, cache_bytes=cache_bytes, threads=threads, clock=clock
@@ -187,15 +191,38 @@ class Engine:
         self._uploads.keep(ref)
         return pb.UploadReply(size=ref.size)
 
+    async def lease(self, request: pb.LeaseRequest) -> pb.LeaseReply:
+        self._check_open()
+        entry, version = self._catalogue.version(request.table_id)
+        return self._leases.grant(entry, version, request)
+
+    async def end_lease(self, request: pb.EndLeaseRequest) -> pb.Done:
+        self._check_open()
+        self._leases.end(self._catalogue.find(request.table_id).tid, request.lease_id)
+        return pb.Done()
+
     async def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
+        await self._slow_down([request])
         prepared = await self._prepared([request])
         size = request.ByteSize()
         return await self._write(self._writer.commit, request, prepared, size=size)
 
     async def commit_batch(self, request: pb.BatchRequest) -> pb.BatchReply:
+        await self._slow_down(request.parts)
         prepared = await self._prepared(request.parts)
         size = request.ByteSize()
         return await self._write(self._writer.commit_batch, request, prepared, size=size)
+
+    async def _slow_down(self, parts: Sequence[pb.CommitRequest]) -> None:
+        """Whoever adds to a tail that is too long waits, so that its exchange gets ahead."""
+        adding = [part.table_id for part in parts if part.tail.rows and not part.moved.versions]
+        for table_id in adding:
+            version = self._storage.version(table_id)
+            if version is not None:
+                slots = self._catalogue.entry(version).parameters.slots
+                pause = slow_down(version.tail_rows, slots)
+                if pause:
+                    await asyncio.sleep(pause)
 
     async def _prepared(self, parts: Sequence[pb.CommitRequest]) -> Prepared:
         """Commits with segments are checked before they reach the writer, who would keep others

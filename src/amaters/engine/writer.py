@@ -17,6 +17,7 @@ from amaters.base.errors import AmatersError, fail
 from amaters.base.ids import ID_BYTES
 from amaters.engine.batches import Checked, check_batch, check_rows, check_tail_room
 from amaters.engine.catalogue import Catalogue, invalid
+from amaters.engine.leases import Leases
 from amaters.engine.snapshots import Snapshots
 from amaters.engine.uploads import Uploads
 from amaters.storage.database import Group, Storage
@@ -37,8 +38,10 @@ class Writer:
         uploads: Uploads,
         snapshots: Snapshots,
         catalogue: Catalogue,
+        leases: Leases,
     ) -> None:
         self._storage = storage
+        self._leases = leases
         self._uploads = uploads
         self._snapshots = snapshots
         self._catalogue = catalogue
@@ -167,6 +170,7 @@ class Writer:
         command = cb.Command(request_id=request.request_id, request_digest=digest, batch=part.batch)
         reply = pb.CommitReply.FromString(group.apply(command, part.rows))
         self._uploads.committed(part.ids())
+        self._leases.used(part.entry, request)
         return reply
 
     def commit_batch(
@@ -201,6 +205,8 @@ class Writer:
         )
         done = group.apply(command, tuple(part.rows for part in parts))
         self._uploads.committed(named)
+        for part in parts:
+            self._leases.used(part.entry, part.batch.request)
         return pb.BatchReply.FromString(done)
 
     def _ready(self, prepared: Prepared, parts: Iterable[pb.CommitRequest]) -> list[Checked]:
@@ -219,8 +225,9 @@ class Writer:
         return checked
 
     def _conflicts(self, part: Checked) -> list[pb.KeyConflict]:
-        """Rows in the way of a part. Raises: AM-3032, AM-3034, AM-3036."""
+        """Rows in the way of a part. Raises: AM-3032, AM-3034, AM-3036, AM-3071, AM-3072."""
         state, request = self._storage.state, part.batch.request
+        self._leases.require(part.entry, request)
         check_rows(part.rows, request, part.entry)
         conflicts = state.conflicts(part.entry.tid, part.rows)
         if not conflicts:

@@ -8,6 +8,7 @@ made it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -35,7 +36,9 @@ CREATE TABLE keys (tid INTEGER, key, place INTEGER, slot INTEGER, PRIMARY KEY (t
 CREATE TABLE garbage (object_id BLOB PRIMARY KEY, position INTEGER, size INTEGER) WITHOUT ROWID;
 """
 
+BY_PART = 0  # version of a merged segment: each of its parts has one
 Place = tuple[int, int]  # place and slot
+Versions = tuple[list[int], list[int]]  # first slots, and the version of the rows from there on
 
 
 @dataclass(slots=True)
@@ -84,20 +87,34 @@ class Places:
         found = self._db.one("SELECT tail_rows FROM tables WHERE id = ?", (tid,))
         return int(found[0]) if found else 0
 
-    def place_version(self, place: int) -> int:
-        """The version of the rows of a place."""
+    def row_version(self, place: Place, known: dict[int, Versions] | None = None) -> int:
+        """The version of the row in a slot; ``known``: what was looked up of places already."""
+        known = {} if known is None else known
+        if place[0] not in known:
+            known[place[0]] = self._versions(place[0])
+        firsts, versions = known[place[0]]
+        return versions[bisect_right(firsts, place[1]) - 1]
+
+    def _versions(self, place: int) -> Versions:
+        """From which slot of a place on rows have which version."""
         table = "segments" if place > 0 else "tails"
         found = self._db.one(f"SELECT version FROM {table} WHERE id = ?", (abs(place),))
-        return unsigned(found[0]) if found else 0
+        version = unsigned(found[0]) if found else 0
+        if version != BY_PART or place < 0:
+            return [0], [version]
+        found = self._db.one("SELECT manifest FROM segments WHERE id = ?", (place,))
+        assert found is not None
+        parts = cb.SegmentManifest.FromString(found[0]).segment.parts
+        return [part.first_slot for part in parts], [part.row_version for part in parts]
 
     def conflicts(self, tid: int, rows: BatchRows) -> list[pb.KeyConflict]:
         """Existing rows in the way of a batch; changes nothing."""
         found = []
-        versions: dict[int, int] = {}
+        versions: dict[int, Versions] = {}
         places = self.places(tid, [key for key, _ in rows.removed])
         for index, (key, version) in enumerate(rows.removed):
             place = places.get(key)
-            there = self._cached_version(versions, place[0]) if place else 0
+            there = self.row_version(place, versions) if place else 0
             if there != version:
                 found.append(self._conflict(REMOVED, index, place))
         going = {key for key, _ in rows.removed} | {key for key, _ in rows.moved}
@@ -145,16 +162,11 @@ class Places:
         )
         return slots[live_slots(*found)[slots]] if found else slots[:0]
 
-    def _cached_version(self, versions: dict[int, int], place: int) -> int:
-        if place not in versions:
-            versions[place] = self.place_version(place)
-        return versions[place]
-
     def _conflict(self, part: int, row: int, place: Place | None) -> pb.KeyConflict:
         if place is None:
             return pb.KeyConflict(new_segment=part, new_row=row)
         conflict = pb.KeyConflict(
-            new_segment=part, new_row=row, slot=place[1], version=self.place_version(place[0])
+            new_segment=part, new_row=row, slot=place[1], version=self.row_version(place)
         )
         if place[0] > 0:
             found = self._db.one("SELECT segment_id FROM segments WHERE id = ?", (place[0],))
@@ -170,19 +182,19 @@ class Places:
         stays_dead = self._vacate(tid, rows)
         version = signed(request.row_version)
         for part in rows.parts:
-            keys = part.keys
-            slots: Sequence[int] = range(len(keys))
+            keys, first = part.keys, part.first_slot
+            slots: Sequence[int] = range(first, first + len(keys))
             if stays_dead:
-                slots = [slot for slot, key in enumerate(keys) if key not in stays_dead]
+                slots = [slot for slot, key in enumerate(keys, first) if key not in stays_dead]
             if part.part == TAIL:
                 place = self.add_tail(tid, request.tail, version)
             else:
                 segment = request.segments[part.part]
                 place = self.add_segment(tid, manifest_of(batch, segment), version)
-            self.set_alive(tid, place, (len(slots), live_bits(len(keys), slots)))
+            self.set_alive(tid, place, (len(slots), live_bits(first + len(keys), slots)))
             self._db.run_many(
                 "INSERT INTO keys VALUES (?, ?, ?, ?)",
-                ((tid, keys[slot], place, slot) for slot in slots),
+                ((tid, keys[slot - first], place, slot) for slot in slots),
             )
             self.indexes.apply_block(tid, (place, part.first_slot), part.block)
         self._db.run(
@@ -192,16 +204,16 @@ class Places:
 
     def _vacate(self, tid: int, rows: BatchRows) -> set[Key]:
         """Remove the rows that go; returns moved keys that changed since and stay dead."""
-        listed = [key for key, _ in (*rows.removed, *rows.moved)]
+        listed = [key for key, _ in (*rows.removed, *rows.moved, *rows.dropped)]
         if not listed:
             return set()
         places = self.places(tid, listed)
         stays_dead = set()
-        versions: dict[int, int] = {}
+        versions: dict[int, Versions] = {}
         going = [(key, places[key]) for key, _ in rows.removed]
-        for key, version in rows.moved:
+        for key, version in (*rows.moved, *rows.dropped):
             place = places.get(key)
-            if place is None or place[0] > 0 or self._cached_version(versions, place[0]) != version:
+            if place is None or self.row_version(place, versions) != version:
                 stays_dead.add(key)
             else:
                 going.append((key, place))
@@ -209,7 +221,7 @@ class Places:
         return stays_dead
 
     def remove_keys(self, tid: int, going: Sequence[tuple[Key, Place]]) -> None:
-        """Rows leave: their keys go and their slots die; tail blocks without live rows go too."""
+        """Rows leave: their keys go and their slots die; places without live rows go too."""
         self._db.run_many(
             "DELETE FROM keys WHERE tid = ? AND key = ?", ((tid, key) for key, _ in going)
         )
@@ -237,6 +249,9 @@ class Places:
                 self._db.run("DELETE FROM liveness WHERE place = ?", (place,))
                 self.indexes.forget_place(tid, place)
                 return
+        elif live == 0:
+            self.remove_segment(tid, place)
+            return
         self._db.run(
             "UPDATE liveness SET bits = ?, live = ? WHERE place = ?",
             (np.packbits(alive, bitorder="little").tobytes(), live, place),

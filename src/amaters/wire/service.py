@@ -110,6 +110,16 @@ class Service(Protocol):
         Raises: what ``commit`` does; AM-3005 for two parts of one table.
         """
 
+    async def lease(self, request: pb.LeaseRequest) -> pb.LeaseReply:
+        """The exchange of a tail, or slots of an open segment, for a while; or renew a lease.
+
+        Refused by an empty ``lease_id`` while another client exchanges the tail.
+        Raises: AM-3005 (too few slots), AM-3021, AM-3072 (slots that are no longer lent).
+        """
+
+    async def end_lease(self, request: pb.EndLeaseRequest) -> pb.Done:
+        """Give a lease back; one that is over is ignored."""
+
     # ---- reading -----------------------------------------------------------------------------
 
     async def snapshot(self, request: pb.SnapshotRequest) -> pb.SnapshotReply:
@@ -203,6 +213,8 @@ METHODS: dict[str, Method] = {
     "upload": Method(pb.UploadRequest, pb.UploadReply, uploads=True),
     "commit": Method(pb.CommitRequest, pb.CommitReply),
     "commit_batch": Method(pb.BatchRequest, pb.BatchReply),
+    "lease": Method(pb.LeaseRequest, pb.LeaseReply),
+    "end_lease": Method(pb.EndLeaseRequest, pb.Done),
     "snapshot": Method(pb.SnapshotRequest, pb.SnapshotReply),
     "renew": Method(pb.RenewRequest, pb.RenewReply),
     "release": Method(pb.HandleRequest, pb.Done),
