@@ -94,10 +94,22 @@ class DirectoryStorage(Storage):
             parts.open_log,
             lambda ref: parts.objects.open(ref).read(),
         )
+        try:
+            log, notice = self._start(recovery, parts)
+        except AmatersError as error:
+            if error.code != "AM-4011":
+                raise
+            # A damaged page that replaying did not touch, but publishing the tables did.
+            mark_bad(path / STATE, disk)
+            log, notice = self._start(recovery, parts)
+        notices = [text for text in (notice, log.notice) if text]
+        self.notice = "; ".join(notices) or None
+
+    def _start(self, recovery: Recovery, parts: Parts) -> tuple[ReplayedLog, str | None]:
         state, log, notice = recovery.run()
         try:
-            super().__init__(database_id, log, parts.objects, state)
-            self._pool = ReadPool(path / STATE / STATE_FILE, self._key, vfs)
+            super().__init__(recovery.database_id, log, parts.objects, state)
+            self._pool = ReadPool(recovery.path, self._key, self._vfs)
             self._logged = state.logged
             self._snapshot_at = SNAPSHOT_DEBT
             if parts.sweeps:
@@ -106,8 +118,7 @@ class DirectoryStorage(Storage):
             log.close()
             state.close()
             raise
-        notices = [text for text in (notice, log.notice) if text]
-        self.notice = "; ".join(notices) or None
+        return log, notice
 
     def _sweep(self) -> None:
         """Delete objects that were never committed, and garbage that nothing needs any more."""
