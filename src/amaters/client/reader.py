@@ -226,6 +226,7 @@ def statistics_of(pinned: pb.SnapshotReply) -> Statistics:
         tail_rows=pinned.tail_rows,
         masked=any(segment.live != segment.rows for segment in pinned.segments),
         parts=max((segment.parts for segment in pinned.segments), default=1) or 1,
+        ready_indexes=tuple(pinned.ready_indexes),
     )
 
 

@@ -24,7 +24,8 @@ _ENVELOPE_BYTES = 200  # header, seed and checksum of one ciphertext as sent
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """What a client knows of a table when it plans. ``masked``: some segment has dead rows;
-    ``parts``: encryptions that a merged segment sums, at most.
+    ``parts``: encryptions that a merged segment sums, at most; ``ready_indexes``: numbers of the
+    indexes that are complete, None when that is not known.
     """
 
     segments: int = 1
@@ -32,6 +33,7 @@ class Statistics:
     tail_rows: int = 0
     masked: bool = True
     parts: int = 1
+    ready_indexes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from amaters.plan.circuit import CompiledPlan, Step
 from amaters.plan.cost import Cost, Statistics, estimate, output_seconds, step_seconds
 from amaters.plan.expressions import Aggregate, Predicate, predicate_columns
 from amaters.plan.graph import OUTPUT
+from amaters.plan.indexes import IndexUse, choose
 from amaters.plan.leakage import leakage
 from amaters.plan.logic import operators
 from amaters.plan.prepare import Prepared
@@ -113,8 +114,8 @@ def _tree(
     prepared: Prepared, table: Table, parameters: Parameters, statistics: Statistics
 ) -> Document:
     compiled = prepared.compiled
-    scan = _operator("scan", "Scan", f"Scan {table.name}", {"segments": statistics.segments})
     public = (prepared.spec or prepared.fetch).public_filter
+    scan = _scan(public, table, statistics)
     if public is not None:
         detail = f"Filter {_public_text(public, table)} (public)"
         scan = _operator("public", "PublicFilter", detail, {}, [scan])
@@ -128,6 +129,24 @@ def _tree(
         mask = _operator(OUTPUT, "Mask", "Mask of matching rows", costs[OUTPUT], [child])
         return _operator("fetch", "Fetch", f"Fetch matching rows of {table.name}", {}, [mask])
     return _operator(OUTPUT, "Aggregate", _aggregate_text(prepared, table), costs[OUTPUT], [child])
+
+
+def _scan(public: Predicate | None, table: Table, statistics: Statistics) -> Document:
+    """Segments, or those that an index leaves: how many is known only when it is asked."""
+    estimated = {"segments": statistics.segments}
+    uses = choose(public, table, statistics.ready_indexes)
+    if uses is None:
+        scan = _operator("scan", "Scan", f"Scan {table.name}", estimated)
+        building = choose(public, table) or ()
+        scan["indexes"] = [_index(use, "building") for use in building]
+    else:
+        scan = _operator("scan", "IndexScan", f"Scan {table.name} where an index says", estimated)
+        scan["indexes"] = [_index(use, "ready") for use in uses]
+    return scan
+
+
+def _index(use: IndexUse, state: str) -> Document:
+    return {"name": use.index.name, "conditions": list(use.conditions), "state": state}
 
 
 def _operator(
@@ -268,6 +287,11 @@ def _aggregate_text(prepared: Prepared, table: Table) -> str:
 def _draw(operator: Document, lead: str, below: str, rows: list[tuple[str, str]]) -> None:
     rows.append((lead + operator["detail"], _costs_text(operator["estimated"])))
     children = operator["children"]
+    for index in operator.get("indexes", ()):
+        state = "" if index["state"] == "ready" else f"  not used, it is {index['state']}"
+        rows.append(
+            (f"{below}  index: {index['name']} ({', '.join(index['conditions'])}){state}", "")
+        )
     for index, child in enumerate(children):
         last = index == len(children) - 1
         branch, rest = ("└─ ", "   ") if last else ("├─ ", "│  ")
