@@ -140,7 +140,7 @@ def _scan(public: Predicate | None, table: Table, statistics: Statistics) -> Doc
         building = choose(public, table) or ()
         scan["indexes"] = [_index(use, "building") for use in building]
     else:
-        scan = _operator("scan", "IndexScan", f"Scan {table.name} where an index says", estimated)
+        scan = _operator("scan", "IndexScan", f"Index scan of {table.name}", estimated)
         scan["indexes"] = [_index(use, "ready") for use in uses]
     return scan
 
@@ -287,11 +287,9 @@ def _aggregate_text(prepared: Prepared, table: Table) -> str:
 def _draw(operator: Document, lead: str, below: str, rows: list[tuple[str, str]]) -> None:
     rows.append((lead + operator["detail"], _costs_text(operator["estimated"])))
     children = operator["children"]
-    for index in operator.get("indexes", ()):
-        state = "" if index["state"] == "ready" else f"  not used, it is {index['state']}"
-        rows.append(
-            (f"{below}  index: {index['name']} ({', '.join(index['conditions'])}){state}", "")
-        )
+    for used in operator.get("indexes", ()):
+        note = "" if used["state"] == "ready" else f", not used: {used['state']}"
+        rows.append((f"{below}  index: {used['name']} ({', '.join(used['conditions'])}){note}", ""))
     for index, child in enumerate(children):
         last = index == len(children) - 1
         branch, rest = ("└─ ", "   ") if last else ("├─ ", "│  ")
