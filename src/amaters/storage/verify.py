@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from amaters.base.errors import AmatersError, fail
+from amaters.base.errors import AmatersError, DataError, fail
 from amaters.base.progress import Progress, ProgressCallback, no_progress
 from amaters.storage.apply import decode_command
 from amaters.storage.commitlog.segments import Segments
@@ -54,20 +54,36 @@ def verify(
     that hold no keys, the log and the snapshots. Cost: reads all of the database once.
     """
     report = VerifyReport()
-    with storage.keeping_objects(), storage.reading() as db:
-        report.position = int((db.one("SELECT position FROM applied") or (0,))[0])
-        _pages(db, report)
-        rows = RowVerifier(db, storage.objects, deep=deep, tell=_telling(db, progress))
-        with rows.guarded("state"):
-            rows.run()
-        report.counts.update(rows.counts)
-        report.findings += rows.findings
-        if isinstance(storage, DirectoryStorage):
-            _unnamed(storage, db, rows.named, report)
+    try:
+        with storage.keeping_objects(), storage.reading() as db:
+            _check_state(storage, db, report, progress, deep=deep)
+    except DataError as error:
+        report.findings.append(Finding("state", error.message))
     if isinstance(storage, DirectoryStorage) and deep:
         _persisting(report, LOG, lambda: _check_log(storage, report))
         _persisting(report, "snapshots", lambda: _check_snapshots(storage, report))
     return report
+
+
+def _check_state(
+    storage: Storage,
+    db: Connection,
+    report: VerifyReport,
+    progress: ProgressCallback,
+    *,
+    deep: bool,
+) -> None:
+    report.position = int((db.one("SELECT position FROM applied") or (0,))[0])
+    _pages(db, report)
+    rows = RowVerifier(db, storage.objects, deep=deep)
+    try:
+        rows.tell = _telling(db, progress)
+        rows.run()
+        if isinstance(storage, DirectoryStorage):
+            _unnamed(storage, db, rows.named, report)
+    finally:
+        report.counts.update(rows.counts)
+        report.findings += rows.findings
 
 
 def check_restored(path: Path, disk: Disk, position: int) -> None:

@@ -48,12 +48,10 @@ Tell = Callable[[int], None]  # so many bytes more were read
 class RowVerifier:
     """Checks one position of a database through a reading connection."""
 
-    def __init__(
-        self, db: Connection, objects: ObjectStore, *, deep: bool = True, tell: Tell | None = None
-    ) -> None:
+    def __init__(self, db: Connection, objects: ObjectStore, *, deep: bool = True) -> None:
         """``deep``: read every object to its end, not only that which holds keys."""
         self._db, self._objects, self._deep = db, objects, deep
-        self._tell: Tell = tell or (lambda _: None)
+        self.tell: Tell = lambda _: None
         self.findings: list[Finding] = []
         self.counts: Counter[str] = Counter()
         self.named: set[bytes] = set()
@@ -212,7 +210,7 @@ class RowVerifier:
         for start in range(0, size, READ_BYTES):
             length = min(READ_BYTES, size - start)
             reader.read(start, length)
-            self._tell(length)
+            self.tell(length)
 
 
 def _key_column(record: pb.SchemaRecord) -> int:
