@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from amaters.base import errors
 from amaters.client import expression as ex
-from amaters.client import indexes, writer
+from amaters.client import indexes, lookup, writer
 from amaters.client.csvfile import read_csv
 from amaters.client.lowering import Question, Selected, Sorting, as_columns, to_sql
 from amaters.client.result import Result
@@ -141,6 +141,21 @@ class AsyncTable:
             return await writer.insert(self._session, table, batch)
 
         return await _repeated(self._session, attempt)
+
+    async def get(self, keys: Sequence[object], columns: Sequence[str] | None = None) -> Result:
+        """The rows with these primary keys, in that order; keys without a row are left out.
+        ``columns``: only these.
+
+        Cost: one round trip, whatever the table's size. Leaks: the keys asked for.
+        """
+        session = self._session.measured()
+
+        async def attempt() -> Result:
+            known = await session.known_tables()
+            table = known.get(self.name) or await session.table(self.name)
+            return await lookup.get(session, table, keys, columns)
+
+        return await _repeated(session, attempt)
 
     async def schema(self) -> Table:
         """The table's columns as declared."""

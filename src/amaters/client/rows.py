@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from amaters.columns.sealing import open_rows
 from amaters.wire import service_pb2 as pb
 from amaters.wire.blocks import decode_block, decode_pack
 
+RENEWALS_PER_LEASE = 3
+RENEWAL_SECONDS_MAX = 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class OpenedRows:
@@ -31,13 +35,27 @@ class OpenedRows:
 
 @asynccontextmanager
 async def snapshot(session: Session, table: Table) -> AsyncIterator[pb.SnapshotReply]:
-    """One pinned read version, released at the end whatever happens."""
+    """One pinned read version, its lease renewed, released at the end whatever happens."""
     request = pb.SnapshotRequest(table_id=table.id, schema_version=table.version)
     reply = await session.service.snapshot(request)
+    renewing = asyncio.create_task(_renew(session, reply))
     try:
         yield reply
     finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
         await session.service.release(pb.HandleRequest(handle=reply.handle))
+
+
+async def _renew(session: Session, pinned: pb.SnapshotReply) -> None:
+    """Keep a snapshot while its reader is busy elsewhere: decrypting, or waiting for another."""
+    seconds = pinned.lease_seconds
+    request = pb.RenewRequest(handles=[pinned.handle])
+    while seconds > 0:
+        # An engine that claims an absurd lease must not make its client spin.
+        await asyncio.sleep(min(RENEWAL_SECONDS_MAX, max(0.05, seconds / RENEWALS_PER_LEASE)))
+        reply = await session.service.renew(request)
+        seconds = 0.0 if reply.expired else reply.lease_seconds
 
 
 async def read_tail(session: Session, table: Table, handle: bytes) -> list[OpenedRows]:

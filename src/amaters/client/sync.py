@@ -30,6 +30,7 @@ class Table(Blocking[AsyncTable]):
     """A table by name; also the start of every query on it."""
 
     insert = blocking(AsyncTable.insert)
+    get = blocking(AsyncTable.get)
     schema = blocking(AsyncTable.schema)
     query = starting(AsyncTable.query, Query)
     filter = starting(AsyncTable.filter, Query)
