@@ -49,7 +49,7 @@ class Life:
         self.vfs = RecordingVfs(self.journal)
 
     def open(self) -> Storage:
-        return open_directory(self.root, self.disk, self.options)
+        return open_directory(self.root, self.disk, self.options, state_vfs=self.vfs.name)
 
     def live(self, steps: int, tables: Tables, version: int) -> int:
         """Take steps, with snapshots, closing and dying in between; the last row version used."""
