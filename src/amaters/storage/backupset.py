@@ -40,9 +40,7 @@ class Target(Protocol):
 
     def get(self, name: str) -> bytes | None: ...
 
-    def read(
-        self, name: str, starts: Sequence[int], lengths: Sequence[int]
-    ) -> list[memoryview]: ...
+    def read(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[memoryview]: ...
 
     def list(self, prefix: str) -> Iterator[BlobInfo]: ...
 
@@ -224,8 +222,13 @@ class DirectoryTarget:
         return iter(sorted(BlobInfo(name, size) for name, size in sizes))
 
     def delete(self, names: Sequence[str]) -> None:
+        """Also folders that are empty now."""
         for name in names:
-            self._disk.remove(self._path / name)
+            file = self._path / name
+            self._disk.remove(file)
+            with suppress(OSError):
+                for folder in (file.parent, file.parent.parent):
+                    folder.rmdir()
 
 
 class _FileWriter:

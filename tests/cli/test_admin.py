@@ -1,0 +1,117 @@
+"""``amaters admin``: what it prints, what it changes, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from amaters.cli import main as cli_main
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "storage"))
+from formats_support import unpacked
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs ``amaters admin ARGUMENTS`` in this process: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("AMATERS_KEYRING", str(tmp_path / "keys"))
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            cli_main.main(["admin", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return int(str(stop.value.code or 0)), out, err
+
+    return call
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return unpacked("directory-1", tmp_path)
+
+
+def test_backup_and_restore(run: Run, database: Path, tmp_path: Path) -> None:
+    """A full backup, an increment, a list of both, and the newest restored; a second restore to
+    the same place needs --replace.
+    """
+    target = tmp_path / "backups"
+    code, out, err = run("backup", database, target)
+    assert code == 0 and "full" in out
+    assert "was brought from format 1" in err
+    code, out, _ = run("backup", database, target, "--incremental", "-o", "json")
+    (made,) = json.loads(out)
+    assert code == 0 and made["parent"] and made["bytes_written"] == 0
+    code, out, _ = run("backups", target)
+    assert code == 0 and len(out.splitlines()) == 2 and f"since {made['parent']}" in out
+    code, out, err = run("restore", target, tmp_path / "new")
+    assert code == 0 and made["name"] in out and "the keys are not in it" in err
+    code, _, err = run("restore", target, tmp_path / "new")
+    assert code == 1 and "AM-4043" in err and "--replace" in err
+    code, _, _ = run("restore", target, tmp_path / "new", "--replace", "--name", made["parent"])
+    assert code == 0
+    code, out, _ = run("verify", tmp_path / "new")
+    assert code == 0 and out.startswith("ok    position 13")
+
+
+def test_the_first_increment_is_a_full_backup(run: Run, database: Path, tmp_path: Path) -> None:
+    """A cron job needs one command line."""
+    code, out, err = run("backup", database, tmp_path / "backups", "--incremental")
+    assert code == 0 and "full" in out and "a full one is made" in err
+
+
+def test_damage_is_exit_code_6(run: Run, database: Path, tmp_path: Path) -> None:
+    """Of a database and of a backup; the findings are data, on standard output."""
+    run("backup", database, tmp_path / "backups")
+    assert run("verify", "--backups", tmp_path / "backups")[0] == 0
+    victim = max((database / "objects").iterdir(), key=lambda path: path.stat().st_size)
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    code, out, err = run("verify", database)
+    assert code == 6 and victim.name in out and "AM-4046" in err
+    code, out, _ = run("verify", database, "-o", "json")
+    report = json.loads(out)
+    assert code == 6 and report["ok"] is False and len(report["findings"]) == 1
+    code, _, err = run("backup", database, tmp_path / "backups")
+    assert code == 6 and "AM-4001" in err
+    (kept,) = (tmp_path / "backups" / "data").iterdir()
+    shutil.rmtree(kept / "objects")
+    code, out, err = run("verify", "--backups", tmp_path / "backups")
+    assert code == 6 and "FAIL" in out and "AM-4041" in err
+    code, _, err = run("restore", tmp_path / "backups", tmp_path / "new")
+    assert code == 6 and "AM-4041" in err and not (tmp_path / "new").exists()
+
+
+def test_stats(run: Run, database: Path) -> None:
+    """For people and for programs."""
+    code, out, _ = run("stats", database)
+    assert code == 0
+    for word in ("table pay", "rows ", "encoding   salary digits", "snapshots", "bytes each"):
+        assert word in out
+    code, out, _ = run("stats", database, "-o", "json")
+    found = json.loads(out)
+    assert code == 0 and {table["name"] for table in found["tables"]} == {"names", "pay"}
+
+
+def test_nothing_is_made_by_looking(run: Run, database: Path, tmp_path: Path) -> None:
+    """A wrong name is a mistake of the caller, not an empty database; so are targets without
+    backups and backups of another name.
+    """
+    for command in ("verify", "stats", "backup"):
+        rest = [tmp_path / "backups"] if command == "backup" else []
+        code, _, err = run(command, tmp_path / "nothing", *rest)
+        assert code == 2 and "no database" in err
+    assert not (tmp_path / "nothing").exists()
+    code, out, _ = run("backups", tmp_path / "nothing")
+    assert code == 0 and out == ""
+    code, _, err = run("restore", tmp_path / "nothing", tmp_path / "new")
+    assert code == 2 and "AM-4042" in err
+    run("backup", database, tmp_path / "backups")
+    code, _, err = run("restore", tmp_path / "backups", tmp_path / "new", "--name", "other")
+    assert code == 2 and "AM-4042" in err
