@@ -241,7 +241,7 @@ def test_garbage_is_seen_twice_before_it_goes() -> None:
     store, clock = RemoteObjects(blobs), Hours()
     ids = [bytes([n]) * 16 for n in range(4)]
     for one in ids:
-        put(store, b"x", one)
+        put(RemoteObjects(blobs), b"x", one)  # by an earlier process
     owner = [True]
     collector = Collector(store, lambda: owner[0], clock)
     named = {ids[0], ids[1]}
@@ -260,9 +260,13 @@ def test_garbage_is_seen_twice_before_it_goes() -> None:
 
 
 def test_what_is_named_after_the_listing_stays() -> None:
-    """A commit between the listing and the look at the names is respected."""
-    store, clock = RemoteObjects(memory_blobs()), Hours()
-    put(store, b"x")
+    """A commit between the listing and the look at the names is respected, and so is what this
+    process made, named or not.
+    """
+    blobs = memory_blobs()
+    put(RemoteObjects(blobs), b"x")
+    store, clock = RemoteObjects(blobs), Hours()
+    put(store, b"y", b"y" * 16)
     collector = Collector(store, lambda: True, clock)
     collector.look(set)
     clock.hours = 5
@@ -273,7 +277,7 @@ def test_what_is_named_after_the_listing_stays() -> None:
         return named
 
     assert collector.look(commit) == 0
-    assert store.ids() == [ID] and store.reserved == {ID}
+    assert store.ids() == [ID, b"y" * 16] and store.reserved == {b"y" * 16}
 
 
 def test_urls_that_are_no_store() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from amaters.base import errors
 from amaters.client import expression as ex
 from amaters.client import indexes, lookup, writer
+from amaters.client.compaction import Compacted, compact
 from amaters.client.csvfile import read_csv
 from amaters.client.lowering import Question, Selected, Sorting, as_columns, to_sql
 from amaters.client.result import Result
@@ -107,6 +108,25 @@ class AsyncDatabase:
     async def drop_table(self, name: str) -> None:
         """Drop a table and all its rows. Raises: InvalidError AM-5009."""
         await self._session.drop_table(await self._session.table(name))
+
+    async def compact(
+        self, table: str | None = None, *, rows_per_second: float | None = None
+    ) -> Compacted:
+        """Write segments again of which half is dead, small ones together, and a long tail.
+
+        ``table``: this one only; else all, one after the other. Each step is one commit, so it can
+        be interrupted at any point. Raises: InvalidError AM-5009, ConflictError AM-5030.
+        """
+        names = [table] if table is not None else await self.tables()
+        total = Compacted()
+        for name in names:
+
+            async def attempt(name: str = name) -> Compacted:
+                found = await self._session.table(name)
+                return await compact(self._session, found, rows_per_second=rows_per_second)
+
+            total.add(await _repeated(self._session, attempt))
+        return total
 
     async def close(self) -> None:
         """Close the database; what was inserted stays."""

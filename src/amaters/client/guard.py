@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 class SegmentGuard:
     """The canaries of one segment: where all of them are, and the live ones' rows.
 
-    ``live``: which occupied slots the engine calls live.
+    ``live``: which slots the engine calls live; ``occupied``: how many ever had a row.
     """
 
     rows: int
@@ -32,6 +32,7 @@ class SegmentGuard:
     positions: NDArray[np.int64]
     live_positions: NDArray[np.int64]
     live_rows: ColumnBatch
+    occupied: int
 
 
 async def read_guards(
@@ -44,7 +45,8 @@ async def read_guards(
     if len(sizes) != len(pinned.segments) or max(sizes.values()) > session.parameters.slots:
         errors.fail("AM-5012", what="it has segments that cannot be")
     reply = await session.service.read_canaries(pb.CanaryRequest(handle=pinned.handle))
-    parts = [part.segment_id for item in reply.segments for part in (item, *item.parts)]
+    parts = [item.segment_id for item in reply.segments]
+    parts.extend(part.segment_id for item in reply.segments for part in item.parts)
     if len(set(parts)) != len(parts):
         errors.fail("AM-5012", what="it has one part in several segments")
     found = {
@@ -66,14 +68,17 @@ def _opened(session: Session, table: Table, item: pb.SegmentCanaries, rows: int)
         if len(bits) < rows:
             errors.fail("AM-5012", what="a segment is longer than its list of live rows")
         alive = bits[:rows].astype(np.bool_)
+    occupied = rows
     if covered is not None:
+        occupied = sum(count for _, count in covered)
         outside = np.ones(rows, dtype=np.bool_)
         for first, count in covered:
             outside[first : first + count] = False
         if bool((outside & alive).any()):
             errors.fail("AM-5012", what="it has rows in slots that no canaries stand for")
     live = alive[block.positions]
-    return SegmentGuard(rows, alive, block.positions, block.positions[live], block.rows.take(live))
+    kept, fakes = block.positions[live], block.rows.take(live)
+    return SegmentGuard(rows, alive, block.positions, kept, fakes, occupied)
 
 
 def canaries_of(

@@ -53,6 +53,7 @@ class Database(Blocking[AsyncDatabase]):
     table = blocking_as(AsyncDatabase.table, Table)
     tables = blocking(AsyncDatabase.tables)
     drop_table = blocking(AsyncDatabase.drop_table)
+    compact = blocking(AsyncDatabase.compact)
 
     def close(self) -> None:
         """Close the database; what was inserted stays. Closing twice is harmless."""

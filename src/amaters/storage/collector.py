@@ -8,12 +8,21 @@ looks a grace period apart, and only while the coordinator still names this proc
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from amaters.base.clock import Clock
 from amaters.storage.objects import ObjectStore
 
 GRACE_SECONDS = 3600.0
 _BATCH = 100
+
+
+class SharedObjects(ObjectStore, Protocol):
+    """Objects on a shared store."""
+
+    @property
+    def reserved(self) -> set[bytes]:
+        """Ids that this process made and may still name."""
 
 
 class Collector:
@@ -24,7 +33,7 @@ class Collector:
 
     def __init__(
         self,
-        objects: ObjectStore,
+        objects: SharedObjects,
         owns: Callable[[], bool],
         clock: Clock,
         grace_seconds: float = GRACE_SECONDS,
@@ -34,12 +43,11 @@ class Collector:
         self._seen: dict[bytes, float] = {}
 
     def look(self, named: Callable[[], set[bytes]]) -> int:
-        """Delete what may go and return how much. ``named``: ids in state, log, garbage, kept
-        snapshots, backups, pins and reservations; it is called after the listing, so that what is
-        named meanwhile stays.
+        """Delete what may go and return how much. ``named``: ids in state, garbage, kept snapshots,
+        backups and pins; it is called after the listing, so that what is named meanwhile stays.
         """
         listed = self._objects.ids()
-        known = named()
+        known = named() | self._objects.reserved
         now = self._clock.monotonic()
         self._seen = {one: self._seen.get(one, now) for one in listed if one not in known}
         due = [one for one, since in self._seen.items() if now - since >= self._grace]

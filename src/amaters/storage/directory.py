@@ -1,6 +1,6 @@
 """A database in a directory.
 
-directory   AMATERS (format, id)   LOCK   log/   objects/   state/   snapshots/
+directory   AMATERS (format, id)   LOCK   log/   objects/   state/   snapshots/   cache/
 """
 
 from __future__ import annotations
@@ -11,23 +11,26 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from amaters.base.errors import AmatersError, fail
-from amaters.base.ids import new_id
+from amaters.storage.collector import Collector
 from amaters.storage.commitlog.core import SegmentLog
 from amaters.storage.commitlog.devices import LogOptions
 from amaters.storage.database import Group, SnapshotInfo, Storage
 from amaters.storage.files import Disk
-from amaters.storage.marker import FORMAT_VERSION, MARKER, read_marker, write_marker
+from amaters.storage.marker import MARKER, read_marker, write_marker
 from amaters.storage.migrations import bring_up_to_date
 from amaters.storage.objects import FileObjects, ObjectStore
+from amaters.storage.options import StorageOptions
 from amaters.storage.places import Place, find_places
 from amaters.storage.recovery import BAD, STATE_FILE, WAL_PAGES, Recovery, ReplayedLog, mark_bad
+from amaters.storage.remote_parts import LOG_BYTES_MAX, RemotePlace, claim, new_marker
 from amaters.storage.rows import Key
 from amaters.storage.snapshots import Image, LocalFiles, SnapshotFiles, Snapshots
 from amaters.storage.sqlite import Connection, ReadPool, page_key
-from amaters.storage.state import State
+from amaters.storage.state import State, object_ids
 from amaters.wire import commands_pb2 as cb
 
 LOCK = "LOCK"
@@ -35,6 +38,7 @@ LOG = "log"
 OBJECTS = "objects"
 STATE = "state"
 SNAPSHOTS = "snapshots"
+_STARTS = 5
 SNAPSHOT_DEBT = 64 << 20  # bytes of log after which a snapshot is taken
 # What a crash can leave of a database that was being made, and nothing else.
 _NEW_FILES = frozenset({LOCK, LOG, STATE, f"{MARKER}.tmp"})
@@ -45,13 +49,16 @@ _NEW_STATE = re.compile(rf"{BAD}|{re.escape(STATE_FILE)}(-wal|-shm|-journal)?")
 @dataclass(frozen=True)
 class Parts:
     """Where the parts of a database are. ``sweeps``: no other process uses the objects, so that
-    those which nothing names are left-overs.
+    those which nothing names are left-overs; else ``collector`` finds them. ``log_bytes_max``: of
+    log, as it counts them, after which a snapshot is taken.
     """
 
     open_log: Callable[[], ReplayedLog]
     objects: ObjectStore
     snapshots: SnapshotFiles
     sweeps: bool = True
+    collector: Collector | None = None
+    log_bytes_max: int = 1 << 62
 
 
 def local_parts(path: Path, disk: Disk, database_id: bytes, options: LogOptions) -> Parts:
@@ -61,6 +68,31 @@ def local_parts(path: Path, disk: Disk, database_id: bytes, options: LogOptions)
         FileObjects(path / OBJECTS, disk),
         LocalFiles(path / SNAPSHOTS, disk),
     )
+
+
+def parts_of(path: Path, disk: Disk, marker: cb.DatabaseFormat, options: StorageOptions) -> Parts:
+    """The parts of a database, in its directory or where its marker says.
+
+    Raises: AM-4025, AM-4028, AM-4030, AM-4031.
+    """
+    objects_url, log_url = options.store_urls
+    for wanted, there, what in (
+        (objects_url, marker.objects_url, "objects"),
+        (log_url, marker.log_url, "log"),
+    ):
+        if wanted and not there:
+            fail("AM-4028", url=wanted, what=f"the {what} of this database are in its directory")
+    if not marker.objects_url:
+        return local_parts(path, disk, marker.database_id, options.log)
+    place = RemotePlace(marker, options)
+    claim(place)
+    place.begin()
+    objects = place.open_objects(path, disk)
+    collector = place.collector(objects)
+    if not place.has_log:
+        open_log = partial(SegmentLog, path / LOG, disk, marker.database_id, options.log)
+        return Parts(open_log, objects, LocalFiles(path / SNAPSHOTS, disk), False, collector)
+    return Parts(place.open_log, objects, place.files, False, collector, LOG_BYTES_MAX)
 
 
 class DirectoryStorage(Storage):
@@ -111,7 +143,8 @@ class DirectoryStorage(Storage):
             super().__init__(recovery.database_id, log, parts.objects, state)
             self._pool = ReadPool(recovery.path, self._key, self._vfs)
             self._logged = state.logged
-            self._snapshot_at = SNAPSHOT_DEBT
+            self.snapshot_debt = SNAPSHOT_DEBT
+            self._put_off = 0  # bytes of log to wait for beyond it, after a snapshot that failed
             if parts.sweeps:
                 self._sweep()
         except BaseException:
@@ -140,7 +173,9 @@ class DirectoryStorage(Storage):
             self._logged += group.logged
             self._move_pages()
             newest = self.snapshots.newest
-            if self._logged - (newest.logged if newest else 0) > self._snapshot_at:
+            logged = self._logged - (newest.logged if newest else 0)
+            log_bytes = self._log.bytes_since_checkpoint
+            if logged > self.snapshot_debt + self._put_off or log_bytes > self._parts.log_bytes_max:
                 self._snapshot_soon()
 
     def _move_pages(self) -> None:
@@ -224,7 +259,7 @@ class DirectoryStorage(Storage):
                 if error.code == "AM-4011":
                     self._stop(error)
                 raise
-        self._snapshot_at = SNAPSHOT_DEBT
+        self._put_off = 0
         self._log.cut(self.snapshots.rebuilt_from)
         return SnapshotInfo(image.position, written, total)
 
@@ -243,10 +278,11 @@ class DirectoryStorage(Storage):
         """A snapshot that nobody waits for; after a failure the next is tried much later."""
         try:
             self.snapshot()
+            self.collect_shared()
             self.snapshot_error = None
         except AmatersError as error:
             self.snapshot_error = error
-            self._snapshot_at += SNAPSHOT_DEBT
+            self._put_off += self.snapshot_debt
 
     def check_snapshots(self) -> Iterator[tuple[str, AmatersError | None]]:
         """Reads every snapshot; each with what is wrong with it, or None."""
@@ -264,6 +300,17 @@ class DirectoryStorage(Storage):
     def _rebuilt_from(self) -> int:
         return self.snapshots.rebuilt_from
 
+    def collect_shared(self) -> int:
+        """Delete from a shared store what nothing has named for long; how many objects went. Any
+        thread. Cost: a listing of the store. Raises: AM-4025, AM-4031.
+        """
+        collector = self._parts.collector
+        return collector.look(self._named) if collector is not None else 0
+
+    def _named(self) -> set[bytes]:
+        with self.reading() as db:
+            return object_ids(db)
+
     # ---- closing -----------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -279,10 +326,14 @@ class DirectoryStorage(Storage):
         finally:
             self.abandon()
 
-    def _end_snapshot(self) -> None:
-        self._closing = True
+    def settle(self) -> None:
+        """Wait for a snapshot that is being taken aside."""
         if self._snapshot_thread is not None:
             self._snapshot_thread.join()
+
+    def _end_snapshot(self) -> None:
+        self._closing = True
+        self.settle()
 
     def abandon(self) -> None:
         self._end_snapshot()
@@ -296,7 +347,7 @@ class DirectoryStorage(Storage):
 def open_directory(
     path: Path,
     disk: Disk | None = None,
-    options: LogOptions | None = None,
+    options: StorageOptions | LogOptions | None = None,
     *,
     state_vfs: str | None = None,
 ) -> DirectoryStorage:
@@ -305,8 +356,10 @@ def open_directory(
     apsw.VFS, through which the files of the state are used.
 
     Raises: AM-4001 (damage), AM-4002 (open in another process), AM-4005 (something else is there),
-    AM-4006, AM-4015.
+    AM-4006, AM-4015; on an object store AM-4010, AM-4025 and AM-4027 to AM-4031.
     """
+    if not isinstance(options, StorageOptions):
+        options = StorageOptions(options or LogOptions())
     disk = disk or Disk()
     if path.exists() and not path.is_dir():
         fail("AM-4005", path=str(path), what="it is a file")
@@ -316,17 +369,31 @@ def open_directory(
     lock = disk.lock(path / LOCK)
     try:
         if not (path / MARKER).exists():
-            _make(path, disk, state_vfs)
+            _make(path, disk, state_vfs, options)
         moved = bring_up_to_date(path, disk)
-        database_id = read_marker(path, disk).database_id
-        parts = local_parts(path, disk, database_id, options or LogOptions())
-        storage = DirectoryStorage(path, disk, lock, database_id, parts=parts, vfs=state_vfs)
+        marker = read_marker(path, disk)
+        parts = parts_of(path, disk, marker, options)
+        open_it = partial(
+            DirectoryStorage, path, disk, lock, marker.database_id, parts=parts, vfs=state_vfs
+        )
+        storage = _opened(open_it)
     except BaseException:
         disk.close(lock)
         raise
     if moved is not None:
         storage.notice = "; ".join(text for text in (moved, storage.notice) if text)
     return storage
+
+
+def _opened(open_it: Callable[[], DirectoryStorage]) -> DirectoryStorage:
+    """Opens again from newer snapshots while another owner cuts the log that is being read."""
+    for _ in range(_STARTS - 1):
+        try:
+            return open_it()
+        except AmatersError as error:
+            if error.code != "AM-4027":
+                raise
+    return open_it()
 
 
 def _is_new(path: Path) -> bool:
@@ -340,13 +407,16 @@ def _is_new(path: Path) -> bool:
     )
 
 
-def _make(path: Path, disk: Disk, vfs: str | None) -> None:
-    """A new database: first an empty state and log, last the marker that makes it one."""
+def _make(path: Path, disk: Disk, vfs: str | None, options: StorageOptions) -> None:
+    """A new database, or a new directory of the one on a store: first an empty state and log, last
+    the marker that makes it one.
+    """
+    marker = new_marker(options)
     for leftover in (*path.glob(f"{STATE}/*"), *path.glob(f"{LOG}/*")):
         disk.remove(leftover)
-    marker = cb.DatabaseFormat(version=FORMAT_VERSION, database_id=new_id())
     disk.make_directory(path / STATE)
     State.create(path / STATE / STATE_FILE, marker.database_id, vfs).close()
     disk.sync_directory(path / STATE)
-    SegmentLog(path / LOG, disk, marker.database_id).create()
+    if not marker.log_url:
+        SegmentLog(path / LOG, disk, marker.database_id).create()
     write_marker(path, disk, marker)

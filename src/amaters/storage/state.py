@@ -345,12 +345,7 @@ class State(Places):
 
     def object_ids(self) -> set[bytes]:
         """Every object whose file must stay: what the state names, and what waits as garbage."""
-        found = {bytes(row[0]) for row in self.db.each("SELECT object_id FROM garbage")}
-        for (data,) in self.db.each("SELECT object FROM keysets"):
-            found.add(cb.ObjectRef.FromString(data).object_id)
-        for (data,) in self.db.each("SELECT manifest FROM segments"):
-            found.update(ref.object_id for ref in cb.SegmentManifest.FromString(data).objects)
-        return found
+        return object_ids(self.db)
 
     def garbage(self, position: int) -> list[tuple[bytes, int]]:
         """Id and size of objects that left the state at ``position`` or before."""
@@ -384,3 +379,13 @@ def _segment(row: tuple[int, bytes, int, int, bytes]) -> SegmentRow:
 
 def _tail(row: tuple[int, int, int, int, bytes, bytes, bytes]) -> TailBlock:
     return TailBlock(row[0], row[1], row[2], unsigned(row[3]), *row[4:])
+
+
+def object_ids(db: Connection) -> set[bytes]:
+    """Every object whose file must stay, on any connection: named, or waiting as garbage."""
+    found = {bytes(row[0]) for row in db.each("SELECT object_id FROM garbage")}
+    for (data,) in db.each("SELECT object FROM keysets"):
+        found.add(cb.ObjectRef.FromString(data).object_id)
+    for (data,) in db.each("SELECT manifest FROM segments"):
+        found.update(ref.object_id for ref in cb.SegmentManifest.FromString(data).objects)
+    return found

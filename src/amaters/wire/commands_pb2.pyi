@@ -134,9 +134,13 @@ class SegmentManifest(_message.Message):
     def __init__(self, segment: _Optional[_Union[_service_pb2.NewSegment, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ...) -> None: ...
 
 class DatabaseFormat(_message.Message):
-    __slots__ = ("version", "database_id")
+    __slots__ = ("version", "database_id", "objects_url", "log_url")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DATABASE_ID_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_URL_FIELD_NUMBER: _ClassVar[int]
+    LOG_URL_FIELD_NUMBER: _ClassVar[int]
     version: int
     database_id: bytes
-    def __init__(self, version: _Optional[int] = ..., database_id: _Optional[bytes] = ...) -> None: ...
+    objects_url: str
+    log_url: str
+    def __init__(self, version: _Optional[int] = ..., database_id: _Optional[bytes] = ..., objects_url: _Optional[str] = ..., log_url: _Optional[str] = ...) -> None: ...

@@ -60,6 +60,8 @@ class ObjectLog:
     """One handle for all threads. First ``create`` once, then ``replay`` to its end, then append.
 
     ``newest_snapshot``: position of the newest snapshot that a new owner could start from; 0: none.
+    ``known_snapshot``: the newest that the caller saw before; starting over helps only when there
+    is a newer one.
     """
 
     backend = "object"
@@ -72,13 +74,14 @@ class ObjectLog:
         options: ObjectLogOptions | None = None,
         *,
         newest_snapshot: Callable[[], int] = lambda: 0,
+        known_snapshot: int = 0,
     ) -> None:
         self.options = options or ObjectLogOptions()
         self.notice: str | None = None
         self.bytes_since_checkpoint = 0
         self.epoch = 0
         self._blobs, self._coordinator, self._database_id = blobs, coordinator, database_id
-        self._newest_snapshot = newest_snapshot
+        self._newest_snapshot, self._known_snapshot = newest_snapshot, known_snapshot
         self._stop = threading.Event()
         self._patience = Patience(
             self.options.attempts, self.options.pause_seconds, self._stop.wait
@@ -112,7 +115,9 @@ class ObjectLog:
         newer snapshot must be read first; AM-4025.
         """
         self.epoch = self._coordinator.acquire()
-        reader = LogReader(self._blobs, self._database_id, self._newest_snapshot)
+        reader = LogReader(
+            self._blobs, self._database_id, self._newest_snapshot, self._known_snapshot
+        )
         yield from reader.records(applied)
         while True:
             self._sequence, self._last, self._chain = reader.sequence, reader.last, reader.chain
@@ -126,7 +131,7 @@ class ObjectLog:
             yield from reader.accept(draft.sequence, other)
         newest = self._newest_snapshot()
         if newest > self._last:
-            fail("AM-4027", position=applied + 1, what=f"there is a snapshot of position {newest}")
+            reader.lost(f"it ends before position {newest}, of which there is a snapshot")
         if self._last < applied:
             what = f"record {self._last + 1}, which was applied before"
             fail("AM-4001", file="the log on the object store", what=what)

@@ -35,13 +35,17 @@ class LogReader:
     """
 
     def __init__(
-        self, blobs: Blobs, database_id: bytes, newest_snapshot: Callable[[], int]
+        self,
+        blobs: Blobs,
+        database_id: bytes,
+        newest_snapshot: Callable[[], int],
+        known_snapshot: int,
     ) -> None:
         self.sequence = self.last = self.epoch = self.debt = 0
         self.chain = b""
         self.objects: deque[tuple[int, int]] = deque()
         self._blobs, self._database_id = blobs, database_id
-        self._newest_snapshot = newest_snapshot
+        self._newest_snapshot, self._known_snapshot = newest_snapshot, known_snapshot
         self._applied = 0
         self._sure = False
 
@@ -50,7 +54,7 @@ class LogReader:
         self._applied = applied
         listed = list(self._blobs.list(PREFIX))
         if not listed:
-            self._lost("the log is missing")
+            self.lost("the log is missing")
         numbers = [self._number(info) for info in listed]
         start = max((i for i, (a, b) in enumerate(pairwise(numbers), 1) if b != a + 1), default=0)
         begin = self._locate(numbers[start:])
@@ -88,10 +92,10 @@ class LogReader:
                 or head.first != self.last + 1
                 or (head.epoch > self.epoch) != fence
             ):
-                self._lost(f"{name} does not follow the object before it")
+                self.lost(f"{name} does not follow the object before it")
             self._sure = True
         elif head.first > self._applied + 1:
-            self._lost(f"{name} starts at position {head.first}")
+            self.lost(f"{name} starts at position {head.first}")
         self.last, self.epoch, self.chain = head.last, head.epoch, head.digest
 
     def _number(self, info: BlobInfo) -> int:
@@ -123,7 +127,7 @@ class LogReader:
         except AmatersError as error:
             if error.code != "AM-4007":
                 raise
-            self._lost(f"{name} was deleted meanwhile")
+            self.lost(f"{name} was deleted meanwhile")
         return frames.decode_head(data, name, self._database_id, sequence)
 
     def _fetch(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
@@ -139,10 +143,11 @@ class LogReader:
                 number, future = ahead.popleft()
                 data = future.result()
                 if data is None:
-                    self._lost(f"{name_of(number)} was deleted meanwhile")
+                    self.lost(f"{name_of(number)} was deleted meanwhile")
                 yield number, data
 
-    def _lost(self, what: str) -> NoReturn:
-        if self._newest_snapshot() > self._applied:
+    def lost(self, what: str) -> NoReturn:
+        """Raises: AM-4027 when there is a newer snapshot to start from, else AM-4001."""
+        if self._newest_snapshot() > max(self._applied, self._known_snapshot):
             fail("AM-4027", position=self._applied + 1, what=what)
         fail("AM-4001", file="the log on the object store", what=what)

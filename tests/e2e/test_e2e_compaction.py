@@ -1,0 +1,218 @@
+"""Exchange, slot leases, merging and reclaiming: the same answers before, during and after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from e2e_support import FULL, SMALL, open_on
+
+import amaters as am
+from amaters.client.database import AsyncDatabase
+from amaters.client.guard import read_guards
+from amaters.client.rows import snapshot
+from amaters.client.segments import encode_columns
+from amaters.columns.batch import ColumnBatch, from_storage_list
+from amaters.columns.canaries import CANARIES
+from amaters.engine.service import Engine, open_engine
+from amaters.wire import service_pb2 as pb
+
+COLUMNS = {
+    "k": am.Int64(primary_key=True),
+    "a": am.UInt8(encrypt=["range", "sum"]),
+    "g": am.Enum(["x", "y"], encrypt=["group"], nullable=True),
+    "town": am.Text(nullable=True),
+    "note": am.Text(encrypt=[], nullable=True),
+}
+QUESTIONS = [
+    "SELECT count(*), sum(a) FROM t WHERE a > 100",
+    "SELECT g, count(*), sum(a) FROM t WHERE a < 180 GROUP BY g ORDER BY g",
+    "SELECT k, a, g, town, note FROM t WHERE a BETWEEN 40 AND 55 ORDER BY k",
+    "SELECT count(*) FROM t WHERE town = 'north' AND a <> 7",
+    "SELECT count(*) FROM t",
+]
+
+
+def row(key: int) -> dict[str, Any]:
+    return {
+        "k": key,
+        "a": key * 7 % 200,
+        "g": [None, "x", "y"][key % 3],
+        "town": ["north", "south", None][key % 3],
+        "note": None if key % 5 == 0 else f"note {key}",
+    }
+
+
+def rows(keys: Iterable[int]) -> list[dict[str, Any]]:
+    return [row(key) for key in keys]
+
+
+class Table:
+    """Table t on an engine, and what should be in it."""
+
+    def __init__(self, engine: Engine, db: AsyncDatabase) -> None:
+        self.engine = engine
+        self.db = db
+        self.keys: set[int] = set()
+
+    @classmethod
+    async def open(cls, scheme: str = "noop", engine: Engine | None = None) -> Table:
+        engine = engine or open_engine(":memory:", unsafe_scheme=True, threads=2)
+        made = cls(engine, await open_on(engine, scheme, SMALL))
+        await made.db.create_table("t", COLUMNS)
+        return made
+
+    async def insert(self, keys: Iterable[int]) -> None:
+        added = list(keys)
+        table = await self.db.table("t")
+        await table.insert(rows(added))
+        self.keys |= set(added)
+
+    async def delete(self, keys: Iterable[int]) -> None:
+        """Rows go by key and version, as any client that knows them may ask."""
+        going = set(keys)
+        session = self.db._session
+        table = await session.table("t")
+        found = await self.versions()
+        newest = max(found.values())
+        request = pb.CommitRequest(
+            request_id=session.new_id(),
+            table_id=table.id,
+            schema_version=table.version,
+            row_version=newest + 1,
+        )
+        listed = sorted(going)
+        values = from_storage_list(table.primary_key.type, listed)
+        batch = ColumnBatch({table.primary_key.id: values}, len(listed))
+        request.removed.keys = encode_columns([table.primary_key], batch)
+        request.removed.versions.extend(found[key] for key in listed)
+        reply = await session.service.commit(request)
+        assert not reply.conflicts
+        self.keys -= going
+
+    async def versions(self) -> dict[int, int]:
+        """Row version of every live row, canaries included."""
+        from amaters.client.rows import open_block, read_tail
+
+        session = self.db._session
+        table = await session.table("t")
+        found: dict[int, int] = {}
+        async with snapshot(session, table) as pinned:
+            request = pb.FetchRequest(handle=pinned.handle, all_rows=True, sealed=True)
+            blocks = [
+                open_block(session, table, block)
+                async for block in session.service.fetch_rows(request)
+            ]
+            blocks += await read_tail(session, table, pinned.handle)
+        for block in blocks:
+            keys = block.rows.columns[table.primary_key.id].values.tolist()
+            assert not found.keys() & set(keys), "a key lies in two places"
+            found.update(zip(keys, block.versions.tolist(), strict=True))
+        return found
+
+    async def shape(self) -> tuple[int, int]:
+        """Segments and tail rows."""
+        session = self.db._session
+        table = await session.table("t")
+        stats = await session.service.table_stats(pb.TableStatsRequest(table_id=table.id))
+        return stats.segments, stats.tail_rows
+
+    async def segments(self) -> list[pb.SegmentInfo]:
+        session = self.db._session
+        async with snapshot(session, await session.table("t")) as pinned:
+            return list(pinned.segments)
+
+    async def canaries(self) -> int:
+        """Live canaries of all segments."""
+        session = self.db._session
+        table = await session.table("t")
+        async with snapshot(session, table) as pinned:
+            guards = await read_guards(session, table, pinned)
+        return sum(len(guard.live_positions) for guard in guards.values())
+
+    async def check(self) -> None:
+        """Every question has the answer that the rows in ``keys`` give."""
+        assert [(await self.db.sql(text)).rows() for text in QUESTIONS] == self.expected()
+
+    def expected(self) -> list[list[tuple[Any, ...]]]:
+        kept = rows(sorted(self.keys))
+        high = [r["a"] for r in kept if r["a"] > 100]
+        groups = []
+        for name in ("x", "y", None):
+            values = [r["a"] for r in kept if r["a"] < 180 and r["g"] == name]
+            if values:
+                groups.append((name, len(values), sum(values)))
+        between = [tuple(r.values()) for r in kept if 40 <= r["a"] <= 55]
+        north = [r for r in kept if r["town"] == "north" and r["a"] != 7]
+        total = (len(high), sum(high) if high else None)
+        return [[total], groups, between, [(len(north),)], [(len(kept),)]]
+
+
+def spread(count: int, first: int = 0) -> range:
+    """Keys with gaps between them, where canaries find room."""
+    return range(3 * first, 3 * (first + count), 3)
+
+
+def run(work: Any) -> Any:
+    return asyncio.run(work)
+
+
+def test_half_dead_segments_are_written_again() -> None:
+    """Two segments of which a third lives become one; answers stay, canaries move along."""
+
+    async def work() -> None:
+        table = await Table.open()
+        await table.insert(spread(2 * FULL))
+        assert await table.shape() == (2, 0)
+        await table.delete(key for key in sorted(table.keys) if key % 9)
+        await table.check()
+        before = await table.canaries()
+        done = await table.db.compact()
+        assert (done.segments_read, done.segments_written) == (2, 1)
+        assert done.rows == len(table.keys)
+        assert (await table.shape())[0] == 1
+        assert before == 2 * CANARIES and await table.canaries() == CANARIES
+        await table.check()
+        assert (await table.db.compact()).segments_read == 0, "there is nothing left to do"
+        await table.engine.close()
+
+    run(work())
+
+
+def test_a_full_tail_and_small_segments_are_joined() -> None:
+    """A tail that is worth a segment becomes one, and small segments share one."""
+
+    async def work() -> None:
+        table = await Table.open()
+        await table.insert(spread(470))
+        assert await table.shape() == (0, 470)
+        assert (await table.db.compact("t")).rows == 0, "less than half a segment stays a tail"
+        await table.insert(spread(300, 1000))
+        done = await table.db.compact("t")
+        assert (done.rows, done.tail_rows) == (770, 770)
+        assert await table.shape() == (1, 0)
+        await table.check()
+        await table.engine.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize("scheme", ["noop", "bgv"])
+def test_a_segment_without_rows_leaves(scheme: str) -> None:
+    """All rows deleted: only canaries are left, and a compaction drops them with the segment."""
+
+    async def work() -> None:
+        table = await Table.open(scheme)
+        await table.insert(spread(600))
+        await table.delete(table.keys.copy())
+        await table.check()
+        done = await table.db.compact()
+        assert (done.rows, done.segments_read, done.segments_written) == (0, 1, 0)
+        assert await table.shape() == (0, 0)
+        await table.insert(spread(10))
+        await table.check()
+        await table.engine.close()
+
+    run(work())
