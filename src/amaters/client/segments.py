@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +44,7 @@ async def upload_segment(
     row_version: int,
     first_key: int | None,
     taken: Collection[object],
+    used: Mapping[int, Collection[object]] | None = None,
     lease: Lease | None = None,
 ) -> Prepared:
     """Plant canaries, encrypt and upload one segment of at most N - 64 rows; see
@@ -57,6 +58,7 @@ async def upload_segment(
         rng=session.outside.rng,
         first_key=first_key,
         taken=taken,
+        used=used,
         count=count,
     )
     return await upload_planted(session, table, planted, row_version=row_version, lease=lease)

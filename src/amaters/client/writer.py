@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from amaters.base import errors
+from amaters.client import unique
 from amaters.client.guard import canaries_of
 from amaters.client.leases import Lease, exchange_lease, slot_lease
 from amaters.client.rows import OpenedRows, joined, read_tail, snapshot
@@ -36,7 +37,7 @@ from amaters.wire import service_pb2 as pb
 ATTEMPTS_MAX = 16
 TAIL, REMOVED = -1, -2
 KEY_MAX = 2**63 - 1
-CROWDED_AFTER, CROWDED_SPAN_MAX = 3, 1 << 22
+CROWDED_AFTER = 3
 SHARE_MIN = 8  # a partial segment has at least this fraction of a segment's slots
 
 
@@ -72,6 +73,7 @@ async def insert(session: Session, table: Table, batch: ColumnBatch) -> int:
         return 0
     session.require_open()
     refuse_repeated_keys(table, batch)
+    unique.refuse_repeated_values(table, batch)
     table = await _extend_dictionaries(session, table, batch)
     work = _Insertion(session, table, batch)
     await work.run()
@@ -128,6 +130,7 @@ class _Insertion:
     moved: list[OpenedRows] = field(default_factory=list)
     removed: dict[Any, int] = field(default_factory=dict)
     taken: set[Any] = field(default_factory=set)
+    used: dict[int, set[Any]] = field(default_factory=dict)  # by column of a unique index
     first_key: int = 0
     row_version: int = 0
 
@@ -168,6 +171,7 @@ class _Insertion:
         if not self._keyless:
             # A canary's key must not be that of a row in another segment of this batch.
             self.taken |= set(self.batch.columns[self.table.primary_key.id].values.tolist())
+        self.used = unique.used_values(self.table, self.batch)
         for attempt in range(ATTEMPTS_MAX):
             if attempt == CROWDED_AFTER:
                 self._leave_crowded_range()
@@ -180,9 +184,10 @@ class _Insertion:
 
     def _leave_crowded_range(self) -> None:
         """The gaps between this batch's keys are full of older rows: look beside them instead."""
-        values = self.batch.columns[self.table.primary_key.id].values
-        if values.dtype != object and int(values.max()) - int(values.min()) < CROWDED_SPAN_MAX:
-            self.taken.update(range(int(values.min()), int(values.max()) + 1))
+        if not self._keyless:
+            self.taken |= unique.crowded(self.batch.columns[self.table.primary_key.id])
+        for column, values in self.used.items():
+            values.update(unique.crowded(self.batch.columns[column]))
 
     @property
     def _keyless(self) -> bool:
@@ -238,10 +243,12 @@ class _Insertion:
                 row_version=self.row_version,
                 first_key=self.first_key + start + index * CANARIES if self._keyless else None,
                 taken=self.taken,
+                used=self.used,
                 lease=None if is_shared and stop < total else self.lease,
             )
             keys = made.planted.rows.columns[self.table.primary_key.id].values
             self.taken |= set(keys[made.planted.canaries.positions].tolist())
+            unique.note_used(self.used, made.planted.canaries.rows)
             self.prepared[index] = made
         self.session.report("inserting", total, total, "rows")
 
@@ -292,16 +299,18 @@ class _Insertion:
         rows = [conflict for conflict in conflicts if conflict.new_segment != REMOVED]
         if not all(self._is_sound(conflict) for conflict in rows):
             errors.fail("AM-5012", what="it names conflicts with rows that were not sent")
-        met = [(c, self._key_of(c), self._is_new_canary(c)) for c in rows]
-        for conflict, key, fake in met:
-            if existing.get(conflict.segment_id, {}).get(conflict.slot) == key:
-                self.removed[key] = conflict.version
+        met = [(c, self._new_row(c), self._is_new_canary(c)) for c in rows]
+        for conflict, new, fake in met:
+            canary = existing.get(conflict.segment_id, {}).get(conflict.slot)
+            if canary is not None and unique.collide(self.table, conflict, canary, new):
+                self.removed[canary[self.table.primary_key.id]] = conflict.version
                 self._raise_version(conflict.version)
             elif fake:
-                self.taken.add(key)
+                self.taken.add(new[self.table.primary_key.id])
+                unique.note_refused(self.table, conflict, self.used, new)
                 self.prepared[conflict.new_segment] = None
             else:
-                self._refuse(conflict, key)
+                self._refuse(conflict, new)
 
     def _is_sound(self, conflict: pb.KeyConflict) -> bool:
         """Whether the conflict names a row of this batch, and a version that can be replaced."""
@@ -313,9 +322,11 @@ class _Insertion:
             return False
         return conflict.new_row < sent and conflict.version < KEY_MAX
 
-    async def _existing_canaries(self, segment_ids: set[bytes]) -> dict[bytes, dict[int, Any]]:
-        """Keys of canaries by slot. An engine that names a slot whose key is another one is fishing
-        for canaries, and gets the answer that a real row would get.
+    async def _existing_canaries(
+        self, segment_ids: set[bytes]
+    ) -> dict[bytes, dict[int, unique.Row]]:
+        """Public columns of canaries by slot. An engine that names a slot whose key is another one
+        is fishing for canaries, and gets the answer that a real row would get.
         """
         wanted = sorted(segment_ids - {b""})
         if not wanted:
@@ -326,8 +337,8 @@ class _Insertion:
         found = {}
         for item in reply.segments:
             block, _ = canaries_of(self.session, self.table, item)
-            keys = block.rows.columns[self.table.primary_key.id].values.tolist()
-            found[item.segment_id] = dict(zip(block.positions.tolist(), keys, strict=True))
+            listed = [unique.row_of(self.table, block.rows, at) for at in range(block.rows.length)]
+            found[item.segment_id] = dict(zip(block.positions.tolist(), listed, strict=True))
         return found
 
     def _raise_version(self, replaced: int) -> None:
@@ -336,13 +347,13 @@ class _Insertion:
             self.row_version = replaced + 1
             self.prepared = [None] * len(self.prepared)
 
-    def _key_of(self, conflict: pb.KeyConflict) -> Any:
-        key = self.table.primary_key.id
+    def _new_row(self, conflict: pb.KeyConflict) -> unique.Row:
+        """The public columns of the row that a conflict is about."""
         if conflict.new_segment == TAIL:
-            return self._tail().columns[key].values.tolist()[conflict.new_row]
+            return unique.row_of(self.table, self._tail(), conflict.new_row)
         segment = self.prepared[conflict.new_segment]
         assert segment is not None
-        return segment.planted.rows.columns[key].values.tolist()[conflict.new_row]
+        return unique.row_of(self.table, segment.planted.rows, conflict.new_row)
 
     def _is_new_canary(self, conflict: pb.KeyConflict) -> bool:
         if conflict.new_segment == TAIL:
@@ -350,9 +361,23 @@ class _Insertion:
         segment = self.prepared[conflict.new_segment]
         return segment is not None and conflict.new_row in segment.planted.canaries.positions
 
-    def _refuse(self, conflict: pb.KeyConflict, key: Any) -> None:
+    def _refuse(self, conflict: pb.KeyConflict, new: unique.Row) -> None:
         name = self.table.primary_key
+        key = new[name.id]
+        if conflict.index_number:
+            unique.refuse(self.table, conflict, self._number_of(conflict))
         keys = self.batch.columns[name.id].values.tolist() if not self._keyless else []
         row = keys.index(key) + 1 if key in keys else conflict.new_row + 1
         shown = from_storage(name.type, key)
         errors.fail("AM-5010", table=self.table.name, key=shown, row=row)
+
+    def _number_of(self, conflict: pb.KeyConflict) -> int:
+        """Which row of those given to insert a conflict is about, counted from 1."""
+        if conflict.new_segment == TAIL:
+            at = self.division.tail_start + conflict.new_row
+        else:
+            segment = self.prepared[conflict.new_segment]
+            assert segment is not None
+            fakes = int((segment.planted.canaries.positions < conflict.new_row).sum())
+            at = self.division.segments[conflict.new_segment][0] + conflict.new_row - fakes
+        return at + 1 - sum(block.rows.length for block in self.moved)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,7 @@ def plant(
     rng: Rng,
     first_key: int | None = None,
     taken: Collection[object] = (),
+    used: Mapping[int, Collection[object]] | None = None,
     count: int = CANARIES,
 ) -> Planted:
     """``batch``, in its order, with canaries at secret positions.
@@ -83,9 +84,13 @@ def plant(
     before). If ``batch``
     is in ascending order of its keys, it stays so where the gaps between them allow it. Fewer than
     ``count`` canaries result only when the key's type has no more free values, none for no rows.
+    The columns that ``distinguishing`` names get values like keys do: ``used`` has those that were
+    refused, by column.
     """
     key = table.primary_key
     wanted = count if batch.length else 0
+    apart = _apart(table, batch, wanted, used or {}, rng=rng)
+    wanted = min((len(values) for values in apart.values()), default=wanted)
     given = batch.columns.get(key.id)
     fakes: list[Any] = []
     positions: NDArray[np.int64] | None = None
@@ -96,6 +101,8 @@ def plant(
     if positions is None:
         positions = distinct_below(rng, batch.length + wanted, wanted)
     rows = _values(table, batch, wanted, rng)
+    for column_id, values in apart.items():
+        rows = _set_apart(table.column(column_id), rows, values, rng)
     if given is not None:
         rows = rows.with_column(key, from_storage_list(key.type, fakes))
     whole = concatenate([batch, rows]).take(_slot_order(batch.length, positions))
@@ -106,6 +113,52 @@ def plant(
         valid = np.ones(whole.length, dtype=np.bool_)
         whole = whole.with_column(key, ColumnValues(numbers, valid))
     return Planted(whole, CanaryBlock(positions, whole.take(positions)))
+
+
+def distinguishing(table: Table) -> tuple[Column, ...]:
+    """For each unique index the column in which canaries differ from all rows: the one with most
+    values. The primary key does that already.
+    """
+    found: dict[int, Column] = {}
+    for index in table.indexes:
+        columns = [table.column(column_id) for column_id in index.columns]
+        if index.unique and not any(column.primary_key for column in columns):
+            widest = max(columns, key=_room)
+            found[widest.id] = widest
+    return tuple(found.values())
+
+
+def _room(column: Column) -> int:
+    if column.type.kind is TypeKind.TEXT:
+        return 1 << 65
+    return column.type.maximum - column.type.minimum
+
+
+def _apart(
+    table: Table,
+    batch: ColumnBatch,
+    count: int,
+    used: Mapping[int, Collection[object]],
+    *,
+    rng: Rng,
+) -> dict[int, list[Any]]:
+    """New values for columns that must not repeat one; none where all rows are NULL."""
+    found = {}
+    for column in distinguishing(table):
+        data = batch.columns[column.id]
+        known = data.values[data.valid].tolist()
+        if known:
+            taken = used.get(column.id, ())
+            found[column.id] = fake_keys(column.type, known, count, taken=taken, rng=rng)
+    return found
+
+
+def _set_apart(column: Column, rows: ColumnBatch, values: list[Any], rng: Rng) -> ColumnBatch:
+    """Canaries with values of their own; those that imitate a row with NULL stay so."""
+    order = permutation(rng, len(values))
+    valid = rows.columns[column.id].valid.tolist()
+    mixed = [values[at] if ok else None for at, ok in zip(order, valid, strict=False)]
+    return rows.with_column(column, from_storage_list(column.type, mixed))
 
 
 def replant(
