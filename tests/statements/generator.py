@@ -125,9 +125,10 @@ class _Statement:
         make = {"rows": self._rows, "totals": self._totals, "groups": self._groups}[kind]
         ours, theirs, averages, groups = make()
         where = self._where()
+        having = "" if kind == "rows" else self._having(groups)
         tail, ordered = self._tail(kind, groups)
         group = f" GROUP BY {', '.join(map(_name, groups))}" if groups else ""
-        source = f" FROM {self.table.name}{where}{group}{tail}"
+        source = f" FROM {self.table.name}{where}{group}{having}{tail}"
         self.generator.seen.update(self.cells)
         self.generator.secret.update(self.secret_cells)
         return Case(
@@ -305,6 +306,33 @@ class _Statement:
         if self.rng.random() < 0.1:
             return f"PUBLIC({text})"
         return text
+
+    # ---- HAVING ------------------------------------------------------------------------------
+
+    def _having(self, groups: list[ColumnCase]) -> str:
+        if self.rng.random() < 0.75:
+            return ""
+        parts = [self._group_condition(groups) for _ in range(self.rng.randint(1, 3))]
+        return f" HAVING {self.rng.choice([' AND ', ' OR ']).join(parts)}"
+
+    def _group_condition(self, groups: list[ColumnCase]) -> str:
+        """A condition on an aggregate or a group column, whose truth varies over the groups."""
+        rng, count = self.rng, len(self.table.data[self.table.unique.name])
+        summed = [c for c in self.table.columns if c.kind in INTEGERS and c.can("sum")]
+        if groups and rng.random() < 0.3:
+            column = rng.choice(groups)
+            operators = [operator for operator in LEAVES if applicable(operator, column.kind)]
+            text = self._condition(rng.choice(operators), column)
+        elif summed and rng.random() < 0.5:
+            column = rng.choice(summed)
+            bound = rng.choice([0, 1, sum(v for v in self.table.data[column.name] if v) // 3])
+            function = rng.choice(["SUM", "SUM", "AVG", "COUNT"])
+            form = rng.choice(["{} > {}", "{} <= {}", "{} BETWEEN -5 AND {}", "{} IS NULL"])
+            text = form.format(f"{function}({_name(column)})", bound)
+        else:
+            form = rng.choice(["COUNT(*) > {}", "{} >= COUNT(*)", "COUNT(*) NOT IN (0, {})"])
+            text = form.format(rng.choice([1, count // 10, count // 4]))
+        return f"NOT ({text})" if rng.random() < 0.2 else f"({text})"
 
     # ---- ORDER BY and LIMIT ------------------------------------------------------------------
 

@@ -17,10 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from amaters.client.having import truth
 from amaters.columns.batch import ColumnBatch, ColumnValues, to_python
 from amaters.columns.schema import Column, Table
 from amaters.columns.types import SqlType, Storage, TypeKind, from_storage
-from amaters.plan.expressions import Aggregate, ColumnRef, Literal, OrderItem, OutputItem, Select
+from amaters.plan.expressions import (
+    Aggregate,
+    ColumnRef,
+    Literal,
+    OrderItem,
+    OutputItem,
+    Select,
+    having_id,
+)
 from amaters.plan.prepare import aggregate_terms, terms_for
 from amaters.plan.spec import Term
 
@@ -157,12 +166,14 @@ def finish_totals(select: Select, totals: Totals) -> Answer:
     elif not groups:
         groups = {(): {}}
     rows = [_Row(key, _outputs(select, key, terms)) for key, terms in groups.items()]
+    rows = [row for row in rows if _passes(select, row)]
+    visible = len(select.items) - select.hidden
     if select.distinct:
-        rows = list({row.values: row for row in reversed(rows)}.values())[::-1]
+        rows = list({row.values[:visible]: row for row in reversed(rows)}.values())[::-1]
     for order in reversed(select.order_by):
         rows = _sorted(select, rows, order)
     kept = rows[select.offset : _stop(select)]
-    shown = select.items[: len(select.items) - select.hidden]
+    shown = select.items[:visible]
     columns = tuple([row.values[index] for row in kept] for index in range(len(shown)))
     return _answer(select.table, shown, columns)
 
@@ -171,6 +182,20 @@ def finish_totals(select: Select, totals: Totals) -> Answer:
 class _Row:
     key: GroupKey
     values: tuple[Value, ...]
+
+
+def _passes(select: Select, row: _Row) -> bool:
+    """Whether HAVING is TRUE for a group."""
+    if select.having is None:
+        return True
+    by_id = dict(zip(select.group_by, row.key, strict=True))
+
+    def value_of(column_id: int) -> Value:
+        if column_id < 0:
+            return row.values[having_id(column_id)]
+        return from_storage(select.table.column(column_id).type, by_id[column_id])
+
+    return truth(select.having, value_of) is True
 
 
 def _stop(select: Select) -> int | None:

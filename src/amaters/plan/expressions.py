@@ -141,7 +141,8 @@ class Select:
     """One bound SELECT over one table. ``group_by`` holds column ids; empty with aggregates: one
     row.
 
-    The last ``hidden`` items only serve ORDER BY and are not part of the result.
+    The last ``hidden`` items only serve ORDER BY and HAVING and are not part of the result. In
+    ``having`` a column id is a group column's, or the ``having_id`` of an output.
     """
 
     table: Table
@@ -153,6 +154,7 @@ class Select:
     offset: int = 0
     distinct: bool = False
     hidden: int = 0
+    having: Predicate | None = None
 
     @property
     def is_aggregate(self) -> bool:
@@ -160,6 +162,11 @@ class Select:
         return bool(self.group_by) or any(
             isinstance(item.expression, Aggregate) for item in self.items
         )
+
+
+def having_id(index: int) -> int:
+    """What stands for output ``index`` in a HAVING predicate; its own inverse."""
+    return -1 - index
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,15 @@ from sqlglot import exp
 
 from amaters.base.errors import fail
 from amaters.columns.schema import Column, Table
-from amaters.plan.expressions import Aggregate, ColumnRef, OrderItem, OutputItem, Select
+from amaters.plan.expressions import (
+    Aggregate,
+    ColumnRef,
+    OrderItem,
+    OutputItem,
+    Predicate,
+    Select,
+)
+from amaters.sql.having import HavingConditions
 from amaters.sql.literals import (
     Arguments,
     constant_text,
@@ -21,7 +29,8 @@ from amaters.sql.predicates import Conditions
 from amaters.sql.scope import Catalogue, Scope, bare, find_table, only, refuse, where, wrong
 
 _CLAUSES = (
-    "expressions", "from_", "where", "group", "order", "limit", "offset", "distinct", "kind",
+    "expressions", "from_", "where", "group", "having", "order", "limit", "offset", "distinct",
+    "kind",
 )  # fmt: skip
 _AGGREGATES = "the aggregates are COUNT(*), COUNT(c), SUM and AVG of a column or of a * b"
 _FUNCTIONS: Mapping[type[exp.Expr], str] = {exp.Count: "count", exp.Sum: "sum", exp.Avg: "avg"}
@@ -29,7 +38,7 @@ _FUNCTIONS: Mapping[type[exp.Expr], str] = {exp.Count: "count", exp.Sum: "sum", 
 
 def bind_select(tree: exp.Select, catalogue: Catalogue, arguments: Arguments) -> Select:
     """The bound SELECT. Raises: AM-2203 to AM-2208."""
-    only(tree, _CLAUSES, "SELECT ... FROM one table [WHERE] [GROUP BY] [ORDER BY] [LIMIT]")
+    only(tree, _CLAUSES, "SELECT ... FROM one table [WHERE] [GROUP BY] [HAVING] [ORDER BY] [LIMIT]")
     source = tree.args.get("from_")
     if source is None:
         refuse(tree, "SELECT without FROM", "name a table")
@@ -57,22 +66,50 @@ class _Binding:
             predicate = Conditions(self.scope, self.arguments).bind(condition.this)
         items = self._items()
         group_by = self._group_by(items)
-        aggregate = bool(group_by) or any(isinstance(i.expression, Aggregate) for i in items)
+        aggregate = (
+            bool(group_by)
+            or self.tree.args.get("having") is not None
+            or any(isinstance(i.expression, Aggregate) for i in items)
+        )
         if aggregate:
             self._check_grouped(items, group_by)
         order_by, hidden = self._order_by(items, group_by, aggregate=aggregate)
+        items += hidden
+        having, more = self._having(items, group_by)
         limit, offset = self._limits()
         return Select(
             table=self.table,
             where=predicate,
-            items=items + hidden,
+            items=items + more,
             group_by=group_by,
             order_by=order_by,
             limit=limit,
             offset=offset,
             distinct=self._distinct(),
-            hidden=len(hidden),
+            hidden=len(hidden) + len(more),
+            having=having,
         )
+
+    def _having(
+        self, items: tuple[OutputItem, ...], group_by: tuple[int, ...]
+    ) -> tuple[Predicate | None, tuple[OutputItem, ...]]:
+        """The condition, and hidden outputs for aggregates that only it names."""
+        node = self.tree.args.get("having")
+        if node is None:
+            return None, ()
+        conditions = HavingConditions(
+            self.scope,
+            self.arguments,
+            self.table,
+            items,
+            group_by,
+            lambda aggregate: self._aggregate(aggregate)[1],
+        )
+        predicate = conditions.bind(node.this)
+        hidden = tuple(conditions.hidden)
+        if not group_by and not any(isinstance(i.expression, Aggregate) for i in items + hidden):
+            hidden += (OutputItem("having", Aggregate("count_star")),)
+        return predicate, hidden
 
     def _distinct(self) -> bool:
         node = self.tree.args.get("distinct")

@@ -1,0 +1,71 @@
+"""HAVING: conditions on group columns and aggregates, which the client checks after decryption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from amaters.base.errors import fail
+from amaters.columns.schema import Column, Table
+from amaters.columns.types import SqlType, TypeKind
+from amaters.plan.expressions import Aggregate, Literal, OutputItem, having_id
+from amaters.sql.predicates import Conditions
+from amaters.sql.scope import bare, where, wrong
+
+AGGREGATE_TYPE = SqlType(TypeKind.INT, bits=64)  # constants compare with it as numbers
+
+
+@dataclass(frozen=True, slots=True)
+class HavingConditions(Conditions):
+    """Binds HAVING. Aggregates become outputs, ``hidden`` ones where the list lacks them."""
+
+    table: Table
+    items: tuple[OutputItem, ...]
+    group_by: tuple[int, ...]
+    aggregate: Callable[[exp.Expr], Aggregate]
+    hidden: list[OutputItem] = field(default_factory=list)
+
+    def _column(self, node: exp.Expr) -> Column:
+        node = bare(node)
+        if isinstance(node, exp.AggFunc):
+            return self._output(self.aggregate(node))
+        if not isinstance(node, exp.Column):
+            return Conditions._column(self, node)
+        found = self.scope.find(node)
+        if found is None or found.id not in self.group_by:
+            item = self._aliased(node)
+            if item is not None:
+                return self._aliased_column(item, node)
+        column = found or self.scope.column(node)
+        if column.id not in self.group_by:
+            fail("AM-2207", column=column.name, where=where(node))
+        return column
+
+    def _aliased(self, node: exp.Column) -> OutputItem | None:
+        """The output an unqualified name is an alias of; group columns come first (DuckDB)."""
+        if node.table or node.name.lower() not in self.scope.aliases:
+            return None
+        named = (item for item in self.items if item.name.lower() == node.name.lower())
+        return next(named, None)
+
+    def _aliased_column(self, item: OutputItem, node: exp.Column) -> Column:
+        if isinstance(item.expression, Aggregate):
+            return self._output(item.expression)
+        if isinstance(item.expression, Literal):
+            wrong(node, "HAVING with the alias of a constant", "write the constant")
+        column = self.table.column(item.expression.column_id)
+        if column.id not in self.group_by:
+            fail("AM-2207", column=column.name, where=where(node))
+        return column
+
+    def _output(self, aggregate: Aggregate) -> Column:
+        """A stand-in column for the output that holds ``aggregate``."""
+        outputs = [*self.items, *self.hidden]
+        wanted = (i for i, item in enumerate(outputs) if item.expression == aggregate)
+        index = next(wanted, None)
+        if index is None:
+            index = len(outputs)
+            self.hidden.append(OutputItem(f"having {len(self.hidden) + 1}", aggregate))
+        return Column(having_id(index), aggregate.function, AGGREGATE_TYPE, nullable=True)
