@@ -264,11 +264,12 @@ class Storage:
         return self.position
 
     def close(self) -> None:
-        """Let go of everything. Nothing is lost without it."""
+        """Let go of everything. Nothing is lost without it. Closing twice is harmless."""
         self.abandon()
 
     def abandon(self) -> None:
         """Let go of everything as a dying process does: nothing more is written."""
+        self.failed = self.failed or make("AM-4004", {"path": self.location})
         self._log.close()
         self.state.close()
 
