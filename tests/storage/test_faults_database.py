@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from faults.failing import WRITING, FailingDisk, Faults
+from faults.failing import WRITING, FailingDisk, FailingVfs, Faults
 from faults.lives import QUICK, quick_directory
 from faults.workload import Tables, Workload, contents
 
@@ -22,9 +22,11 @@ from amaters.storage.directory import open_directory
 from amaters.storage.files import Disk
 
 STEPS = 12
+FLIPS = 12
+READING = ("AM-4001", "AM-4011", "AM-4013")
 CALLS = tuple(kind for kind in WRITING if kind != "truncate")  # which only the first log did
 ALWAYS = 1 << 30
-DATA = ("AM-4001", "AM-4005", "AM-4006", "AM-4007")
+DATA = ("AM-4001", "AM-4005", "AM-4006", "AM-4007", "AM-4011", "AM-4014", "AM-4015")
 
 
 class Base:
@@ -59,8 +61,8 @@ def base() -> Iterator[Base]:
         yield Base(home)
 
 
-def opened(path: Path, disk: Disk | None = None) -> Storage:
-    return open_directory(path, disk, QUICK)
+def opened(path: Path, disk: Disk | None = None, vfs: str | None = None) -> Storage:
+    return open_directory(path, disk, QUICK, state_vfs=vfs)
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +97,11 @@ def go_on(work: Workload, codes: set[str]) -> list[Tables]:
             codes.add(error.code)
             if storage.failed is None:
                 unknown.clear()  # refused before it was logged
-        assert contents(storage) == work.tables, "reads go on, and show what was acknowledged"
+        try:
+            assert contents(storage) == work.tables, "reads go on, and show what was acknowledged"
+        except AmatersError as error:  # of a call that failed while reading
+            assert error.code in READING
+            codes.add(error.code)
     return [work.tables, *unknown[:1]]
 
 
@@ -193,6 +199,81 @@ def test_a_full_disk(base: Base, short: bool) -> None:
     assert first > 3 and codes <= {"AM-4008", "AM-4004"} and "AM-4008" in codes
 
 
+@pytest.mark.parametrize("times", [1, ALWAYS])
+@pytest.mark.parametrize("kind", ["read", "write", "sync", "truncate", "create", "remove"])
+def test_a_call_of_sqlite_fails(base: Base, kind: str, times: int) -> None:
+    """The same for the state's files: whatever SQLite is refused, the log and the snapshots bring
+    back what was acknowledged.
+    """
+    codes: set[str] = set()
+    first, hit = 0, 1
+    while hit:
+        faults = Faults()
+        vfs = FailingVfs(faults)
+        path = base.copy()
+        storage = opened(path, vfs=vfs.name)
+        faults.arm(kind, first=first, times=times)
+        may_hold = go_on(base.workload(storage), codes)
+        hit = faults.hits
+        faults.disarm()
+        storage.abandon()
+        assert held(path) in may_hold
+        shutil.rmtree(path)
+        vfs.unregister()
+        first += 1 + first // 4
+    assert codes <= {"AM-4003", "AM-4004", "AM-4011", "AM-4013"}
+
+
+@pytest.mark.parametrize("kind", ["read", "write", "sync", "truncate", "create", "remove"])
+def test_opening_fails_in_sqlite(base: Base, kind: str) -> None:
+    """Each call of SQLite at open fails in turn: the state is made again, or the error is typed
+    and the next open works.
+    """
+    first, hit = 0, 1
+    while hit:
+        faults = Faults()
+        vfs = FailingVfs(faults)
+        path = base.copy()
+        faults.arm(kind, first=first)
+        try:
+            storage = opened(path, vfs=vfs.name)
+        except AmatersError as error:
+            assert error.fix and error.code in ("AM-4003", "AM-4011", "AM-4013")
+        else:
+            try:
+                assert contents(storage) == base.tables
+            except AmatersError as error:
+                assert error.code in READING
+            storage.abandon()
+        hit = faults.hits
+        assert held(path) == base.tables
+        shutil.rmtree(path)
+        vfs.unregister()
+        first += 1 + first // 4
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_a_full_disk_for_the_state(base: Base, short: bool) -> None:
+    """No room for SQLite's files alone."""
+    codes: set[str] = set()
+    first, hit = 0, 1
+    while hit:
+        faults = Faults()
+        vfs = FailingVfs(faults)
+        path = base.copy()
+        storage = opened(path, vfs=vfs.name)
+        faults.arm("write", first=first, times=ALWAYS, code=errno.ENOSPC, short=short)
+        may_hold = go_on(base.workload(storage), codes)
+        hit = faults.hits
+        faults.disarm()
+        storage.abandon()
+        assert held(path) in may_hold
+        shutil.rmtree(path)
+        vfs.unregister()
+        first += 1 + first // 4
+    assert codes <= {"AM-4004", "AM-4008"} and "AM-4008" in codes
+
+
 def test_reads_fail(base: Base) -> None:
     """Each read while opening and reading fails in turn: a typed error, and nothing is harmed."""
     path = base.copy()
@@ -224,29 +305,55 @@ def flips(content: bytes, rng: Random, count: int) -> Iterator[tuple[int, int]]:
 
 def test_one_bit_anywhere(base: Base) -> None:
     """A bit of any file is flipped: a typed error, or everything is there and the database goes
-    on, for good.
+    on, for good. Of state and snapshots nothing is lost in any case.
     """
     rng = Random(11)
     noticed, recovered = set(), set()
     for whole in sorted(path for path in base.path.rglob("*") if path.is_file()):
         content = whole.read_bytes()
         name = whole.relative_to(base.path)
-        for at, bit in flips(content, rng, 12) if content and whole.name != "LOCK" else ():
+        for at, bit in flips(content, rng, FLIPS) if content and whole.name != "LOCK" else ():
             path = base.copy()
             damaged = bytearray(content)
             damaged[at] ^= bit
             (path / name).write_bytes(damaged)
-            try:
-                assert held(path) == base.tables
-            except AmatersError as error:
-                assert error.code in DATA and error.fix, error
-                noticed.add(name.parent.name)
-            else:
-                recovered.add(name.parent.name)
-                storage = opened(path)
-                work = base.workload(storage)
-                work.run(work.create("after"))
-                storage.abandon()
-                assert held(path) == work.tables
+            codes, works = goes_on(base, path)
+            assert codes <= set(DATA), (name, at, bit, codes)
+            assert works or name.parts[0] in ("log", "objects", "AMATERS"), (name, at, bit)
+            (recovered if works else noticed).add(name.parts[0])
             shutil.rmtree(path)
-    assert {"objects", "log"} <= noticed | recovered
+    assert {"objects", "log"} <= noticed and {"state", "snapshots"} <= recovered
+
+
+def goes_on(base: Base, path: Path) -> tuple[set[str], bool]:
+    """Ask and write until it works, three times at most: what the errors were, and whether it did.
+    A wrong answer fails.
+    """
+    codes: set[str] = set()
+    may_hold = [base.tables]
+    for attempt in range(3):
+        try:
+            storage = opened(path)
+        except AmatersError as error:
+            assert error.fix
+            codes.add(error.code)
+            continue
+        try:
+            found = contents(storage)
+            assert found in may_hold
+            work = Workload(Random(attempt), storage, found, base.ids, base.version + 1000)
+            for name in (f"new{attempt}", min(found)):
+                step = work.put(name, [1], segment=True) if name in found else work.create(name)
+                may_hold = [work.tables, step.after]
+                work.run(step)
+            storage.snapshot()
+        except AmatersError as error:
+            assert error.fix
+            codes.add(error.code)
+        else:
+            storage.close()
+            assert held(path) == work.tables
+            return codes, True
+        finally:
+            storage.abandon()
+    return codes, False
