@@ -34,10 +34,12 @@ def work(log: SegmentLog, backend: str, writer: str) -> None:
 
 
 def main(path: Path, applied: list[int]) -> None:
+    logs = {}
     for backend, position in zip(BACKENDS, applied, strict=True):
         chosen = options(backend, segment_bytes=1 << 20, spare_segments=1)
-        log, _ = opened(path / backend, chosen, position)
-        for writer in range(3):
+        logs[backend], _ = opened(path / backend, chosen, position)
+    for writer in range(3):  # once all are open, or the first would have said all that is read
+        for backend, log in logs.items():
             arguments = (log, backend, f"{os.getpid()}-{writer}")
             threading.Thread(target=work, args=arguments).start()
 

@@ -72,6 +72,43 @@ def test_many_threads_share_few_writes(tmp_path: Path, backend: str) -> None:
         assert mine == list(range(40))
 
 
+def test_every_way_to_append_at_once(tmp_path: Path, backend: str) -> None:
+    """Whoever finds nobody writing writes itself; that mixes with the writer thread, with groups
+    and with tasks, and each record is at the position that was told.
+    """
+    log, _ = opened(tmp_path, options(backend, witness_seconds=0.001))
+    told: dict[int, bytes] = {}
+
+    def alone(n: int) -> None:
+        for i in range(30):
+            told[log.append(b"%d alone %d" % (n, i))] = b"%d alone %d" % (n, i)
+
+    def grouped(n: int) -> None:
+        for i in range(10):
+            group = [b"%d group %d %d" % (n, i, part) * (1 + 9000 * part) for part in range(3)]
+            last = log.append_all(group)
+            told.update(zip(range(last - 2, last + 1), group, strict=True))
+
+    def tasks(n: int) -> None:
+        async def one(i: int) -> None:
+            told[await log.append_async(b"%d task %d" % (n, i))] = b"%d task %d" % (n, i)
+
+        async def work() -> None:
+            await asyncio.gather(*map(one, range(30)))
+
+        asyncio.run(work())
+
+    work = [alone, alone, grouped, grouped, tasks, tasks]
+    threads = [threading.Thread(target=call, args=(n,)) for n, call in enumerate(work)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.close()
+    found = payloads_of(tmp_path, options(backend))
+    assert dict(enumerate(found, start=1)) == told and len(found) == 2 * (30 + 30 + 30)
+
+
 def test_tasks_are_told_in_order(tmp_path: Path, backend: str) -> None:
     """Positions of one loop's tasks are resolved ascending, many to a frame."""
     log, _ = opened(tmp_path, options(backend))

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from amaters.base.errors import fail
 from amaters.storage.commitlog import frames
+from amaters.storage.commitlog.appends import Append, Body, Flight, Told
 from amaters.storage.commitlog.devices import Buffers, Device, LogOptions, open_device
 from amaters.storage.commitlog.segments import SEGMENT_BYTES_MIN, Record, Segments
 from amaters.storage.files import Disk
@@ -29,39 +28,6 @@ _FRAME_BYTES = 1 << 20  # what small records are gathered into
 _WRITE_BYTES = 5 << 20  # frames that wait become one write up to here: a sync for all of them
 _LARGE = 1 << 16  # from here a record is a frame of its own, laid out by whoever appends it
 _BUFFERS_KEPT = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Body:
-    """A frame but for its header, at the start of an aligned buffer."""
-
-    buffer: memoryview
-    size: int
-    digest: bytes
-    count: int
-
-    @property
-    def length(self) -> int:
-        return frames.blocks(frames.HEAD + self.size)
-
-
-_Settled = tuple["_Waiting", int | BaseException]
-_Waiting = Future[int] | asyncio.Future[int]
-# One append on its way: records, their bytes, the frame that a large one is laid out in already,
-# and who waits for the last record's position, in which loop. A tuple, for there are many.
-_Append = tuple[Sequence[bytes], int, _Body | None, _Waiting, asyncio.AbstractEventLoop | None]
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A frame on its way to the disk, from ``offset`` on."""
-
-    body: _Body
-    appends: Sequence[_Append]
-    first: int
-    offset: int
-    witness: int = 0
-    durable: bool = False
 
 
 class SegmentLog:
@@ -93,13 +59,15 @@ class SegmentLog:
         self._lock = threading.Lock()
         self._work, self._room = threading.Condition(self._lock), threading.Condition(self._lock)
         self._files = threading.Lock()  # held while segments are made, recycled or counted
-        self._queue: deque[_Append] = deque()
-        self._taken: list[_Append] = []  # from the queue, and not in a flight yet
-        self._flights: deque[_Flight] = deque()  # all that is not acknowledged, in order
-        self._staged: list[_Flight] = []  # the last of them, for the next write
-        self._writes: dict[int, list[_Flight]] = {}  # what the device was given
+        self._queue: deque[Append] = deque()
+        self._taken: list[Append] = []  # from the queue, and not in a flight yet
+        self._flights: deque[Flight] = deque()  # all that is not acknowledged, in order
+        self._staged: list[Flight] = []  # the last of them, for the next write
+        self._writes: dict[int, list[Flight]] = {}  # what the device was given
         self._thread: threading.Thread | None = None
         self._ready = self._closing = self._failed = self._asleep = False
+        self._busy = False  # somebody writes: the writer thread, or who found nobody writing
+        self._mine = self._timed = False  # of the writer thread: it is busy; it waits for a while
         self._last = self._durable = self._witnessed = 0
         self._fd, self._path = -1, directory
         self._offset = self._begun = self._durable_end = self._end = 0
@@ -160,7 +128,8 @@ class SegmentLog:
 
         Raises: AM-3005 (too large), AM-4003, AM-4008; after those only AM-4004.
         """
-        return self.submit(payload).result()
+        position = self._written_here([payload])
+        return self.submit(payload).result() if position is None else position
 
     def append_all(self, payloads: Sequence[bytes]) -> int:
         """Make records durable together and return the position of the last. They go to the
@@ -168,8 +137,11 @@ class SegmentLog:
 
         Raises: as ``append``.
         """
+        position = self._written_here(payloads)
+        if position is not None:
+            return position
         last: Future[int] = Future()
-        made: list[_Append] = []
+        made: list[Append] = []
         for records, size in self._grouped(payloads):
             last = Future()
             last.set_running_or_notify_cancel()
@@ -179,6 +151,34 @@ class SegmentLog:
             for one in made:
                 self._enqueue(one)
         return last.result()  # told in order: all others are durable too
+
+    def _written_here(self, payloads: Sequence[bytes]) -> int | None:
+        """The position of the last, written on this thread if nobody else has anything to write:
+        to the writer thread and back would take as long as the write does.
+        """
+        made: list[Append] = [
+            (records, size, self._laid_out(records, size), None, None)
+            for records, size in self._grouped(payloads)
+        ]
+        with self._lock:
+            self._check_open()
+            if self._queue or self._busy:
+                return None
+            self._busy = True
+            self._start_thread()  # a witness will be due
+        try:
+            self._write(made)
+            while self._flights:
+                self._finish()
+            return self._last
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            with self._lock:
+                self._busy = False
+                if self._queue or self._closing or not self._timed:
+                    self._work.notify()
 
     def submit(self, payload: bytes) -> Future[int]:
         """The position of a record, once it is durable. Waits while the channel is full.
@@ -227,7 +227,7 @@ class SegmentLog:
         if group:
             yield group, size
 
-    def _laid_out(self, payloads: Sequence[bytes], size: int) -> _Body | None:
+    def _laid_out(self, payloads: Sequence[bytes], size: int) -> Body | None:
         """The frame of records that are large enough for one of their own."""
         if size > RECORD_BYTES_MAX:
             fail("AM-3005", what=f"a command of {size} bytes")
@@ -237,18 +237,21 @@ class SegmentLog:
         if self._failed or self._closing or not self._ready:
             fail("AM-4004", path=str(self._directory.parent))
 
-    def _enqueue(self, made: _Append) -> None:
+    def _enqueue(self, made: Append) -> None:
         self._queue.append(made)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="amaters-log", daemon=True)
-            self._thread.start()
-        elif self._asleep and self._device is not None:
+        self._start_thread()
+        if self._asleep and self._device is not None:
             self._asleep = False
             self._device.wake()
         elif len(self._queue) == 1:
             self._work.notify()
 
-    def _lay_out(self, payloads: Sequence[bytes]) -> _Body:
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="amaters-log", daemon=True)
+            self._thread.start()
+
+    def _lay_out(self, payloads: Sequence[bytes]) -> Body:
         """Records in an aligned buffer with room for the header. Cost: one copy, one hash."""
         sizes = len(payloads) * frames.RECORD_OVERHEAD
         size = sizes + sum(map(len, payloads))
@@ -263,7 +266,7 @@ class SegmentLog:
         else:
             buffer[start:end] = frames.encode_body(payloads)
         buffer[end:whole] = bytes(whole - end)
-        return _Body(buffer, size, frames.digest(buffer[start:end]), len(payloads))
+        return Body(buffer, size, frames.digest(buffer[start:end]), len(payloads))
 
     # ---- writing, on the writer thread -------------------------------------------------------
 
@@ -280,7 +283,7 @@ class SegmentLog:
         if batch:
             self._write(batch)
         elif not self._flights:
-            if self._durable > self._witnessed:
+            if self._durable > self._witnessed and not self._failed:
                 self._stage([], self._lay_out([]))
                 self._start()
             else:
@@ -289,15 +292,21 @@ class SegmentLog:
             self._finish()
         return True
 
-    def _take(self) -> list[_Append]:
-        """Appends for the next frames. Waits only when nothing is in flight, and no longer than
-        until a witness is due.
+    def _take(self) -> list[Append]:
+        """Appends for the next frames. Waits only when nothing of this thread's is in flight, and
+        no longer than until a witness is due.
         """
         with self._lock:
-            while not (self._queue or self._flights or self._closing):
-                due = self._durable > self._witnessed
-                if not self._work.wait(self.options.witness_seconds if due else None) and due:
+            if self._mine and not self._flights:
+                self._busy = self._mine = False
+            while not self._mine and (self._busy or not (self._queue or self._closing)):
+                before = self._durable
+                self._timed = before > self._witnessed
+                told = self._work.wait(self.options.witness_seconds if self._timed else None)
+                due, self._timed = self._timed and not told, False
+                if due and self._durable == before and not self._busy:
                     break
+            self._busy = self._mine = True
             count = min(len(self._queue), self.options.batch_size)
             batch = [self._queue.popleft() for _ in range(count)]
             if batch:
@@ -305,9 +314,9 @@ class SegmentLog:
             self._taken = list(batch)
             return batch
 
-    def _write(self, batch: list[_Append]) -> None:
+    def _write(self, batch: list[Append]) -> None:
         """Gather small records to frames, and frames to writes."""
-        small: list[_Append] = []
+        small: list[Append] = []
         records: list[bytes] = []
         size = 0
         for made in batch:
@@ -327,13 +336,13 @@ class SegmentLog:
             self._stage(small, self._lay_out(records))
         self._start()
 
-    def _stage(self, appends: Sequence[_Append], body: _Body) -> None:
+    def _stage(self, appends: Sequence[Append], body: Body) -> None:
         """A frame for the next write; without appends it is a witness."""
         if self._offset + body.length > self._end:
             self._next_segment(body.length)
         elif self._offset + body.length > self._begun + _WRITE_BYTES:
             self._start()
-        flight = _Flight(body, appends, self._last + 1, self._offset)
+        flight = Flight(body, appends, self._last + 1, self._offset)
         self._flights.append(flight)
         self._staged.append(flight)
         del self._taken[: len(appends)]
@@ -406,26 +415,20 @@ class SegmentLog:
         for parts in written:
             for flight in self._writes.pop(id(parts)):
                 flight.durable = True
-        told: defaultdict[asyncio.AbstractEventLoop, list[_Settled]] = defaultdict(list)
+        told = Told()
         while self._flights and self._flights[0].durable:
             self._acknowledge(self._flights.popleft(), told)
-        for loop, settled in told.items():
-            _tell(loop, settled)
+        told.send()
 
-    def _acknowledge(
-        self, flight: _Flight, told: defaultdict[asyncio.AbstractEventLoop, list[_Settled]]
-    ) -> None:
+    def _acknowledge(self, flight: Flight, told: Told) -> None:
         position = flight.first - 1
         self._durable = position + flight.body.count
         self._durable_end = flight.offset + flight.body.length
         self._witnessed = max(self._witnessed, flight.witness)
         self._buffers.give(flight.body.buffer)
-        for records, _, _, future, loop in flight.appends:
-            position += len(records)
-            if loop is not None:
-                told[loop].append((future, position))
-            else:
-                future.set_result(position)
+        for made in flight.appends:
+            position += len(made[0])
+            told.add(made, position)
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -436,11 +439,10 @@ class SegmentLog:
             self._taken.clear()
             self._queue.clear()
             self._room.notify_all()
-        for _, _, _, future, loop in waiting:
-            if loop is not None:
-                _tell(loop, [(future, error)])
-            else:
-                future.set_exception(error)
+        told = Told()
+        for made in waiting:
+            told.add(made, error)
+        told.send()
 
     # ---- truncating and closing --------------------------------------------------------------
 
@@ -468,18 +470,3 @@ class SegmentLog:
         if self._fd >= 0:
             self._disk.close(self._fd)
             self._fd = -1
-
-
-def _tell(loop: asyncio.AbstractEventLoop, settled: list[_Settled]) -> None:
-    with suppress(RuntimeError):  # the loop was closed with its tasks: nobody waits any more
-        loop.call_soon_threadsafe(_settle, settled)
-
-
-def _settle(settled: list[_Settled]) -> None:
-    for future, result in settled:
-        if future.done():  # its task was cancelled
-            continue
-        if isinstance(result, int):
-            future.set_result(result)
-        else:
-            future.set_exception(result)
