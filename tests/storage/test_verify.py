@@ -34,6 +34,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         db.table("pay").insert([(100_000 + i, "HR", 9, i, "A", None) for i in range(500)])
         db.sql("CREATE TABLE plain (k BIGINT PRIMARY KEY, name TEXT)")
         db.table("plain").insert([(i, f"name {i}") for i in range(40)])
+        db.sql("CREATE INDEX by_dept ON pay (dept)")
+        db.sql("CREATE UNIQUE INDEX by_name ON plain (name)")
         db.sql("CREATE TABLE gone (k BIGINT PRIMARY KEY, v INTEGER ENCRYPTED)")
         db.table("gone").insert([(i, i) for i in range(500)])
         db.sql("DROP TABLE gone")
@@ -63,7 +65,7 @@ def test_a_whole_database_has_no_findings(storage: DirectoryStorage) -> None:
     assert report.findings == []
     counts = report.counts
     assert counts["tables"] == 3 and counts["segments"] == 2 and counts["snapshots"] == 2
-    assert counts["rows"] > 1100 and counts["state pages"] > 10
+    assert counts["indexes"] == 2 and counts["rows"] > 1100 and counts["state pages"] > 10
     assert counts["objects"] == len(list((storage.path / "objects").iterdir()))
     assert counts["object bytes"] > 400_000
     put_keyset(storage, 2)
@@ -138,6 +140,17 @@ BREAKS: list[tuple[str, str]] = [
     ("UPDATE tails SET tid = 99", "belong to no table"),
     ("DELETE FROM tables WHERE name = 'plain'", "belong to no table"),
     ("DELETE FROM segments", "liveness"),
+    ("DELETE FROM index_runs", "index by_dept is ready, and does not know it"),
+    ("DELETE FROM index_tail WHERE number = 1", "is ready, and does not know it"),
+    ("UPDATE index_runs SET place = 999 WHERE place = 1", "places that are gone"),
+    ("UPDATE index_runs SET stamp = x'00'", "not the one written"),
+    (
+        "UPDATE index_runs SET (run, stamp, low, high, rows) = (SELECT run, stamp, low, high, rows "
+        "FROM index_runs ORDER BY place DESC LIMIT 1)",
+        "index by_dept",
+    ),
+    ("UPDATE index_tail SET entry = x'0261' WHERE slot = 1", "other values than its block"),
+    ("UPDATE index_tail SET slot = slot + 1000 WHERE slot = 1", "other values than its block"),
 ]
 
 
@@ -228,5 +241,7 @@ def test_figures_add_up(storage: DirectoryStorage) -> None:
     assert found.object_files == len(files)
     named = sum(table.bytes - table.tail_bytes for table in found.tables) + found.keyset_bytes
     assert named <= found.object_bytes == sum(path.stat().st_size for path in files)
+    (index,) = tables["plain"].indexes
+    assert index.unique and index.state == "ready" and index.entries == 40 and index.bytes > 300
     assert found.snapshots == 2 and found.log_files >= 1 and found.state_bytes > 0
     assert found.as_dict()["tables"][1]["bytes_per_row"] > 100

@@ -24,6 +24,7 @@ from amaters.storage.commitlog.segments import Segments
 from amaters.storage.database import Storage
 from amaters.storage.directory import LOG, OBJECTS, DirectoryStorage, open_directory
 from amaters.storage.files import Disk
+from amaters.storage.indexes import IndexManager
 from amaters.storage.sqlite import Connection
 from amaters.storage.verify_rows import Finding, RowVerifier
 from amaters.wire import commands_pb2 as cb
@@ -75,7 +76,8 @@ def _check_state(
 ) -> None:
     report.position = int((db.one("SELECT position FROM applied") or (0,))[0])
     _pages(db, report)
-    rows = RowVerifier(db, storage.objects, deep=deep)
+    indexes = IndexManager(storage.state.indexes.extractor)
+    rows = RowVerifier(db, storage.objects, indexes, deep=deep)
     try:
         rows.tell = _telling(db, progress)
         rows.run()

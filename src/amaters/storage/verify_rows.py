@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from amaters.base.errors import AmatersError
+from amaters.storage.indexes import IndexManager
 from amaters.storage.objects import ObjectStore
 from amaters.storage.places import find_places
-from amaters.storage.rows import Key, block_keys
 from amaters.storage.sqlite import Connection
+from amaters.storage.verify_indexes import check_orphans, check_place
 from amaters.storage.versions import live_slots
 from amaters.wire import blocks
 from amaters.wire import commands_pb2 as cb
@@ -48,9 +50,12 @@ Tell = Callable[[int], None]  # so many bytes more were read
 class RowVerifier:
     """Checks one position of a database through a reading connection."""
 
-    def __init__(self, db: Connection, objects: ObjectStore, *, deep: bool = True) -> None:
+    def __init__(
+        self, db: Connection, objects: ObjectStore, indexes: IndexManager, *, deep: bool = True
+    ) -> None:
         """``deep``: read every object to its end, not only that which holds keys."""
         self._db, self._objects, self._deep = db, objects, deep
+        self._indexes = indexes.attach(db)
         self.tell: Tell = lambda _: None
         self.findings: list[Finding] = []
         self.counts: Counter[str] = Counter()
@@ -113,6 +118,8 @@ class RowVerifier:
         if keys != live + tail:
             self.found(where, f"{keys} keys for {live + tail} live rows")
         self.counts["rows"] += live + tail
+        self.counts["indexes"] += len(self._indexes.indexes(tid))
+        check_orphans(self._db, tid, lambda what: self.found(where, what))
 
     # ---- places ------------------------------------------------------------------------------
 
@@ -173,22 +180,43 @@ class RowVerifier:
         where: str,
         table: _Table,
         place: int,
-        block: bytes | memoryview,
+        data: bytes | memoryview,
         alive: tuple[int, int, bytes],
     ) -> None:
-        """Every live row of a place is the one its key leads to, and no other row is live."""
+        """Every live row of a place is the one its key leads to, and the indexes know it."""
         rows, live, bits = alive
-        keys, highest = block_keys(block, table.key_column, rows)
+        block = blocks.decode_block(data)
+        if block.rows != rows or table.key_column not in block.columns:
+            self.found(where, f"its block has {block.rows} rows, the state counts {rows}")
+            return
         if bits and len(bits) != -(-rows // 8):
             self.found(where, "its liveness is of another length")
             return
-        mask = live_slots(rows, bits)
-        if int(mask.sum()) != live:
-            self.found(where, f"{int(mask.sum())} rows are alive, the state counts {live}")
-        if min(highest, _KEY_MAX) > table.top_key:
-            self.found(where, f"it has a key above {table.top_key}, the highest the state knows")
-        slots = np.flatnonzero(mask).tolist()
-        wanted: dict[Key, tuple[int, int]] = {keys[slot]: (place, slot) for slot in slots}
+        slots = np.flatnonzero(live_slots(rows, bits))
+        if len(slots) != live:
+            self.found(where, f"{len(slots)} rows are alive, the state counts {live}")
+        self._keys(where, table, place, block, slots)
+        at = (table.tid, place)
+        check_place(self._indexes, self._db, at, (block, slots), lambda w: self.found(where, w))
+
+    def _keys(
+        self,
+        where: str,
+        table: _Table,
+        place: int,
+        block: blocks.Block,
+        slots: NDArray[np.int64],
+    ) -> None:
+        values, valid = block.columns[table.key_column]
+        values, valid = values[slots], valid[slots]
+        if not bool(valid.all()):
+            self.found(where, "a live row has no key")
+            return
+        if values.dtype != object:
+            if len(values) and min(int(values.max()), _KEY_MAX) > table.top_key:
+                self.found(where, f"it has a key above {table.top_key}, the highest that is known")
+            values = values.view(np.int64)
+        wanted = dict(zip(values.tolist(), ((place, slot) for slot in slots.tolist()), strict=True))
         there = find_places(self._db, table.tid, wanted)
         wrong = sum(there.get(key) != slot for key, slot in wanted.items())
         if wrong or len(wanted) != len(slots):
