@@ -176,7 +176,9 @@ def _compare(column: AnyColumn, data: ColumnValues, op: str, literal: Literal) -
         nowhere = np.zeros(len(data.valid), dtype=np.bool_)
         return _Truths(nowhere, nowhere)
     if isinstance(constant, str):
-        hit = _TEXT_OPERATORS[op](data.values, constant).astype(np.bool_)
+        # As an object, because NumPy's own texts lose the NULs at their end.
+        text = np.array([constant], dtype=np.object_)
+        hit = _TEXT_OPERATORS[op](data.values, text).astype(np.bool_)
     else:
         hit = _compare_numbers(data.values, op, constant)
     return _Truths(data.valid & hit, data.valid & ~hit)
