@@ -50,7 +50,7 @@ _NEW_STATE = re.compile(rf"{BAD}|{re.escape(STATE_FILE)}(-wal|-shm|-journal)?")
 class Parts:
     """Where the parts of a database are. ``sweeps``: no other process uses the objects, so that
     those which nothing names are left-overs; else ``collector`` finds them. ``log_bytes_max``: of
-    log, as it counts them, after which a snapshot is taken.
+    log, as it counts them, after which a snapshot is taken. ``place``: the store, if there is one.
     """
 
     open_log: Callable[[], ReplayedLog]
@@ -59,6 +59,7 @@ class Parts:
     sweeps: bool = True
     collector: Collector | None = None
     log_bytes_max: int = 1 << 62
+    place: RemotePlace | None = None
 
 
 def local_parts(path: Path, disk: Disk, database_id: bytes, options: LogOptions) -> Parts:
@@ -91,8 +92,9 @@ def parts_of(path: Path, disk: Disk, marker: cb.DatabaseFormat, options: Storage
     collector = place.collector(objects)
     if not place.has_log:
         open_log = partial(SegmentLog, path / LOG, disk, marker.database_id, options.log)
-        return Parts(open_log, objects, LocalFiles(path / SNAPSHOTS, disk), False, collector)
-    return Parts(place.open_log, objects, place.files, False, collector, LOG_BYTES_MAX)
+        snapshots = LocalFiles(path / SNAPSHOTS, disk)
+        return Parts(open_log, objects, snapshots, False, collector, place=place)
+    return Parts(place.open_log, objects, place.files, False, collector, LOG_BYTES_MAX, place)
 
 
 class DirectoryStorage(Storage):
@@ -162,6 +164,11 @@ class DirectoryStorage(Storage):
     @property
     def location(self) -> str:
         return str(self.path)
+
+    @property
+    def place(self) -> RemotePlace | None:
+        """The object store that holds objects, and perhaps log and snapshots."""
+        return self._parts.place
 
     # ---- writing -----------------------------------------------------------------------------
 
