@@ -213,3 +213,15 @@ def test_history_keeps_no_constants() -> None:
     text = "SELECT a FROM t WHERE salary > 81000 AND city = 'Nara' LIMIT 5;"
     assert without_literals(text) == "SELECT a FROM t WHERE salary > ? AND city = ? LIMIT ?;"
     assert "secret" not in without_literals("SELECT 'secret")
+
+
+def test_explain_in_other_forms(run: object) -> None:
+    """EXPLAIN (FORMAT ...) prints what PostgreSQL's viewers and Mermaid read."""
+    question = "SELECT count(*) FROM t WHERE a > 3"
+    _, out, _ = run(*noop("-c", f"EXPLAIN (FORMAT pgjson) {question}"))  # type: ignore[operator]
+    assert json.loads(out)[0]["Plan"]["Node Type"] == "Aggregate"
+    _, out, _ = run(*noop("-c", f"EXPLAIN (FORMAT mermaid) {question}"))  # type: ignore[operator]
+    assert out.startswith("flowchart BT\n")
+    code, _, err = run(*noop("-c", f"EXPLAIN (FORMAT xml) {question}"))  # type: ignore[operator]
+    assert code == 1
+    assert "pgjson" in err

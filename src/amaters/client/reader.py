@@ -7,7 +7,6 @@ is evaluated here by the same expression; canaries are taken out of every answer
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 
@@ -31,6 +30,7 @@ from amaters.columns.schema import Table
 from amaters.plan import explain as explaining
 from amaters.plan.cost import Statistics
 from amaters.plan.evaluate import matches
+from amaters.plan.explain_formats import FORMATS, render
 from amaters.plan.expressions import Aggregate, ColumnRef, Explain, Select, predicate_columns
 from amaters.plan.leakage import leakage
 from amaters.plan.prepare import Prepared, aggregate_terms, prepare
@@ -261,8 +261,9 @@ async def explain(session: Session, statement: Select, form: str, *, analyze: bo
 
     Without ``analyze`` the engine is asked for the sizes of the table only.
     """
-    if form not in ("text", "json"):
-        errors.fail("AM-5007", what=f"EXPLAIN format {form!r}", fix="the formats are text and json")
+    if form not in FORMATS:
+        known = ", ".join(FORMATS)
+        errors.fail("AM-5007", what=f"EXPLAIN format {form!r}", fix=f"the formats are {known}")
     actual = None
     if analyze:
         stats = (await select(session, statement)).stats
@@ -283,11 +284,11 @@ def _explained(
     document = explaining.explain(
         prepared, statement.table, known, parameters=session.parameters, actual=actual
     )
-    return explaining.as_text(document) if form == "text" else json.dumps(document, indent=2)
+    return render(document, form)
 
 
 async def explain_result(session: Session, statement: Explain) -> Result:
     """EXPLAIN as a result with one column of lines."""
     text = await explain(session, statement.select, statement.format, analyze=statement.analyze)
-    lines = [text] if statement.format == "json" else text.splitlines()
+    lines = [text] if statement.format in ("json", "pgjson") else text.splitlines()
     return Result(("explain",), ("VARCHAR",), (lines,), stats=session.stats())

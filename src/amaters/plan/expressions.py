@@ -222,7 +222,7 @@ class CopyFrom:
 
 @dataclass(frozen=True, slots=True)
 class Explain:
-    """EXPLAIN of a SELECT; ``format`` is text or json."""
+    """EXPLAIN of a SELECT; ``format`` is text, json, pgjson or mermaid."""
 
     select: Select
     analyze: bool = False

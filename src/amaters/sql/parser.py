@@ -136,7 +136,8 @@ def _parameters(tree: exp.Expr) -> tuple[int, tuple[str, ...]]:
 def _explain(tokens: list[Token]) -> tuple[ExplainOptions | None, list[Token]]:
     """Options of a leading EXPLAIN and what follows it.
 
-    ``EXPLAIN [ANALYZE] SELECT`` and ``EXPLAIN (ANALYZE [true|false], FORMAT text|json) SELECT``.
+    ``EXPLAIN [ANALYZE] SELECT`` and
+    ``EXPLAIN (ANALYZE [true|false], FORMAT text|json|pgjson|mermaid) SELECT``.
     """
     words = [token.text.upper() for token in tokens[:2]]
     if words[:1] != ["EXPLAIN"] or tokens[0].token_type is not TokenType.VAR:
@@ -166,14 +167,14 @@ def _explain_options(tokens: list[Token]) -> ExplainOptions:
                 analyze = True
             case ["analyze", "false" | "off" | "0"]:
                 analyze = False
-            case ["format", ("text" | "json") as chosen]:
+            case ["format", ("text" | "json" | "pgjson" | "mermaid") as chosen]:
                 form = chosen
             case _:
                 fail(
                     "AM-2205",
                     what=f"EXPLAIN option {' '.join(option).upper()}",
                     where=token_place(tokens[0] if tokens else None),
-                    fix="the options are ANALYZE and FORMAT text | json",
+                    fix="the options are ANALYZE and FORMAT text | json | pgjson | mermaid",
                 )
     return ExplainOptions(analyze, form)
 
