@@ -27,10 +27,11 @@ if TYPE_CHECKING:
         UsageError,
     )
     from amaters.base.progress import Progress
+    from amaters.client.batches import AsyncBatch
     from amaters.client.database import AsyncDatabase, AsyncQuery, AsyncTable
     from amaters.client.expression import avg, col, count, public, sum  # noqa: A004
     from amaters.client.result import Result, Stats
-    from amaters.client.sync import Database, Query, Table
+    from amaters.client.sync import Batch, Database, Query, Table
     from amaters.columns.declare import (
         Boolean,
         Date,
@@ -56,10 +57,11 @@ _HOMES = {
         "UnavailableError UsageError"
     ),
     "amaters.base.progress": "Progress",
+    "amaters.client.batches": "AsyncBatch",
     "amaters.client.database": "AsyncDatabase AsyncQuery AsyncTable",
     "amaters.client.expression": "avg col count public sum",
     "amaters.client.result": "Result Stats",
-    "amaters.client.sync": "Database Query Table",
+    "amaters.client.sync": "Batch Database Query Table",
     "amaters.columns.declare": (
         "Boolean Date Decimal Enum Int8 Int16 Int32 Int64 Text UInt8 UInt16 UInt32 UInt64"
     ),
@@ -69,9 +71,11 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 
 __all__ = [
     "AmatersError",
+    "AsyncBatch",
     "AsyncDatabase",
     "AsyncQuery",
     "AsyncTable",
+    "Batch",
     "Boolean",
     "ClosedError",
     "ConflictError",

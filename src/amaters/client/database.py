@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from amaters.base import errors
 from amaters.client import expression as ex
 from amaters.client import indexes, lookup, writer
+from amaters.client.attempts import repeated
+from amaters.client.batches import AsyncBatch
 from amaters.client.compaction import Compacted, compact
 from amaters.client.csvfile import read_csv
 from amaters.client.lowering import Question, Selected, Sorting, as_columns, to_sql
@@ -40,9 +42,7 @@ if TYPE_CHECKING:
     from amaters.sql.parser import Parsed
 
 Arguments = Sequence[Any] | Mapping[str, Any] | None
-DROPPED, UNKNOWN_TABLE = "AM-3021", "AM-2203"
-ATTEMPTS_MAX = 32  # of a statement that lost a race; each loss means that another statement won
-R = TypeVar("R")
+UNKNOWN_TABLE = "AM-2203"
 
 
 class AsyncDatabase:
@@ -61,7 +61,7 @@ class AsyncDatabase:
         async def attempt() -> Result:
             return await _run(session, await _bind(session, text, parameters))
 
-        return await _repeated(session, attempt)
+        return await repeated(session, attempt)
 
     async def explain(
         self,
@@ -70,7 +70,9 @@ class AsyncDatabase:
         *,
         format: str = "text",  # noqa: A002
     ) -> str:
-        """How a SELECT would run and what the engine would learn; ``format`` text or json."""
+        """How a SELECT would run and what the engine would learn; ``format``: text, json, pgjson
+        (PostgreSQL's keys) or mermaid.
+        """
         session = self._session.measured()
         bound = await _bind(session, text, parameters)
         select = bound.select if isinstance(bound, Explain) else bound
@@ -105,6 +107,10 @@ class AsyncDatabase:
         """The names of all tables, in order."""
         return sorted(await self._session.tables())
 
+    def batch(self) -> AsyncBatch:
+        """Changes of any tables that happen together or not at all: use it in ``async with``."""
+        return AsyncBatch(self._session.measured())
+
     async def drop_table(self, name: str) -> None:
         """Drop a table and all its rows. Raises: InvalidError AM-5009."""
         await self._session.drop_table(await self._session.table(name))
@@ -125,7 +131,7 @@ class AsyncDatabase:
                 found = await self._session.table(name)
                 return await compact(self._session, found, rows_per_second=rows_per_second)
 
-            total.add(await _repeated(self._session, attempt))
+            total.add(await repeated(self._session, attempt))
         return total
 
     async def close(self) -> None:
@@ -160,7 +166,7 @@ class AsyncTable:
             table = await self._session.table(self.name)
             return await writer.insert(self._session, table, batch)
 
-        return await _repeated(self._session, attempt)
+        return await repeated(self._session, attempt)
 
     async def get(self, keys: Sequence[object], columns: Sequence[str] | None = None) -> Result:
         """The rows with these primary keys, in that order; keys without a row are left out.
@@ -175,7 +181,7 @@ class AsyncTable:
             table = known.get(self.name) or await session.table(self.name)
             return await lookup.get(session, table, keys, columns)
 
-        return await _repeated(session, attempt)
+        return await repeated(session, attempt)
 
     async def schema(self) -> Table:
         """The table's columns as declared."""
@@ -275,18 +281,6 @@ class AsyncQuery:
         """How the query would run and what the engine would learn."""
         text, parameters = to_sql(self._question)
         return await AsyncDatabase(self._session).explain(text, parameters, format=format)
-
-
-async def _repeated(session: Session, attempt: Callable[[], Awaitable[R]]) -> R:
-    """The result of ``attempt``, made again when it lost a race that a fresh look settles."""
-    for _ in range(ATTEMPTS_MAX - 1):
-        try:
-            return await attempt()
-        except errors.AmatersError as lost:
-            if lost.code != DROPPED and (lost.kind != "Conflict" or lost.retry != "same"):
-                raise
-            session.forget_tables()
-    return await attempt()
 
 
 async def _bind(session: Session, text: str | Parsed, parameters: Arguments) -> Statement:

@@ -133,21 +133,27 @@ async def get(
     session: Session, table: Table, keys: Sequence[object], names: Sequence[str] | None
 ) -> Result:
     """The rows of some keys, in the order of the keys; keys without a row are left out."""
+    found, _ = await get_versioned(session, table, key_values(table, keys), names)
+    return found
+
+
+async def get_versioned(
+    session: Session, table: Table, keys: ColumnValues, names: Sequence[str] | None
+) -> tuple[Result, dict[Any, int]]:
+    """The same with the row version of each key as stored that has a row."""
     shown = list(table.visible_columns) if names is None else [table.column(n) for n in names]
-    wanted = key_values(table, keys)
-    needed = {column.id for column in shown} | {table.primary_key.id}
-    found = await find_rows(session, table, wanted, needed)
-    items = tuple(OutputItem(column.name, ColumnRef(column.id)) for column in shown)
+    found = await find_rows(session, table, keys, {column.id for column in shown})
     rows = found.rows if found.rows.columns else empty(table.columns)
     there = rows.columns[table.primary_key.id].values.tolist()
     row_of = {key: row for row, key in enumerate(there)}
-    order = [row_of[key] for key in wanted.values.tolist() if key in row_of]
+    order = [row_of[key] for key in keys.values.tolist() if key in row_of]
+    items = tuple(OutputItem(column.name, ColumnRef(column.id)) for column in shown)
     answer = finish_rows(Select(table, None, items), rows.take(np.array(order, dtype=np.int64)))
-    learned = (f"the {len(wanted.values)} primary keys asked for in table {table.name}",)
-    return Result(
+    result = Result(
         names=answer.names,
         types=answer.types,
         columns=answer.columns,
-        learned=learned,
+        learned=(f"the {len(keys.values)} primary keys asked for in table {table.name}",),
         stats=session.stats(),
     )
+    return result, found.versions

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+from amaters.client.batches import AsyncBatch
 from amaters.client.blocking import Blocking, blocking, blocking_as, chaining, starting
 from amaters.client.database import AsyncDatabase, AsyncQuery, AsyncTable
 
@@ -44,6 +47,34 @@ class Table(Blocking[AsyncTable]):
         return self._asynchronous.name
 
 
+class Batch(Blocking[AsyncBatch]):
+    """Changes of several tables that happen together or not at all; commits at the end of
+    ``with``, unless it failed.
+    """
+
+    get = blocking(AsyncBatch.get)
+    commit = blocking(AsyncBatch.commit)
+
+    def insert(self, table: str, rows: object, columns: Sequence[str] | None = None) -> None:
+        """Insert rows (whatever ``Table.insert`` takes); their keys must be new."""
+        self._asynchronous.insert(table, rows, columns)
+
+    def upsert(self, table: str, rows: object, columns: Sequence[str] | None = None) -> None:
+        """Insert rows, or replace those of the same primary keys."""
+        self._asynchronous.upsert(table, rows, columns)
+
+    def delete(self, table: str, keys: Iterable[object]) -> None:
+        """Delete the rows with these primary keys that are there."""
+        self._asynchronous.delete(table, keys)
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None and not self._asynchronous.is_over:
+            self.commit()
+
+
 class Database(Blocking[AsyncDatabase]):
     """An open database; made by ``connect``. Safe to use from several threads."""
 
@@ -53,6 +84,7 @@ class Database(Blocking[AsyncDatabase]):
     table = blocking_as(AsyncDatabase.table, Table)
     tables = blocking(AsyncDatabase.tables)
     drop_table = blocking(AsyncDatabase.drop_table)
+    batch = starting(AsyncDatabase.batch, Batch)
     compact = blocking(AsyncDatabase.compact)
 
     def close(self) -> None:

@@ -74,8 +74,8 @@ async def insert(session: Session, table: Table, batch: ColumnBatch) -> int:
     session.require_open()
     refuse_repeated_keys(table, batch)
     unique.refuse_repeated_values(table, batch)
-    table = await _extend_dictionaries(session, table, batch)
-    work = _Insertion(session, table, batch)
+    table = await extend_dictionaries(session, table, batch)
+    work = Insertion(session, table, batch)
     await work.run()
     return batch.length
 
@@ -93,7 +93,7 @@ def refuse_repeated_keys(table: Table, batch: ColumnBatch) -> None:
         first[value] = row
 
 
-async def _extend_dictionaries(session: Session, table: Table, batch: ColumnBatch) -> Table:
+async def extend_dictionaries(session: Session, table: Table, batch: ColumnBatch) -> Table:
     """The table with codes for every text in ``batch``; loses and repeats races on the schema."""
     while True:
         changed = {}
@@ -118,12 +118,14 @@ async def _extend_dictionaries(session: Session, table: Table, batch: ColumnBatc
 
 
 @dataclass(slots=True)
-class _Insertion:
-    """One insert and the state its repetitions share."""
+class Insertion:
+    """Rows on their way into one table, and the state that repetitions share."""
 
     session: Session
     table: Table
-    batch: ColumnBatch
+    original: ColumnBatch
+    going: dict[Any, int] = field(default_factory=dict)  # rows that are replaced or deleted
+    batch: ColumnBatch = field(default_factory=lambda: ColumnBatch({}, 0))
     division: Division = Division((), 0)
     prepared: list[Prepared | None] = field(default_factory=list)
     lease: Lease | None = None  # of the tail's exchange, or of slots for the last segment
@@ -133,15 +135,68 @@ class _Insertion:
     used: dict[int, set[Any]] = field(default_factory=dict)  # by column of a unique index
     first_key: int = 0
     row_version: int = 0
+    attempt: int = 0
+
+    @property
+    def given(self) -> int:
+        """How many rows it was made for."""
+        return self.original.length
 
     async def run(self) -> None:
+        """Insert, or raise and leave nothing behind."""
         try:
-            await self._divide()
-            await self._insert()
+            await self.begin()
+            for _ in range(ATTEMPTS_MAX):
+                reply = await self.session.service.commit(await self.request())
+                if not reply.conflicts:
+                    return
+                await self.give_way(reply.conflicts)
+            errors.fail("AM-1000", what="canaries met existing keys in every attempt")
         except BaseException:
-            if self.lease is not None:
-                await self.lease.end()
+            await self.give_up()
             raise
+
+    async def begin(self) -> None:
+        """Divide the rows; once more when what is in their way has changed."""
+        await self.give_up()
+        self.batch, self.moved, self.attempt = self.original, [], 0
+        await self._divide()
+        self.prepared = [None] * len(self.division.segments)
+        self._raise_version(max(self.going.values(), default=0))
+        self.taken |= self.going.keys()
+        if not self._keyless:
+            # A canary's key must not be that of a row in another segment of this batch.
+            self.taken |= set(self.batch.columns[self.table.primary_key.id].values.tolist())
+        self.used = unique.used_values(self.table, self.batch)
+
+    async def give_up(self) -> None:
+        """Give a lease back that nothing came of."""
+        if self.lease is not None:
+            await self.lease.end()
+            self.lease = None
+
+    def replace(self, going: dict[Any, int]) -> None:
+        """Rows that leave with this commit: their keys as stored, and their row versions."""
+        self.going = going
+        self._raise_version(max(going.values(), default=0))
+
+    def going_key(self, conflict: pb.KeyConflict) -> Any | None:
+        """The key of ``going`` that a conflict says has another row version by now."""
+        listed = list(self.removed | self.going)
+        if conflict.new_segment != REMOVED:
+            return None
+        if conflict.new_row >= len(listed):
+            errors.fail("AM-5012", what="it names conflicts with rows that were not sent")
+        key = listed[conflict.new_row]
+        return key if key in self.going else None
+
+    def new_key(self, conflict: pb.KeyConflict) -> Any | None:
+        """The key of a new row that exists already, if a conflict is about that."""
+        if conflict.new_segment == REMOVED or conflict.index_number:
+            return None
+        if not self._is_sound(conflict):
+            errors.fail("AM-5012", what="it names conflicts with rows that were not sent")
+        return self._new_row(conflict)[self.table.primary_key.id]
 
     async def _divide(self) -> None:
         """What becomes segments and what tail; a batch for which the tail is full shares a
@@ -166,25 +221,9 @@ class _Insertion:
             if self.lease is not None:
                 await self._take_tail_along()
 
-    async def _insert(self) -> None:
-        self.prepared = [None] * len(self.division.segments)
-        if not self._keyless:
-            # A canary's key must not be that of a row in another segment of this batch.
-            self.taken |= set(self.batch.columns[self.table.primary_key.id].values.tolist())
-        self.used = unique.used_values(self.table, self.batch)
-        for attempt in range(ATTEMPTS_MAX):
-            if attempt == CROWDED_AFTER:
-                self._leave_crowded_range()
-            await self._prepare()
-            reply = await self._commit()
-            if not reply.conflicts:
-                return
-            await self._give_way(reply.conflicts)
-        errors.fail("AM-1000", what="canaries met existing keys in every attempt")
-
     def _leave_crowded_range(self) -> None:
         """The gaps between this batch's keys are full of older rows: look beside them instead."""
-        if not self._keyless:
+        if not self._keyless and self.batch.length:
             self.taken |= unique.crowded(self.batch.columns[self.table.primary_key.id])
         for column, values in self.used.items():
             values.update(unique.crowded(self.batch.columns[column]))
@@ -221,13 +260,20 @@ class _Insertion:
         if self._keyless:
             self.batch = self._numbered(self.batch, self.first_key)
         async with snapshot(self.session, self.table) as pinned:
-            self.moved = await read_tail(self.session, self.table, pinned.handle)
+            tail = await read_tail(self.session, self.table, pinned.handle)
+        self.moved = [kept for block in tail if (kept := self._staying(block)).rows.length]
         old = [block.rows for block in self.moved]
         order = [column.id for column in self.table.columns]
         self.batch = concatenate([rows.select(order) for rows in (*old, self.batch)])
         newest = max((int(block.versions.max()) for block in self.moved), default=0)
         self.row_version = max(self.row_version, newest + 1)
         self.division = divide(self.batch.length, self.session.parameters.slots, whole=True)
+
+    def _staying(self, block: OpenedRows) -> OpenedRows:
+        """Tail rows that come along: not those that this commit replaces or deletes."""
+        keys = block.rows.columns[self.table.primary_key.id].values.tolist()
+        kept = np.array([key not in self.going for key in keys], dtype=np.bool_)
+        return OpenedRows(b"", block.slots, block.rows.take(kept), block.versions[kept])
 
     async def _prepare(self) -> None:
         total = self.batch.length
@@ -259,7 +305,12 @@ class _Insertion:
             return rows
         return self._numbered(rows, self.first_key + start + CANARIES * len(self.prepared))
 
-    async def _commit(self) -> pb.CommitReply:
+    async def request(self) -> pb.CommitRequest:
+        """The commit, everything it names uploaded; to be asked for again after ``give_way``."""
+        if self.attempt == CROWDED_AFTER:
+            self._leave_crowded_range()
+        self.attempt += 1
+        await self._prepare()
         request = pb.CommitRequest(
             request_id=self.session.new_id(),
             table_id=self.table.id,
@@ -279,19 +330,20 @@ class _Insertion:
                     seal_pack, self.session, self.table, tail, row_version=self.row_version
                 )
         key = self.table.primary_key
-        if self.removed:
-            keys = from_storage_list(key.type, list(self.removed))
+        removed = self.removed | self.going
+        if removed:
+            keys = from_storage_list(key.type, list(removed))
             request.removed.keys = encode_columns(
                 [key], ColumnBatch({key.id: keys}, len(keys.values))
             )
-            request.removed.versions.extend(self.removed.values())
+            request.removed.versions.extend(removed.values())
         if self.moved:
             rows = joined(self.table, self.moved)
             request.moved.keys = encode_columns([key], rows)
             request.moved.versions.extend(int(v) for b in self.moved for v in b.versions)
-        return await self.session.service.commit(request)
+        return request
 
-    async def _give_way(self, conflicts: Sequence[pb.KeyConflict]) -> None:
+    async def give_way(self, conflicts: Sequence[pb.KeyConflict]) -> None:
         """Move canaries aside. Raises: ConflictError AM-5010 when a row stands against a row."""
         existing = await self._existing_canaries({c.segment_id for c in conflicts})
         if any(conflict.new_segment == REMOVED for conflict in conflicts):
