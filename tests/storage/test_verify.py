@@ -9,13 +9,21 @@ from pathlib import Path
 
 import pytest
 from formats_support import unpacked
+from s3 import Bucket
 from test_backup import put_keyset
+from test_rowstore import record, row, table
 
 import amaters as am
 from amaters.base.errors import AmatersError, DataError
+from amaters.storage.backup import backup
+from amaters.storage.backupset import open_target
 from amaters.storage.commitlog.devices import LogOptions
 from amaters.storage.database import open_memory
 from amaters.storage.directory import DirectoryStorage, open_directory
+from amaters.storage.options import StorageOptions
+from amaters.storage.remote import open_blobs
+from amaters.storage.restore import restore
+from amaters.storage.rowstore import RowStore
 from amaters.storage.stats import storage_stats
 from amaters.storage.verify import VerifyReport, verify
 from amaters.wire import commands_pb2 as cb
@@ -106,23 +114,10 @@ def test_damaged_logs_and_snapshots_are_found(storage: DirectoryStorage, pattern
         for at in used[:: max(1, len(used) // 25)]:
             damaged = whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :]
             path.write_bytes(damaged)
-            reported += not reopened_is_whole(storage)
+            reported += not verify(storage).ok
         path.write_bytes(whole)
     assert reported > 20
     assert verify(storage).ok
-
-
-def reopened_is_whole(storage: DirectoryStorage) -> bool:
-    """What verifying says; manifests of snapshots are read anew, as another process would."""
-    from amaters.storage.snapshots import LocalFiles, Snapshots
-
-    kept = storage.snapshots
-    try:
-        files = LocalFiles(storage.path / "snapshots", storage.disk)
-        storage.snapshots = Snapshots(files, storage.database_id)
-        return verify(storage).ok
-    finally:
-        storage.snapshots = kept
 
 
 BREAKS: list[tuple[str, str]] = [
@@ -245,3 +240,37 @@ def test_figures_add_up(storage: DirectoryStorage) -> None:
     assert index.unique and index.state == "ready" and index.entries == 40 and index.bytes > 300
     assert found.snapshots == 2 and found.log_files >= 1 and found.state_bytes > 0
     assert found.as_dict()["tables"][1]["bytes_per_row"] > 100
+
+
+def test_a_database_on_an_object_store_is_verified_there(bucket: Bucket, tmp_path: Path) -> None:
+    """Objects, log and snapshots are read from the store, past the cache: what is lost or damaged
+    there is found although this machine still has a copy; and the database is backed up from it.
+    """
+    options = StorageOptions(objects_url=bucket.url(), log_on_store=True)
+    storage = open_directory(tmp_path / "db", options=options)
+    store = RowStore.create(storage, record(table()))
+    store.put([row(n) for n in range(700)])
+    store.close()
+    storage.snapshot()
+    put_keyset(storage, 1)
+    report = verify(storage)
+    assert whats(report) == ""
+    assert report.counts["rows"] == 700 and report.counts["snapshots"] == 1
+    assert report.counts["log records"] >= 1
+    info = backup(storage, open_target(str(tmp_path / "backups")))
+    restore(open_target(str(tmp_path / "backups")), tmp_path / "local")
+    copy = open_directory(tmp_path / "local")
+    assert copy.position == info.position == storage.position and copy.place is None
+    assert whats(verify(copy)) == ""
+    copy.close()
+    blobs = open_blobs(bucket.url())
+    for prefix in ("objects/", "snapshots/", "log/"):
+        names = [info.name for info in blobs.list(prefix)]
+        victim = names[-1]
+        whole = blobs.get(victim)
+        assert whole is not None
+        blobs.put(victim, whole[:-1] + bytes([whole[-1] ^ 1]))
+        assert not verify(storage).ok, victim
+        blobs.put(victim, whole)
+    assert whats(verify(storage)) == ""
+    storage.close()

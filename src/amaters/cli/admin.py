@@ -234,7 +234,10 @@ def _stats_lines(found: StorageStats) -> Iterator[str]:
     for table in found.tables:
         yield from _table_lines(table)
     yield f"keysets    {found.keysets}, {size_text(found.keyset_bytes)}"
-    yield f"objects    {found.object_files} files, {size_text(found.object_bytes)}"
+    if found.store:
+        yield f"objects    on {found.store}, {size_text(found.cache_bytes)} cached here"
+    else:
+        yield f"objects    {found.object_files} files, {size_text(found.object_bytes)}"
     yield f"garbage    {found.garbage_objects} objects, {size_text(found.garbage_bytes)}"
     yield f"state      {size_text(found.state_bytes)}, {found.requests:,} requests remembered"
     spare = size_text(found.spare_log_bytes)

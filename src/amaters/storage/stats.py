@@ -70,7 +70,9 @@ class TableStats:
 
 @dataclass(slots=True)
 class StorageStats:
-    """A whole database; what lies in files is 0 for one in memory."""
+    """A whole database. Files are those of its directory: none for a database in memory, and of
+    objects none when they are on an object store.
+    """
 
     database_id: str
     position: int
@@ -88,6 +90,8 @@ class StorageStats:
     snapshot_bytes: int = 0
     object_files: int = 0
     object_bytes: int = 0
+    store: str = ""
+    cache_bytes: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; the derived figures are in it."""
@@ -112,6 +116,7 @@ def storage_stats(storage: Storage) -> StorageStats:
         found.garbage_objects, found.garbage_bytes = row
         found.requests = (db.one("SELECT count(*) FROM requests") or (0,))[0]
     if isinstance(storage, DirectoryStorage):
+        found.store = storage.place.objects.url if storage.place else ""
         _count_files(storage.path, found)
     return found
 
@@ -167,6 +172,7 @@ def _count_files(path: Path, found: StorageStats) -> None:
     _, found.spare_log_bytes = _files(path, "log/*.spare")
     found.snapshots, _ = _files(path, "snapshots/*.snapshot")
     _, found.snapshot_bytes = _files(path, "snapshots/*")
+    _, found.cache_bytes = _files(path, "cache/**/*")
     found.object_files, found.object_bytes = _files(path, "objects/*")
 
 

@@ -13,24 +13,37 @@ A database in use is verified at one position while it goes on; nothing is chang
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from amaters.base.errors import AmatersError, DataError, fail
+from amaters.base.ids import ID_BYTES
 from amaters.base.progress import Progress, ProgressCallback, no_progress
 from amaters.storage.apply import decode_command
-from amaters.storage.commitlog.segments import Segments
+from amaters.storage.commitlog.object_reader import LogReader
+from amaters.storage.commitlog.segments import Record, Segments
 from amaters.storage.database import Storage
-from amaters.storage.directory import LOG, OBJECTS, DirectoryStorage, open_directory
+from amaters.storage.directory import (
+    LOG,
+    OBJECTS,
+    SNAPSHOTS,
+    DirectoryStorage,
+    open_directory,
+)
 from amaters.storage.files import Disk
 from amaters.storage.indexes import IndexManager
+from amaters.storage.objects import ObjectStore
+from amaters.storage.remote_objects import RemoteObjects
+from amaters.storage.remote_parts import RemoteFiles
+from amaters.storage.snapshots import LocalFiles, SnapshotFiles, Snapshots
 from amaters.storage.sqlite import Connection
 from amaters.storage.verify_rows import Finding, RowVerifier
 from amaters.wire import commands_pb2 as cb
 
 # What reads files that the database is changing is repeated before it counts as damage.
 _ATTEMPTS = 3
+_CUT = "AM-4027"  # of a log on a store, while it was being read
 _PAGES_SHOWN = 10
 
 
@@ -62,7 +75,7 @@ def verify(
         report.findings.append(Finding("state", error.message))
     if isinstance(storage, DirectoryStorage) and deep:
         _persisting(report, LOG, lambda: _check_log(storage, report))
-        _persisting(report, "snapshots", lambda: _check_snapshots(storage, report))
+        _persisting(report, SNAPSHOTS, lambda: _check_snapshots(storage, report))
     return report
 
 
@@ -77,7 +90,7 @@ def _check_state(
     report.position = int((db.one("SELECT position FROM applied") or (0,))[0])
     _pages(db, report)
     indexes = IndexManager(storage.state.indexes.extractor)
-    rows = RowVerifier(db, storage.objects, indexes, deep=deep)
+    rows = RowVerifier(db, _objects(storage), indexes, deep=deep)
     try:
         rows.tell = _telling(db, progress)
         rows.run()
@@ -86,6 +99,13 @@ def _check_state(
     finally:
         report.counts.update(rows.counts)
         report.findings += rows.findings
+
+
+def _objects(storage: Storage) -> ObjectStore:
+    """Where objects are read from: not a cache of them."""
+    if isinstance(storage, DirectoryStorage) and storage.place is not None:
+        return RemoteObjects(storage.place.objects)
+    return storage.objects
 
 
 def check_restored(path: Path, disk: Disk, position: int) -> None:
@@ -114,7 +134,7 @@ def _pages(db: Connection, report: VerifyReport) -> None:
         for (line,) in db.all(f"PRAGMA integrity_check({_PAGES_SHOWN})"):
             if line != "ok":
                 report.findings.append(Finding("state", str(line)))
-    except AmatersError as error:
+    except DataError as error:
         report.findings.append(Finding("state", error.message))
 
 
@@ -138,26 +158,34 @@ def _unnamed(
     storage: DirectoryStorage, db: Connection, named: set[bytes], report: VerifyReport
 ) -> None:
     """Objects that the state does not name: garbage must be there while a rebuild may want it."""
-    folder = storage.path / OBJECTS
-    if not folder.is_dir():
-        return
-    files = {bytes.fromhex(name) for name in storage.disk.names(folder) if len(name) == 32}
+    there = _object_ids(storage)
     oldest = _oldest(storage)
-    for object_id, position in db.all("SELECT object_id, position FROM garbage"):
-        report.counts["garbage objects"] += 1
-        files.discard(object_id)
-        if position > oldest and not (folder / object_id.hex()).exists():
+    garbage = db.all("SELECT object_id, position FROM garbage")
+    for object_id, position in garbage:
+        if position > oldest and object_id not in there:
             report.findings.append(Finding(f"object {object_id.hex()}", "a rebuild lacks it"))
-    report.counts["unreferenced objects"] = len(files - named)
+    report.counts["garbage objects"] = len(garbage)
+    there -= {object_id for object_id, _ in garbage}
+    report.counts["unreferenced objects"] = len(there - named)
+
+
+def _object_ids(storage: DirectoryStorage) -> set[bytes]:
+    """Listing local objects through their store would sweep uploads that are on their way."""
+    if storage.place is not None:
+        return set(storage.objects.ids())
+    names = storage.disk.names(storage.path / OBJECTS)
+    return {bytes.fromhex(name) for name in names if len(name) == 2 * ID_BYTES}
 
 
 def _persisting(report: VerifyReport, where: str, check: Callable[[], list[Finding]]) -> None:
     """Findings of a check that it makes every time."""
     found: list[Finding] = []
-    for _ in range(_ATTEMPTS):
+    for attempt in range(1, _ATTEMPTS + 1):
         try:
             found = check()
         except AmatersError as error:
+            if not (isinstance(error, DataError) or (error.code == _CUT and attempt < _ATTEMPTS)):
+                raise
             found = [Finding(where, error.message)]
         if not found:
             return
@@ -166,22 +194,38 @@ def _persisting(report: VerifyReport, where: str, check: Callable[[], list[Findi
 
 def _check_log(storage: DirectoryStorage, report: VerifyReport) -> list[Finding]:
     """Every frame that the log still holds; it reaches from the older snapshot to the state."""
-    folder = storage.path / LOG
-    if not folder.is_dir():
-        return []
-    log = Segments(folder, storage.disk, storage.database_id, spares=0)
-    firsts = [name.split(".")[0] for name in storage.disk.names(folder) if ".segment" in name]
-    before = int(min(firsts, default="1")) - 1
-    count = 0
-    for record in log.recover(before):
+    before, records = _remote_log(storage) if _is_remote(storage) else _local_log(storage)
+    last, count = before, 0
+    for record in records:
         decode_command(record.payload)
-        count += 1
+        last, count = record.position, count + 1
     report.counts["log records"] = count
     if before > _oldest(storage):
         return [Finding(LOG, f"it starts after position {before}, which no snapshot reaches")]
-    if log.last < report.position:
-        return [Finding(LOG, f"it ends at {log.last}, before the state's {report.position}")]
+    if last < report.position:
+        return [Finding(LOG, f"it ends at {last}, before the state's {report.position}")]
     return []
+
+
+def _is_remote(storage: DirectoryStorage) -> bool:
+    return storage.place is not None and storage.place.has_log
+
+
+def _local_log(storage: DirectoryStorage) -> tuple[int, Iterator[Record]]:
+    folder = storage.path / LOG
+    log = Segments(folder, storage.disk, storage.database_id, spares=0)
+    firsts = [name.split(".")[0] for name in storage.disk.names(folder) if ".segment" in name]
+    before = int(min(firsts, default="1")) - 1
+    return before, log.recover(before)
+
+
+def _remote_log(storage: DirectoryStorage) -> tuple[int, Iterator[Record]]:
+    place, before = storage.place, _oldest(storage)
+    assert place is not None
+    newest = storage.snapshots.newest
+    known = newest.position if newest else 0
+    reader = LogReader(place.log, storage.database_id, place.files.newest, known)
+    return before, reader.records(before)
 
 
 def _oldest(storage: DirectoryStorage) -> int:
@@ -190,6 +234,21 @@ def _oldest(storage: DirectoryStorage) -> int:
 
 
 def _check_snapshots(storage: DirectoryStorage, report: VerifyReport) -> list[Finding]:
-    found = list(storage.check_snapshots())
-    report.counts["snapshots"] = len(found)
-    return [Finding(f"snapshot {name}", error.message) for name, error in found if error]
+    """Every manifest and chunk, as the files have them now."""
+    place = storage.place
+    files: SnapshotFiles
+    if place is not None and place.has_log:
+        files = RemoteFiles(place.log, place.owner.check)
+    else:
+        files = LocalFiles(storage.path / SNAPSHOTS, storage.disk)
+    snapshots = Snapshots(files, storage.database_id)
+    found = [Finding(SNAPSHOTS, error.message) for error in snapshots.damaged]
+    for manifest in snapshots.kept:
+        try:
+            for _ in snapshots.chunks(manifest):
+                pass
+        except DataError as error:
+            where = f"snapshot of position {manifest.position}"
+            found.append(Finding(where, error.message))
+    report.counts["snapshots"] = len(snapshots.damaged) + len(snapshots.kept)
+    return found

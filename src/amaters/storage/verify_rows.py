@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from amaters.base.errors import AmatersError
+from amaters.base.errors import DataError
 from amaters.storage.indexes import IndexManager
 from amaters.storage.objects import ObjectStore
 from amaters.storage.places import find_places
@@ -67,10 +67,10 @@ class RowVerifier:
 
     @contextmanager
     def guarded(self, where: str) -> Iterator[None]:
-        """An error of the guarded part is a finding, and what follows is checked all the same."""
+        """Damage in the guarded part is a finding, and what follows is checked all the same."""
         try:
             yield
-        except AmatersError as error:
+        except DataError as error:
             self.found(where, error.message)
 
     # ---- everything --------------------------------------------------------------------------
