@@ -12,9 +12,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from faults.contents import Tables, contents
 from faults.failing import WRITING, FailingDisk, FailingVfs, Faults
 from faults.lives import QUICK, quick_directory
-from faults.workload import Tables, Workload, contents
+from faults.workload import Workload
 
 from amaters.base.errors import AmatersError
 from amaters.storage.database import Storage

@@ -12,9 +12,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from faults.contents import Tables, contents
 from faults.lives import QUICK
 from faults.mortal import changed
-from faults.workload import Tables, contents
 
 from amaters.storage.commitlog.devices import BACKENDS
 from amaters.storage.directory import open_directory

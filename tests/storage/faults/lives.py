@@ -14,10 +14,11 @@ from amaters.storage.commitlog.devices import LogOptions
 from amaters.storage.database import Storage
 from amaters.storage.directory import open_directory
 from amaters.storage.files import Disk
+from faults.contents import Tables, contents
 from faults.images import Image, crash_images, final_files
 from faults.journal import Journal
 from faults.recording import RecordingDisk, RecordingVfs
-from faults.workload import Tables, Workload, contents
+from faults.workload import Workload
 
 QUICK = LogOptions(backend="buffered", witness_seconds=3600.0)
 Recorder = Callable[[Journal], Disk]

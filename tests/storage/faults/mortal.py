@@ -17,7 +17,8 @@ from random import Random
 from amaters.storage.commitlog.devices import LogOptions
 from amaters.storage.database import Storage
 from amaters.storage.directory import open_directory
-from faults.workload import Step, Tables, Workload, contents
+from faults.contents import Tables, contents
+from faults.workload import Step, Workload
 
 
 def say(*words: object) -> None:

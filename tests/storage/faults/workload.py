@@ -16,21 +16,30 @@ from amaters.columns.declare import Int64, Text, build_table
 from amaters.columns.records import encode_public
 from amaters.columns.schema import Table
 from amaters.storage.database import Storage
+from amaters.storage.index_build import next_slice
+from amaters.storage.index_reader import REGISTERED_FROM
 from amaters.storage.rows import CommandRows
-from amaters.storage.versions import TableVersion, live_slots
 from amaters.wire import blocks
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
+from faults.contents import (
+    KEY,
+    NOTE,
+    NUMBER,
+    Row,
+    Rows,
+    Tables,
+    number_of,
+    tail_parts,
+)
 
-Row = tuple[int, str]  # version, note
-Rows = dict[int, Row]
-Tables = dict[str, Rows]
-KEY, NUMBER, NOTE = 1, 2, 3
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 
 def make_table(name: str, table_id: bytes) -> Table:
-    columns = {"id": Int64(primary_key=True), "n": Int64(), "note": Text()}
+    """Every other table has an index from the start."""
+    indexed = int.from_bytes(table_id, "little") % 2 == 1
+    columns = {"id": Int64(primary_key=True), "n": Int64(index=indexed), "note": Text()}
     return build_table(
         name,
         columns,
@@ -50,11 +59,6 @@ def schema_of(table: Table, version: int = 1) -> pb.SchemaRecord:
         sealed_bytes=b"sealed",
         mac=b"mac",
     )
-
-
-def number_of(note: str) -> int:
-    """The public number of a row, which indexes are about: few values, from the note."""
-    return len(note) % 7
 
 
 def block_of(rows: Rows) -> bytes:
@@ -127,7 +131,7 @@ class Workload:
         """The rows of the tail become a segment."""
         found = self.storage.version(self.ids[name])
         assert found is not None
-        moved = {key: row for block in tail_rows(found) for key, row in block.items()}
+        moved = {key: row for part in tail_parts(found) for key, row in part.rows.items()}
         if not moved:
             return None
         request = self._request(name)
@@ -147,6 +151,22 @@ class Workload:
         made = self._step(command, changes)
         rows = tuple(map(self.storage.read_rows, command.multi_batch.parts))
         return Step(made.command, rows, made.after)
+
+    def index(self, name: str) -> Step:
+        """The next step of an index beside the schema's: it comes, a slice is built, or it goes."""
+        found = self.storage.version(self.ids[name])
+        assert found is not None
+        mine = [index for index in found.indexes if index.number >= REGISTERED_FROM]
+        building = [index.number for index in found.indexes if not index.is_ready]
+        if building:
+            part = next_slice(self.storage, self.ids[name], building[0])
+            made = self._step(part.command, {})
+            return Step(made.command, part.rows, made.after)
+        columns = () if mine else self.rng.choice(((NOTE,), (NUMBER, NOTE)))
+        wanted = cb.IndexRegister(
+            table_id=self.ids[name], number=REGISTERED_FROM, name="beside", columns=columns
+        )
+        return self._step(cb.Command(index_register=wanted), {})
 
     # ---- parts of steps ------------------------------------------------------------------------
 
@@ -208,7 +228,7 @@ class Workload:
             return self.create(f"t{rng.randrange(1 << 30)}")
         name = rng.choice(names)
         there = sorted(self.tables[name])
-        kind = rng.randrange(20)
+        kind = rng.randrange(22)
         if kind < 8:
             return self.put(name, self._some_keys(8), segment=False)
         if kind < 12:
@@ -219,6 +239,8 @@ class Workload:
             step = self.exchange(name)
             if step is not None:
                 return step
+        if kind >= 20 and alone:
+            return self.index(name)
         if kind == 18:
             return self.several(rng.sample(names, 2), self._some_keys(5))
         if kind == 19 and len(names) > 3:
@@ -232,53 +254,3 @@ class Workload:
         """Do one step: no error, no conflict."""
         self.storage.append(step.command, step.rows)
         self.tables = step.after
-
-
-# ---- what a storage holds --------------------------------------------------------------------
-
-
-def tail_rows(found: TableVersion) -> list[Rows]:
-    """Live rows of each block of the tail."""
-    return [
-        _live(block.public, (block.rows, block.live_bits), block.version) for block in found.tail
-    ]
-
-
-def _live(data: bytes | memoryview, bits: tuple[int, bytes], version: int) -> Rows:
-    block = blocks.decode_block(data)
-    keys, notes = block.columns[KEY][0].tolist(), block.columns[NOTE][0].tolist()
-    assert block.rows == bits[0] == len(keys)
-    numbers = block.columns[NUMBER][0].tolist()
-    assert numbers == list(map(number_of, notes))
-    live = live_slots(*bits)
-    return {keys[slot]: (version, notes[slot]) for slot in np.flatnonzero(live).tolist()}
-
-
-def contents(storage: Storage) -> Tables:
-    """Every live row of every table, read as the engine reads it; and all that must agree with
-    the rows does: counts of live rows, and the place of each key.
-    """
-    found: Tables = {}
-    for version in storage.tables():
-        rows: Rows = {}
-        places: dict[int, tuple[int, int]] = {}
-        for place, part, live in _parts(storage, version):
-            assert len(part) == live, "the count of live rows is not the rows'"
-            assert not rows.keys() & part.keys(), "a key is live twice"
-            rows |= part
-            places |= dict.fromkeys(part, place)
-        said = storage.places(version.tid, sorted(rows))
-        assert {key: place[0] for key, place in said.items()} == places, "keys and rows disagree"
-        assert not storage.places(version.tid, [-1, 1 << 40])
-        found[version.schema.name] = rows
-    return found
-
-
-def _parts(storage: Storage, version: TableVersion) -> Iterable[tuple[int, Rows, int]]:
-    for segment in version.segments:
-        ref = segment.object(segment.manifest.segment.public_object)
-        data = storage.objects.open(ref).read()
-        rows = _live(data, (segment.rows, segment.live_bits), segment.version)
-        yield segment.sid, rows, segment.live
-    for block, rows in zip(version.tail, tail_rows(version), strict=True):
-        yield -block.bid, rows, block.live
