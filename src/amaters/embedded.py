@@ -62,6 +62,8 @@ def connect(
     parameters: str | None = None,
     unsafe_scheme: str | None = None,
     unsafe_parameters: str | None = None,
+    log_backend: str | None = None,
+    objects_url: str | None = None,
 ) -> Database:
     """Open the database in a directory (made if it is not there), or ``":memory:"``.
 
@@ -70,6 +72,10 @@ def connect(
     terminal a line with an ETA is shown by default. ``parameters="deep"`` makes a new database's
     keyset for deeper filters, at about twice the cost. ``unsafe_scheme="noop"`` encrypts nothing,
     and ``unsafe_parameters="insecure_n1024"`` protects nothing: for tests only.
+
+    ``objects_url="s3://bucket/prefix"`` puts a new database's objects on an object store, and
+    ``log_backend="object"`` its log as well: the directory is then a cache that may be lost. By
+    default both come from the settings; an existing database remembers where it is.
 
     Raises: DeniedError AM-1101 when the database belongs to another keyset, ConflictError AM-4002
     when another process has it open.
@@ -86,6 +92,8 @@ def connect(
                 parameters=parameters,
                 unsafe_scheme=unsafe_scheme,
                 unsafe_parameters=unsafe_parameters,
+                log_backend=log_backend,
+                objects_url=objects_url,
             )
         )
     except BaseException:
@@ -104,12 +112,15 @@ async def _open(
     parameters: str | None = None,
     unsafe_scheme: str | None = None,
     unsafe_parameters: str | None = None,
+    log_backend: str | None = None,
+    objects_url: str | None = None,
 ) -> AsyncDatabase:
     from amaters.engine.service import open_engine
+    from amaters.storage.options import StorageOptions
 
     if "://" in url:
         errors.fail("AM-5003", url=url, what="there is no server in this version")
-    found = settings.load(threads=threads)
+    found = settings.load(threads=threads, log_backend=log_backend, objects_url=objects_url)
     choice = choose(unsafe_scheme, unsafe_parameters, parameters)
     source = _keys(url, keys, passphrase, choice, found)
     outside = Outside(
@@ -126,7 +137,7 @@ async def _open(
         unsafe_scheme=choice.unsafe,
         cache_bytes=found.cache_bytes,
         threads=found.threads,
-        log_backend=found.log_backend,
+        options=StorageOptions.of(found),
     )
     if engine.notice is not None and found.sources["log_backend"] != "default":
         _notice(engine.notice)

@@ -17,20 +17,33 @@ from typing import Literal, get_args
 from amaters.base import errors
 
 PREFIX = "AMATERS_"
-LogBackend = Literal["direct", "io_uring", "buffered"]
+LogBackend = Literal["direct", "io_uring", "buffered", "object"]
 LOG_BACKENDS: tuple[LogBackend, ...] = get_args(LogBackend)
 MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings in force; ``sources`` says for each name: default, file, environment or call."""
+    """The settings in force; ``sources`` says for each name: default, file, environment or call.
+
+    ``log_backend``: how a database in a directory writes its log; ``object`` puts log and snapshots
+    on an object store. ``objects_url``: the store of a new database's objects (empty: in its
+    directory), ``log_url``: of its log, when that is another. ``cache_mib`` is memory for
+    ciphertexts, ``object_cache_mib`` disk for objects of a store.
+    """
 
     keyring: Path
     threads: int
     cache_mib: int
     progress: bool
     log_backend: LogBackend
+    log_batch_size: int
+    log_channel_capacity: int
+    log_ring_size: int
+    log_direct_io: bool
+    log_url: str
+    objects_url: str
+    object_cache_mib: int
     sources: Mapping[str, str]
 
     @property
@@ -77,6 +90,13 @@ def load(environment: Mapping[str, str] | None = None, **overrides: object) -> S
         cache_mib=1024,
         progress=True,
         log_backend="direct",
+        log_batch_size=1024,
+        log_channel_capacity=4096,
+        log_ring_size=8,
+        log_direct_io=True,
+        log_url="",
+        objects_url="",
+        object_cache_mib=4096,
         sources=MappingProxyType(dict.fromkeys(_names(), "default")),
     )
     settings = _apply(settings, _from_file(config_path(env)), "file")
@@ -121,7 +141,9 @@ def _apply(settings: Settings, values: Mapping[str, object], source: str) -> Set
 def _parse(name: str, value: object) -> object:
     if name == "keyring":
         return Path(str(value)).expanduser()
-    if name == "progress":
+    if name in ("objects_url", "log_url"):
+        return str(value)
+    if name in ("progress", "log_direct_io"):
         return _boolean(name, value)
     if name == "log_backend":
         return _one_of(name, value, LOG_BACKENDS)

@@ -1,6 +1,9 @@
 """An engine in its own process, answering on standard input and output.
 
     python -m amaters.engine.pipe DIRECTORY|:memory: [--unsafe-scheme] [--threads N]
+        [--log-backend NAME] [--objects-url URL] [--object-cache-mib N]
+
+What no flag says comes from the settings.
 
 A refusal to open (locked, damaged) is printed and the process ends with the error's exit code.
 """
@@ -12,8 +15,10 @@ import asyncio
 import os
 import sys
 
+from amaters.base import settings
 from amaters.base.errors import AmatersError
 from amaters.engine.service import Engine, open_engine
+from amaters.storage.options import StorageOptions
 from amaters.wire.pipe import STREAM_LIMIT, serve_streams
 
 
@@ -40,10 +45,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("location")
     parser.add_argument("--unsafe-scheme", action="store_true")
     parser.add_argument("--threads", type=int, default=None)
-    options = parser.parse_args(arguments)
+    parser.add_argument("--log-backend", default=None)
+    parser.add_argument("--objects-url", default=None)
+    parser.add_argument("--object-cache-mib", type=int, default=None)
+    flags = vars(parser.parse_args(arguments))
+    location, unsafe_scheme = flags.pop("location"), flags.pop("unsafe_scheme")
     try:
+        found = settings.load(**flags)
         engine = open_engine(
-            options.location, unsafe_scheme=options.unsafe_scheme, threads=options.threads
+            location,
+            unsafe_scheme=unsafe_scheme,
+            threads=found.threads,
+            options=StorageOptions.of(found),
         )
     except AmatersError as error:
         sys.stderr.write(f"{error}\n")

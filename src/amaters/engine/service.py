@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from amaters.base.clock import Clock, SystemClock
 from amaters.base.errors import fail
 from amaters.base.ids import ID_BYTES
-from amaters.base.settings import LogBackend, cores
+from amaters.base.settings import cores
 from amaters.base.version import VERSION
 from amaters.engine.catalogue import Catalogue, invalid
 from amaters.engine.delivery import Delivery
@@ -30,10 +30,10 @@ from amaters.engine.uploads import Uploads
 from amaters.engine.writer import Prepared, Writer
 from amaters.plan.check import check_spec
 from amaters.plan.spec import PlanSpec
-from amaters.storage.commitlog.devices import LogOptions
 from amaters.storage.committer import Committer
 from amaters.storage.database import Group, Storage, open_memory
 from amaters.storage.directory import open_directory
+from amaters.storage.options import StorageOptions
 from amaters.storage.versions import SegmentRow, live_slots
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
@@ -366,13 +366,12 @@ def open_engine(
     unsafe_scheme: bool = False,
     cache_bytes: int = CACHE_BYTES,
     threads: int | None = None,
-    log_backend: LogBackend = "direct",
+    options: StorageOptions | None = None,
 ) -> Engine:
     """The engine of a database directory (made if it is not there) or of ``:memory:``.
 
-    Raises: AM-4001, AM-4002, AM-4005, AM-4006.
+    Raises: AM-4001, AM-4002, AM-4005, AM-4006; on an object store AM-4025 and AM-4027 to AM-4031.
     """
     in_memory = str(location) == MEMORY
-    options = LogOptions(backend=log_backend)
     storage = open_memory() if in_memory else open_directory(Path(location), options=options)
     return Engine(storage, unsafe_scheme=unsafe_scheme, cache_bytes=cache_bytes, threads=threads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from amaters.base.errors import fail
+from amaters.base.settings import MIB, Settings
 from amaters.storage.commitlog.devices import LogOptions
 from amaters.storage.commitlog.object import ObjectLogOptions
 
@@ -34,6 +35,27 @@ class StorageOptions:
             fail("AM-1002", name="log_backend", what=what)
         if self.log_url and not self.log_on_store:
             fail("AM-1002", name="log_url", what="it is for log_backend = object alone")
+
+    @classmethod
+    def of(cls, found: Settings) -> StorageOptions:
+        """What a person configured. Raises: AM-1002."""
+        on_store = found.log_backend == "object"
+        batch, capacity = found.log_batch_size, found.log_channel_capacity
+        log = LogOptions(
+            "direct" if on_store else found.log_backend,
+            batch_size=batch,
+            channel_capacity=capacity,
+            ring_size=found.log_ring_size,
+            direct_io=found.log_direct_io,
+        )
+        return cls(
+            log,
+            ObjectLogOptions(batch_size=batch, channel_capacity=capacity),
+            objects_url=found.objects_url,
+            log_url=found.log_url if on_store else "",
+            log_on_store=on_store,
+            cache_bytes=found.object_cache_mib * MIB,
+        )
 
     @property
     def store_urls(self) -> tuple[str, str]:
