@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import amaters as am
 from amaters.cli import main as cli_main
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "storage"))
@@ -97,6 +98,25 @@ def test_stats(run: Run, database: Path) -> None:
     code, out, _ = run("stats", database, "-o", "json")
     found = json.loads(out)
     assert code == 0 and {table["name"] for table in found["tables"]} == {"names", "pay"}
+
+
+def test_compact_writes_the_tail_into_a_segment(run: Run, tmp_path: Path) -> None:
+    """Half a segment's worth of tail rows becomes a segment; a second run finds nothing to do."""
+    home = tmp_path / "db"
+    with am.connect(home, keys=tmp_path / "keys", unsafe_scheme="noop") as db:
+        db.sql("CREATE TABLE t (k BIGINT PRIMARY KEY, v INTEGER ENCRYPTED)")
+        for start in range(0, 9000, 1800):
+            db.table("t").insert([(start + i, i) for i in range(1800)])
+    code, out, err = run("compact", home, "--unsafe-scheme", "noop", "-o", "json")
+    counts = json.loads(out)["t"]
+    assert code == 0, err
+    assert counts["segments_written"] == 1 and counts["rows"] >= 480
+    code, out, _ = run("compact", home, "t", "--unsafe-scheme", "noop")
+    assert code == 0 and "segments written 0" in out
+    assert run("verify", home)[0] == 0
+    code, _, err = run("compact", home, "other", "--unsafe-scheme", "noop")
+    assert code == 1 and "AM-5009" in err
+    assert run("compact", tmp_path / "nothing", "--unsafe-scheme", "noop")[0] == 2
 
 
 def test_nothing_is_made_by_looking(run: Run, database: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``amaters admin``: backup, restore, verify and stats of a database that nobody has open."""
+"""``amaters admin``: backup, restore, verify, stats and compact of a database nobody has open."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from amaters.storage.verify import VerifyReport
 
 FORMS = click.Choice(["text", "json"])
+MARKER = "AMATERS"  # the file that makes a directory a database
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 database_argument = click.argument("database", type=click.Path(path_type=Path))
@@ -33,7 +34,7 @@ form_option = click.option("-o", "--output", type=FORMS, default="text", show_de
 
 @click.group()
 def admin() -> None:
-    """Back up, restore, check and measure databases. Needs no keys."""
+    """Back up, restore, check, measure and compact databases. Only compacting needs keys."""
 
 
 @admin.command()
@@ -139,6 +140,39 @@ def stats(database: Path, output: str) -> None:
         click.echo("\n".join(_stats_lines(found)))
 
 
+@admin.command()
+@click.argument("database")
+@click.argument("tables", nargs=-1)
+@click.option("--rows-per-second", type=click.FloatRange(min=0, min_open=True), help="At most.")
+@click.option("--unsafe-scheme", type=click.Choice(["noop"]), help="For test databases.")
+@form_option
+@click.pass_obj
+def compact(  # noqa: PLR0917
+    context: Context,
+    database: str,
+    tables: tuple[str, ...],
+    rows_per_second: float | None,
+    unsafe_scheme: str | None,
+    output: str,
+) -> None:
+    """Write TABLES (all by default) of DATABASE again where it pays: the tail, small segments and
+    half-dead ones. Needs the keys, for rows are encrypted anew.
+    """
+    if not (Path(database) / MARKER).exists():
+        raise click.UsageError(f"there is no database in {database}")
+    with context.open(database, unsafe_scheme=unsafe_scheme) as db:
+        done = {
+            name: asdict(db.compact(name, rows_per_second=rows_per_second))
+            for name in tables or db.tables()
+        }
+    if output == "json":
+        click.echo(json.dumps(done, indent=2, ensure_ascii=False))
+        return
+    for name, counts in done.items():
+        figures = ", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in counts.items())
+        click.echo(f"table {name}: {figures}")
+
+
 # ---- opening -------------------------------------------------------------------------------------
 
 
@@ -146,7 +180,6 @@ def stats(database: Path, output: str) -> None:
 def _opened(path: Path) -> Iterator[DirectoryStorage]:
     """An existing database; none is made by looking at it."""
     from amaters.storage.directory import open_directory
-    from amaters.storage.marker import MARKER
 
     if not (path / MARKER).exists():
         raise click.UsageError(f"there is no database in {path}")

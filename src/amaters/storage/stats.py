@@ -41,7 +41,9 @@ class IndexStats:
 
 @dataclass(slots=True)
 class TableStats:
-    """One table. ``dead_rows`` lie in segments and are freed by compaction."""
+    """One table. ``rows`` counts canaries as well: only clients can tell them from rows.
+    ``dead_rows`` lie in segments and are freed by compaction.
+    """
 
     name: str
     rows: int = 0
