@@ -6,8 +6,8 @@ from collections import deque
 
 from amaters.storage.commitlog.core import SegmentLog
 from amaters.storage.commitlog.devices import LogOptions
-from amaters.storage.log import FirstLog
 from amaters.storage.migrations.context import MigrationContext
+from amaters.storage.migrations.first_log import FirstLog
 from amaters.storage.migrations.first_state import read_checkpoint
 
 

@@ -9,7 +9,7 @@ from first_format import DATABASE, write
 
 from amaters.base.errors import DataError
 from amaters.storage.files import Disk
-from amaters.storage.log import FirstLog
+from amaters.storage.migrations.first_log import FirstLog
 
 
 def make(path: Path, count: int) -> list[bytes]:
