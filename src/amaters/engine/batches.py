@@ -51,17 +51,23 @@ def check_batch(
         invalid("too many segments in one batch")
     refs: list[cb.ObjectRef] = []
     seen: set[bytes] = set()
+    decoded: dict[bytes, blocks.Block] = {}
     for segment in request.segments:
         if segment.segment_id in seen or not uploads.is_reserved(segment.segment_id):
             fail("AM-3030", object_id=segment.segment_id.hex())
         seen.add(segment.segment_id)
         refs.extend(_check_segment(segment, entry, uploads, storage.objects.open))
+        public = next(ref for ref in refs if ref.object_id == segment.public_object)
+        block = blocks.decode_block(storage.read_object(public))
+        _check_public(entry, block, segment.rows, segment.first_slot)
+        decoded[segment.public_object] = block
     if len({ref.object_id for ref in refs}) != len(refs):
         _misfit(entry, "one object has two roles")
-    _check_tail(request.tail, entry)
+    if request.tail.rows:
+        decoded[b""] = _checked_tail(request.tail, entry)
     key_column = entry.table.primary_key.id
     batch = cb.Batch(request=request, objects=refs, key_column=key_column)
-    return Checked(entry, batch, storage.read_rows(batch))
+    return Checked(entry, batch, storage.read_rows(batch, decoded))
 
 
 def _misfit(entry: TableEntry, what: str) -> NoReturn:
@@ -88,7 +94,6 @@ def _check_segment(
     elif segment.sealed_object:
         _misfit(entry, "sealed rows in a table without encrypted columns")
     refs = uploads.waiting(ids)
-    _check_public(entry, open_object(refs[0]).read(), segment.rows, segment.first_slot)
     for item, ref in zip(segment.encodings, refs[1:], strict=False):
         _check_bundle(entry, item, open_object(ref))
     if columns:
@@ -96,13 +101,10 @@ def _check_segment(
     return refs
 
 
-def _check_public(
-    entry: TableEntry, data: memoryview | bytes, rows: int, first_slot: int = 0
-) -> None:
+def _check_public(entry: TableEntry, block: blocks.Block, rows: int, first_slot: int = 0) -> None:
     """The block must have exactly the public columns, typed and from ``first_slot`` on valid as
     the schema says.
     """
-    block = blocks.decode_block(data)
     columns = entry.table.public_columns
     if block.rows != rows or block.columns.keys() != {column.id for column in columns}:
         _misfit(entry, "a block has other rows or columns than the schema")
@@ -132,17 +134,17 @@ def _check_pack(entry: TableEntry, reader: ObjectReader, rows: int) -> None:
         _misfit(entry, "its sealed rows are not one per slot")
 
 
-def _check_tail(tail: pb.TailRows, entry: TableEntry) -> None:
-    if not tail.rows:
-        return
+def _checked_tail(tail: pb.TailRows, entry: TableEntry) -> blocks.Block:
     if tail.rows > entry.parameters.slots:
         _misfit(entry, f"{tail.rows} tail rows in one batch")
-    _check_public(entry, tail.public_block, tail.rows)
+    block = blocks.decode_block(tail.public_block)
+    _check_public(entry, block, tail.rows)
     sealed = bool(entry.table.encrypted_columns)
     if sealed != bool(tail.sealed_pack):
         _misfit(entry, "sealed rows and schema disagree")
     if sealed and len(blocks.decode_pack(tail.sealed_pack)) != tail.rows:
         _misfit(entry, "its sealed rows are not one per row")
+    return block
 
 
 def check_rows(rows: BatchRows, request: pb.CommitRequest, entry: TableEntry) -> None:

@@ -69,8 +69,8 @@ class Snapshot:
             position=self.position,
             schema_version=self.entry.record.version,
             segments=[_segment_info(segment, level) for segment in self.segments],
-            tail_rows=sum(block.live for block in self.tail),
-            tail_bytes=sum(len(block.public) + len(block.sealed) for block in self.tail),
+            tail_rows=self.version.tail_rows,
+            tail_bytes=self.version.tail_bytes,
             lease_seconds=lease_seconds,
             ready_indexes=self.ready_indexes,
         )

@@ -238,13 +238,13 @@ class Writer:
 
     def table_stats(self, request: pb.TableStatsRequest) -> pb.TableStatsReply:
         _, version = self._catalogue.version(request.table_id)
-        segments, tail = version.segments, version.tail
+        segments = version.segments
         return pb.TableStatsReply(
             segments=len(segments),
             rows=sum(segment.live for segment in segments),
-            tail_rows=sum(block.live for block in tail),
+            tail_rows=version.tail_rows,
             segment_bytes=sum(ref.size for row in segments for ref in row.manifest.objects),
-            tail_bytes=sum(len(block.public) + len(block.sealed) for block in tail),
+            tail_bytes=version.tail_bytes,
         )
 
     def collect(self) -> int:

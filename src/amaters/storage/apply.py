@@ -44,16 +44,16 @@ def apply(state: State, position: int, command: cb.Command, rows: CommandRows | 
         elif kind == "table_create":
             state.create_table(command.table_create.schema)
         elif kind == "table_drop":
-            state.drop_table(_tid(state, command.table_drop.table_id))
+            state.drop_table(state.tid(command.table_drop.table_id))
         elif kind == "schema_update":
             schema = command.schema_update.schema
-            state.update_schema(_tid(state, schema.table_id), schema)
+            state.update_schema(state.tid(schema.table_id), schema)
         elif kind == "batch" and isinstance(rows, BatchRows):
-            state.apply_batch(_tid(state, command.batch.request.table_id), command.batch, rows)
+            state.apply_batch(state.tid(command.batch.request.table_id), command.batch, rows)
             reply = pb.CommitReply(position=position)
         elif kind == "multi_batch" and isinstance(rows, tuple):
             for part, found in zip(command.multi_batch.parts, rows, strict=True):
-                state.apply_batch(_tid(state, part.request.table_id), part, found)
+                state.apply_batch(state.tid(part.request.table_id), part, found)
             reply = pb.BatchReply(position=position)
         elif kind == "index_build" and isinstance(rows, BatchRows):
             build = command.index_build
@@ -65,10 +65,3 @@ def apply(state: State, position: int, command: cb.Command, rows: CommandRows | 
         serialised = reply.SerializeToString()
         state.remember(position, command, serialised)
     return serialised
-
-
-def _tid(state: State, table_id: bytes) -> int:
-    for table in state.tables():
-        if table.schema.table_id == table_id:
-            return table.tid
-    fail("AM-4001", file="log", what="a command for a table that is not there")

@@ -8,7 +8,7 @@ any thread and wait for nobody.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -25,6 +25,7 @@ from amaters.storage.rows import BatchRows, CommandRows, Key, read_rows
 from amaters.storage.sqlite import Connection
 from amaters.storage.state import State
 from amaters.storage.versions import TableVersion
+from amaters.wire import blocks
 from amaters.wire import commands_pb2 as cb
 
 ROW_DEBT = 64  # what making one row again costs, in bytes of log
@@ -203,13 +204,15 @@ class Storage:
         with self._writing:
             return self.position, self.state.places(tid, keys)
 
-    def read_rows(self, batch: cb.Batch) -> BatchRows:
+    def read_rows(
+        self, batch: cb.Batch, decoded: Mapping[bytes, blocks.Block] | None = None
+    ) -> BatchRows:
         """The keys of a batch, from its blocks, which stay decoded if the table has indexes: then
-        the batch says so. Raises: AM-3032, AM-3033.
+        the batch says so. ``decoded``: see ``rows.read_rows``. Raises: AM-3032, AM-3033.
         """
         version = self.version(batch.request.table_id)
         batch.indexed = version is not None and bool(version.indexes)
-        return read_rows(batch, batch.key_column, self.read_object)
+        return read_rows(batch, batch.key_column, self.read_object, decoded)
 
     def with_index_manager(self, manager: IndexManager) -> Self:
         """Let another manager keep the indexes. Before anything else is done."""

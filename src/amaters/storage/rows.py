@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,22 +44,30 @@ class BatchRows:
 CommandRows = BatchRows | tuple[BatchRows, ...]  # of a batch; of each part of several
 
 
-def read_rows(batch: cb.Batch, key_column: int, read: ReadObject) -> BatchRows:
-    """The keys of a batch; segments' keys come from their public objects.
+def read_rows(
+    batch: cb.Batch,
+    key_column: int,
+    read: ReadObject,
+    decoded: Mapping[bytes, blocks.Block] | None = None,
+) -> BatchRows:
+    """The keys of a batch; segments' keys come from their public objects. ``decoded``: blocks that
+    were read before, by object id; of the tail under an empty one.
 
     Raises: AM-3032 when a block lacks the key column or has another number of rows, AM-3033 when a
     key appears twice.
     """
     request, refs = batch.request, {ref.object_id: ref for ref in batch.objects}
-    parts, top = [], -1
+    known, parts, top = decoded or {}, [], -1
     for part, segment in enumerate(request.segments):
-        block = blocks.decode_block(read(refs[segment.public_object]))
+        block = known.get(segment.public_object)
+        if block is None:
+            block = blocks.decode_block(read(refs[segment.public_object]))
         keys, highest = _keys(block, key_column, segment.rows, segment.first_slot)
         kept = block if batch.indexed else None
         parts.append(NewRows(part, keys, kept, segment.first_slot))
         top = max(top, highest)
     if request.tail.rows:
-        block = blocks.decode_block(request.tail.public_block)
+        block = known.get(b"") or blocks.decode_block(request.tail.public_block)
         keys, highest = _keys(block, key_column, request.tail.rows)
         parts.append(NewRows(TAIL, keys, block if batch.indexed else None))
         top = max(top, highest)

@@ -30,6 +30,7 @@ from amaters.wire import service_pb2 as pb
 T = TypeVar("T")
 PlaceT = TypeVar("PlaceT", SegmentRow, TailBlock)
 REQUESTS_KEPT = 20_000
+REQUESTS_SWEPT = 64  # older ones are deleted at positions that are a multiple of this
 GARBAGE_SHARE = 4  # so many bytes of garbage call for a snapshot like one byte of log
 STATE_VERSION = 1
 _SCHEMA = f"""
@@ -178,7 +179,8 @@ class State(Places):
             "INSERT INTO requests VALUES (?, ?, ?, ?)",
             (position, command.request_id, command.request_digest, reply),
         )
-        self.db.run("DELETE FROM requests WHERE position <= ?", (position - REQUESTS_KEPT,))
+        if position % REQUESTS_SWEPT == 0:
+            self.db.run("DELETE FROM requests WHERE position <= ?", (position - REQUESTS_KEPT,))
 
     # ---- keysets and schemas -----------------------------------------------------------------
 
@@ -291,18 +293,21 @@ class State(Places):
         """A table as it is now; None when it was dropped. ``before``: as it was when the open
         group began; then only what the group changed is read.
         """
-        row = self.db.one("SELECT schema, top_key, tail_version FROM tables WHERE id = ?", (tid,))
+        query = "SELECT schema, top_key, tail_version, tail_rows FROM tables WHERE id = ?"
+        row = self.db.one(query, (tid,))
         if row is None:
             return None
         if before is None:
             segments, tail = tuple(self.segments(tid)), tuple(self.tail(tid))
+            size = sum(block.size for block in tail)
         else:
             touched = self.changes.places.get(tid, set())
             segments = self._merged_segments(before.segments, {p for p in touched if p > 0})
-            tail = self._merged_tail(before.tail, {-p for p in touched if p < 0})
+            tail, grown = self._merged_tail(before.tail, {-p for p in touched if p < 0})
+            size = before.tail_bytes + grown
         schema = pb.SchemaRecord.FromString(row[0])
         numbers, indexes = (row[1], row[2], position), self.indexes.indexes(tid)
-        return TableVersion(tid, schema, *numbers, segments, tail, indexes)
+        return TableVersion(tid, schema, *numbers, segments, tail, indexes, row[3], size)
 
     def _merged_segments(
         self, before: tuple[SegmentRow, ...], touched: set[int]
@@ -319,15 +324,18 @@ class State(Places):
 
     def _merged_tail(
         self, before: tuple[TailBlock, ...], touched: set[int]
-    ) -> tuple[TailBlock, ...]:
-        last = before[-1].bid if before else 0
+    ) -> tuple[tuple[TailBlock, ...], int]:
+        """The blocks, and how many bytes more they are than ``before``."""
+        last, grown = before[-1].bid if before else 0, 0
         now = self._liveness([-bid for bid in touched if bid <= last])
         if now:
-            kept = (block for block in before if now.get(-block.bid, ()) is not None)
+            gone = {-place for place, there in now.items() if there is None}
+            grown = -sum(block.size for block in before if block.bid in gone)
+            kept = (block for block in before if block.bid not in gone)
             before = tuple(_now(block, now.get(-block.bid)) for block in kept)
         added = [(bid,) for bid in sorted(touched) if bid > last]
-        rows = self.db.all_of(_TAILS + "id = ?", added)
-        return before + tuple(_tail(row) for row in rows) if rows else before
+        new = tuple(_tail(row) for row in self.db.all_of(_TAILS + "id = ?", added))
+        return before + new, grown + sum(block.size for block in new)
 
     def _liveness(self, wanted: list[int]) -> dict[int, tuple[int, bytes] | None]:
         """Live rows and bits of places that were there before; None of those that are gone."""

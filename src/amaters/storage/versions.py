@@ -80,6 +80,11 @@ class TailBlock:
     sealed: bytes
     live_bits: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes of its public and sealed rows."""
+        return len(self.public) + len(self.sealed)
+
     def versions_of(self, _slots: NDArray[np.int64]) -> list[int]:
         """The row version that all its rows have."""
         return [self.version]
@@ -105,15 +110,12 @@ class TableVersion:
     segments: tuple[SegmentRow, ...]
     tail: tuple[TailBlock, ...]
     indexes: tuple[IndexRow, ...] = ()
+    tail_rows: int = 0  # live ones
+    tail_bytes: int = 0  # of its blocks
 
     @property
     def table_id(self) -> bytes:
         return self.schema.table_id
-
-    @property
-    def tail_rows(self) -> int:
-        """Live rows of the tail."""
-        return sum(block.live for block in self.tail)
 
     def object_ids(self) -> set[bytes]:
         """Every object this version reads."""
