@@ -16,7 +16,8 @@ from amaters.client.rows import snapshot
 from amaters.client.segments import encode_columns
 from amaters.columns.batch import ColumnBatch, from_storage_list
 from amaters.columns.canaries import CANARIES
-from amaters.engine.service import Engine, open_engine
+from amaters.engine.service import Engine
+from amaters.storage.database import open_memory
 from amaters.wire import service_pb2 as pb
 
 COLUMNS = {
@@ -49,6 +50,11 @@ def rows(keys: Iterable[int]) -> list[dict[str, Any]]:
     return [row(key) for key in keys]
 
 
+def quiet_engine() -> Engine:
+    """In memory; it merges when it is asked to and not before."""
+    return Engine(open_memory(), unsafe_scheme=True, threads=2, merge_bytes_per_second=0)
+
+
 class Table:
     """Table t on an engine, and what should be in it."""
 
@@ -59,7 +65,7 @@ class Table:
 
     @classmethod
     async def open(cls, scheme: str = "noop", engine: Engine | None = None) -> Table:
-        engine = engine or open_engine(":memory:", unsafe_scheme=True, threads=2)
+        engine = engine or quiet_engine()
         made = cls(engine, await open_on(engine, scheme, SMALL))
         await made.db.create_table("t", COLUMNS)
         return made
@@ -212,6 +218,95 @@ def test_a_segment_without_rows_leaves(scheme: str) -> None:
         assert (done.rows, done.segments_read, done.segments_written) == (0, 1, 0)
         assert await table.shape() == (0, 0)
         await table.insert(spread(10))
+        await table.check()
+        await table.engine.close()
+
+    run(work())
+
+
+async def with_full_tail(table: Table) -> None:
+    """No room in the tail for a batch of 300 rows."""
+    await table.insert(spread(470))
+    await table.insert(spread(400, 1000))
+
+
+@pytest.mark.parametrize("scheme", ["noop", "bgv"])
+def test_batches_share_a_segment_and_are_merged(scheme: str) -> None:
+    """Three leases of one open segment; merged without keys; answers the same at every step."""
+
+    async def work() -> None:
+        table = await Table.open(scheme)
+        await with_full_tail(table)
+        for number in range(3):
+            await table.insert(spread(300, 2000 + 1000 * number))
+            await table.check()
+        infos = await table.segments()
+        assert len(infos) == 3 and len({info.open_segment for info in infos}) == 1
+        assert [info.parts for info in infos] == [1, 1, 1]
+        assert [info.rows for info in infos] == [332, 664, 996]
+        before = await table.versions()
+        await table.delete(key for key in spread(300, 3000) if key % 2)
+        fakes = await table.canaries()
+        assert fakes == 96
+        assert await table.engine.merge() == 1
+        (merged,) = await table.segments()
+        assert (merged.parts, merged.rows) == (3, 996)
+        assert merged.noise > 0 and merged.live == 996 - 150
+        await table.check()
+        after = await table.versions()
+        assert {key: before[key] for key in after} == after, "rows keep their versions"
+        assert await table.canaries() == fakes
+        assert await table.engine.merge() == 0
+        await table.engine.close()
+
+    run(work())
+
+
+def test_a_merged_segment_takes_another_part_and_is_written_again() -> None:
+    """Two parts, merged; a third, merged with them; then deletions make it worth reclaiming."""
+
+    async def work() -> None:
+        table = await Table.open()
+        await with_full_tail(table)
+        for number in range(2):
+            await table.insert(spread(300, 2000 + 1000 * number))
+        assert await table.engine.merge() == 1
+        await table.insert(spread(300, 4000))
+        await table.check()
+        assert [info.parts for info in await table.segments()] == [2, 1]
+        assert await table.engine.merge() == 1
+        (info,) = await table.segments()
+        assert info.parts == 3
+        await table.check()
+        await table.delete(key for key in table.keys if key >= 6000 and key % 4)
+        await table.check()
+        done = await table.db.compact()
+        assert done.segments_read == 1 and done.segments_written >= 1
+        await table.check()
+        assert max(info.parts for info in await table.segments()) == 1
+        await table.engine.close()
+
+    run(work())
+
+
+def test_readers_keep_the_version_they_pinned() -> None:
+    """A snapshot taken before a merge reads the parts' objects after it, until it lets go."""
+
+    async def work() -> None:
+        table = await Table.open()
+        await with_full_tail(table)
+        for number in range(2):
+            await table.insert(spread(300, 2000 + 1000 * number))
+        session = table.db._session
+        schema = await session.table("t")
+        async with snapshot(session, schema) as pinned:
+            await table.engine.merge()
+            await table.delete(key for key in table.keys if key >= 6000)
+            guards = await read_guards(session, schema, pinned)
+            assert len(guards) == 2
+            request = pb.FetchRequest(handle=pinned.handle, all_rows=True, sealed=True)
+            count = sum([b.rows async for b in session.service.fetch_rows(request)])
+            assert count == 2 * 332
         await table.check()
         await table.engine.close()
 

@@ -20,6 +20,7 @@ from amaters.base.ids import ID_BYTES
 from amaters.base.settings import cores
 from amaters.base.version import VERSION
 from amaters.engine.catalogue import Catalogue, invalid
+from amaters.engine.compaction import MERGE_BYTES_PER_SECOND, Merger, Surroundings
 from amaters.engine.delivery import Delivery
 from amaters.engine.indexer import Indexer
 from amaters.engine.jobs import JOBS_MAX, Jobs
@@ -57,7 +58,11 @@ class Engine:
         threads: int | None = None,
         clock: Clock | None = None,
         lease_seconds: float = LEASE_SECONDS,
+        merge_bytes_per_second: float | None = MERGE_BYTES_PER_SECOND,
     ) -> None:
+        """``merge_bytes_per_second``: how fast partial segments are merged in the background;
+        0: only when asked to, None: as fast as it goes.
+        """
         threads, clock = threads or cores(), clock or SystemClock()
         self._storage = storage
         self.notice = storage.notice
@@ -79,6 +84,13 @@ class Engine:
         self._committer = Committer(storage)
         self._indexer = Indexer(storage, self._committer)
         self._indexer.wake()
+        self._merges = merge_bytes_per_second != 0
+        around = Surroundings(
+            storage, self._catalogue, self._snapshots, self._uploads, self._rows, self._committer
+        )
+        self._merger = Merger(around, clock, bytes_per_second=merge_bytes_per_second or None)
+        if self._merges:
+            self._merger.poke()
         self._delivery = Delivery()
         self._closed = False
 
@@ -205,13 +217,20 @@ class Engine:
         await self._slow_down([request])
         prepared = await self._prepared([request])
         size = request.ByteSize()
-        return await self._write(self._writer.commit, request, prepared, size=size)
+        reply = await self._write(self._writer.commit, request, prepared, size=size)
+        if self._merges and any(segment.open_segment for segment in request.segments):
+            self._merger.poke()
+        return reply
 
     async def commit_batch(self, request: pb.BatchRequest) -> pb.BatchReply:
         await self._slow_down(request.parts)
         prepared = await self._prepared(request.parts)
         size = request.ByteSize()
         return await self._write(self._writer.commit_batch, request, prepared, size=size)
+
+    async def merge(self) -> int:
+        """Merge partial segments now, however few of an open segment; how many were made."""
+        return await self._work(partial(self._merger.run, least=1))
 
     async def _slow_down(self, parts: Sequence[pb.CommitRequest]) -> None:
         """Whoever adds to a tail that is too long waits, so that its exchange gets ahead."""
@@ -345,6 +364,7 @@ class Engine:
         await loop.run_in_executor(None, self._shut_down)
 
     def _shut_down(self) -> None:
+        self._merger.close()
         self._running.shutdown(wait=True, cancel_futures=True)
         self._working.shutdown(wait=True, cancel_futures=True)
         self._indexer.close()

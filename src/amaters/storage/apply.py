@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 
 from amaters.base.errors import fail
+from amaters.storage.merging import apply_merge, merge_rows
 from amaters.storage.rows import BatchRows, CommandRows, ReadObject, build_rows, read_rows
 from amaters.storage.state import State
 from amaters.wire import commands_pb2 as cb
@@ -31,6 +32,8 @@ def rows_of(command: cb.Command, read: ReadObject) -> CommandRows | None:
         return tuple(read_rows(part, part.key_column, read) for part in parts)
     if command.HasField("index_build"):
         return build_rows(command.index_build, read)
+    if command.HasField("segment_merge"):
+        return merge_rows(command.segment_merge, read)
     return None
 
 
@@ -55,6 +58,9 @@ def apply(state: State, position: int, command: cb.Command, rows: CommandRows | 
             for part, found in zip(command.multi_batch.parts, rows, strict=True):
                 state.apply_batch(state.tid(part.request.table_id), part, found)
             reply = pb.BatchReply(position=position)
+        elif kind == "segment_merge" and isinstance(rows, BatchRows):
+            merge = command.segment_merge
+            apply_merge(state, state.tid(merge.table_id), merge, rows)
         elif kind == "index_build" and isinstance(rows, BatchRows):
             build = command.index_build
             state.build_index(state.tid(build.table_id), build, rows)

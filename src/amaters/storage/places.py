@@ -287,6 +287,22 @@ class Places:
         if place < 0:
             self._touch_tail(tid, alive[0])
 
+    def find_segment(self, tid: int, segment_id: bytes) -> tuple[int, int, bytes] | None:
+        """(place, slots, liveness) of a segment, None when it is not there."""
+        found = self._db.one(
+            "SELECT id, rows, bits FROM segments JOIN liveness ON place = id "
+            "WHERE segment_id = ? AND tid = ?",
+            (segment_id, tid),
+        )
+        return (found[0], found[1], found[2]) if found else None
+
+    def replace_place(self, tid: int, keys: Iterable[Key], place: int) -> None:
+        """Rows with these keys are in another place now, in the slots they had."""
+        self._db.run_many(
+            "UPDATE keys SET place = ? WHERE tid = ? AND key = ?",
+            ((place, tid, key) for key in keys),
+        )
+
     def remove_segment(self, tid: int, place: int) -> None:
         """A segment leaves, with all keys that are still in it; its objects become garbage."""
         found = self._db.one("SELECT manifest FROM segments WHERE id = ?", (place,))
