@@ -326,7 +326,9 @@ class DirectoryStorage(Storage):
             self._end_snapshot()
             if self.failed is None and self.state.broken is None:
                 newest = self.snapshots.newest
-                if self.state.garbage_after(newest.position if newest else 0):
+                garbage = self.state.garbage_after(newest.position if newest else 0)
+                # On a shared store that waits: closing sends nothing, and another may own it now.
+                if garbage and self._parts.sweeps:
                     self._closing = False
                     self.snapshot()
                 self.state.db.checkpoint(whole=True)

@@ -29,6 +29,7 @@ from amaters.wire import commands_pb2 as cb
 
 PREFIX = "objects/"
 EXTENT_BYTES = 16 * BLOCK_BYTES
+_AT_ONCE = 16  # extents in memory besides the answer
 _TABLE = "t"
 
 
@@ -114,17 +115,18 @@ class _RemoteReader:
             fail("AM-4001", file=self._id.hex(), what="it is shorter than its content")
         if length == 0:
             return memoryview(b"")
-        first = offset // EXTENT_BYTES
-        numbers = range(first, -(-(offset + length) // EXTENT_BYTES))
-        parts = self._extents(numbers)
-        begin = offset - first * EXTENT_BYTES
-        if len(parts) == 1:
-            return parts[0][begin : begin + length].toreadonly()
-        whole = np.empty(sum(map(len, parts)), dtype=np.uint8)
+        first, end = offset // EXTENT_BYTES, -(-(offset + length) // EXTENT_BYTES)
+        start = first * EXTENT_BYTES
+        begin = offset - start
+        if end == first + 1:
+            (part,) = self._extents(range(first, end))
+            return part[begin : begin + length].toreadonly()
+        whole = np.empty(min(end * EXTENT_BYTES, self.size) - start, dtype=np.uint8)
         at = 0
-        for part in parts:
-            whole[at : at + len(part)] = np.frombuffer(part, np.uint8)
-            at += len(part)
+        for low in range(first, end, _AT_ONCE):
+            for part in self._extents(range(low, min(low + _AT_ONCE, end))):
+                whole[at : at + len(part)] = np.frombuffer(part, np.uint8)
+                at += len(part)
         return whole.data[begin : begin + length].toreadonly()
 
     def read_prefix(self, length: int, checked: int) -> memoryview:
