@@ -114,12 +114,13 @@ def check_restored(path: Path, disk: Disk, position: int) -> None:
     """
     storage = open_directory(path, disk)
     try:
+        # First: from here on no rebuild wants the garbage that was not backed up.
+        storage.snapshot()
         report = verify(storage, deep=False)
         for finding in report.findings:
             fail("AM-4001", file=finding.where, what=finding.what)
         if report.position != position:
             fail("AM-4001", file="state", what=f"it is of position {report.position}")
-        storage.snapshot()
     except BaseException:
         storage.abandon()
         raise
