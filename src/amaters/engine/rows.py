@@ -13,7 +13,7 @@ from amaters.columns.schema import PublicTable
 from amaters.engine.indexed import Candidates, candidates
 from amaters.engine.snapshots import Snapshot, split_rows
 from amaters.plan.evaluate import matches
-from amaters.plan.expressions import Predicate
+from amaters.plan.expressions import Predicate, predicate_columns
 from amaters.storage.database import Storage
 from amaters.storage.lookup import Lookup
 from amaters.storage.objects import ObjectReader
@@ -44,9 +44,7 @@ class RowReader:
 
     def batch(self, segment: SegmentRow) -> ColumnBatch:
         """The same as the planner's predicates see it."""
-        block = self.public(segment)
-        columns = {key: ColumnValues(*values) for key, values in block.columns.items()}
-        return ColumnBatch(columns, block.rows)
+        return _as_batch(self.public(segment))
 
     def candidates(self, snapshot: Snapshot, predicate: Predicate | None) -> Candidates | None:
         """What an index says of a public predicate; None when none helps."""
@@ -63,17 +61,30 @@ class RowReader:
 
         ``near``: slots of which only these can be selected; without any the rows are not read.
         """
+        slots = near.get(segment.sid) if near is not None else None
+        if slots is not None and not len(slots):
+            return np.zeros(segment.rows, dtype=np.bool_)
         alive = live_slots(segment.rows, segment.live_bits)
         if predicate is None:
             return alive
-        slots = near.get(segment.sid) if near is not None else None
         if slots is None:
             return alive & matches(predicate, self.batch(segment), table)
         slots = slots[alive[slots]]
         chosen = np.zeros_like(alive)
         if len(slots):
-            chosen[slots] = matches(predicate, self.batch(segment).take(slots), table)
+            rows = self._some(segment, slots, sorted(predicate_columns(predicate)))
+            chosen[slots] = matches(predicate, _as_batch(rows), table)
         return chosen
+
+    def _some(self, segment: SegmentRow, slots: Rows, columns: Sequence[int]) -> blocks.Block:
+        """Some columns of some rows; if these are few the others are not decoded."""
+        if len(slots) * _DENSE > segment.rows:
+            whole = self.public(segment).columns
+            taken = {c: (whole[c][0][slots], whole[c][1][slots]) for c in columns}
+        else:
+            frame = self._public.frame(segment)
+            taken = {c: frame.column(c, slots) for c in columns}
+        return blocks.Block(len(slots), taken)
 
     def fetch(
         self,
@@ -145,17 +156,18 @@ class RowReader:
     def _blocks(
         self, segment: SegmentRow, slots: Rows, columns: list[int], *, sealed: bool
     ) -> Iterator[pb.RowBlock]:
-        public = self.public(segment)
+        public = self._some(segment, slots, columns)
         blobs = self._sealed(segment, slots) if sealed else []
         start = 0
         for run in split_rows(slots, [len(blob) for blob in blobs]):
+            at = np.arange(start, start + len(run))
             pack = blocks.encode_pack(blobs[start : start + len(run)]) if sealed else b""
             start += len(run)
             yield pb.RowBlock(
                 segment_id=segment.segment_id,
                 slots=run.tolist(),
                 rows=len(run),
-                public_block=blocks.select_block(public, run, columns),
+                public_block=blocks.select_block(public, at, columns),
                 sealed_pack=pack,
                 versions=segment.versions_of(run),
             )
@@ -166,6 +178,11 @@ class RowReader:
             blobs = blocks.decode_pack(reader.read())
             return [blobs[slot] for slot in slots.tolist()]
         return _picked(reader, segment.rows, slots)
+
+
+def _as_batch(block: blocks.Block) -> ColumnBatch:
+    columns = {key: ColumnValues(*values) for key, values in block.columns.items()}
+    return ColumnBatch(columns, block.rows)
 
 
 def _wanted(snapshot: Snapshot, request: pb.FetchRequest) -> tuple[list[int], bool]:

@@ -25,6 +25,7 @@ _TEXT_END = b"\0\0"
 _OFFSET, _WIDTH = 1 << 63, 9  # signed and unsigned 64-bit integers, in one order
 
 Slots = NDArray[np.int64]
+_NOWHERE: Slots = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,10 @@ def has_repeats(fields: Sequence[IndexedField], rows: Sequence[int]) -> bool:
 
 def total_of(runs: Sequence[Slots]) -> Slots:
     """Slots of several ranges, each once, ascending."""
-    return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *runs]))
+    found = [slots for slots in runs if len(slots)]
+    if len(found) > 1:
+        return np.unique(np.concatenate(found))
+    return np.sort(found[0]) if found else _NOWHERE
 
 
 assert all(a < b for a, b in itertools.pairwise((b"", _VALUE, _NULL, _ABOVE)))
