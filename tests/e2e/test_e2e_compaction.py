@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +19,15 @@ from amaters.columns.batch import ColumnBatch, from_storage_list
 from amaters.columns.canaries import CANARIES
 from amaters.engine.service import Engine
 from amaters.storage.database import open_memory
+from amaters.storage.directory import open_directory
+from amaters.storage.verify import verify
 from amaters.wire import service_pb2 as pb
 
 COLUMNS = {
     "k": am.Int64(primary_key=True),
     "a": am.UInt8(encrypt=["range", "sum"]),
     "g": am.Enum(["x", "y"], encrypt=["group"], nullable=True),
-    "town": am.Text(nullable=True),
+    "town": am.Text(nullable=True, index=True),
     "note": am.Text(encrypt=[], nullable=True),
 }
 QUESTIONS = [
@@ -50,9 +53,10 @@ def rows(keys: Iterable[int]) -> list[dict[str, Any]]:
     return [row(key) for key in keys]
 
 
-def quiet_engine() -> Engine:
-    """In memory; it merges when it is asked to and not before."""
-    return Engine(open_memory(), unsafe_scheme=True, threads=2, merge_bytes_per_second=0)
+def quiet_engine(path: Path | None = None) -> Engine:
+    """It merges when it is asked to and not before."""
+    storage = open_memory() if path is None else open_directory(path / "db")
+    return Engine(storage, unsafe_scheme=True, threads=2, merge_bytes_per_second=0)
 
 
 class Table:
@@ -64,10 +68,16 @@ class Table:
         self.keys: set[int] = set()
 
     @classmethod
-    async def open(cls, scheme: str = "noop", engine: Engine | None = None) -> Table:
-        engine = engine or quiet_engine()
-        made = cls(engine, await open_on(engine, scheme, SMALL))
-        await made.db.create_table("t", COLUMNS)
+    async def open(
+        cls, scheme: str = "noop", path: Path | None = None, keys: set[int] | None = None
+    ) -> Table:
+        """A new table in memory or in a directory; ``keys``: one that is there and has these."""
+        engine = quiet_engine(path)
+        keyring = path / "keys" if path is not None else None
+        made = cls(engine, await open_on(engine, scheme, SMALL, keyring))
+        if keys is None:
+            await made.db.create_table("t", COLUMNS)
+        made.keys |= keys or set()
         return made
 
     async def insert(self, keys: Iterable[int]) -> None:
@@ -308,6 +318,66 @@ def test_readers_keep_the_version_they_pinned() -> None:
             count = sum([b.rows async for b in session.service.fetch_rows(request)])
             assert count == 2 * 332
         await table.check()
+        await table.engine.close()
+
+    run(work())
+
+
+async def died(table: Table, path: Path) -> Table:
+    """The same table in a new engine, after the old one ended like a process that is killed."""
+    engine = table.engine
+    await asyncio.get_running_loop().run_in_executor(None, engine._merger.close)
+    engine._committer.close()
+    engine._storage.abandon()
+    return await Table.open(path=path, keys=table.keys)
+
+
+def test_every_step_survives_a_crash(tmp_path: Path) -> None:
+    """Partial segments, a merge and a rewriting are replayed from the log, and what a crash left is
+    whole: every key where its row is, every object named, indexes as the rows say.
+    """
+
+    async def work() -> None:
+        table = await Table.open(path=tmp_path)
+        await with_full_tail(table)
+        for number in range(3):
+            await table.insert(spread(300, 2000 + 1000 * number))
+        table = await died(table, tmp_path)
+        await table.check()
+        assert verify(table.engine._storage).findings == []
+        await table.insert(spread(200, 9000))
+        assert len({info.open_segment for info in await table.segments()}) == 2
+        assert await table.engine.merge() == 1
+        await table.delete(key for key in spread(300, 2000) if key % 2)
+        table = await died(table, tmp_path)
+        await table.check()
+        assert verify(table.engine._storage).findings == []
+        assert sorted(info.parts for info in await table.segments()) == [1, 3]
+        await table.delete(key for key in table.keys if key > 6000 and key % 5)
+        done = await table.db.compact()
+        assert done.rows > 0
+        await table.check()
+        table = await died(table, tmp_path)
+        await table.check()
+        table.engine._storage.snapshot()
+        assert verify(table.engine._storage).findings == []
+        await table.engine.close()
+
+    run(work())
+
+
+def test_an_index_answers_for_partial_and_merged_segments(tmp_path: Path) -> None:
+    """Values in the index lead to the slots that rows have in a shared segment."""
+
+    async def work() -> None:
+        table = await Table.open(path=tmp_path)
+        await with_full_tail(table)
+        for number in range(2):
+            await table.insert(spread(300, 2000 + 1000 * number))
+        await table.check()
+        await table.engine.merge()
+        await table.check()
+        assert verify(table.engine._storage).findings == []
         await table.engine.close()
 
     run(work())

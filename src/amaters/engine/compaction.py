@@ -113,6 +113,10 @@ class Merger:
             made += 1
         return made
 
+    def settle(self) -> None:
+        """Wait until nothing is being done that was asked for before."""
+        self._pool.submit(bool).result()
+
     def close(self) -> None:
         """Stop at the next ciphertext; what was not committed is thrown away."""
         self._stop.set()
