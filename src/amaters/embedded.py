@@ -10,21 +10,68 @@ import os
 import sys
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amaters.base import errors, settings
 from amaters.base.clock import SystemClock
 from amaters.base.progress import ProgressCallback, no_progress
 from amaters.base.rng import SystemRng
-from amaters.client.blocking import Portal
+from amaters.client.blocking import Portal, blocking
 from amaters.client.database import AsyncDatabase
 from amaters.client.keymaking import Choice, choose
 from amaters.client.keyring import SUFFIX, Keyring
-from amaters.client.session import Keys, Outside, open_session
+from amaters.client.session import Keys, Outside, Session, open_session
 from amaters.client.sync import Database
 from amaters.client.terminal import TerminalProgress
 
+if TYPE_CHECKING:
+    from amaters.engine.service import Engine
+    from amaters.storage.backupset import BackupInfo
+    from amaters.storage.verify import VerifyReport
+
 MEMORY = ":memory:"
+
+
+class AsyncEmbedded(AsyncDatabase):
+    """A database whose engine is in this process, so that this process looks after it."""
+
+    def __init__(self, session: Session, engine: Engine) -> None:
+        super().__init__(session)
+        self._engine = engine
+
+    async def backup(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        incremental: bool = False,
+        parent: str | None = None,
+    ) -> BackupInfo:
+        """Back the database up while it is in use; returns the backup's name and sizes.
+
+        ``target``: a directory, or a URL such as ``"s3://bucket/prefix"``. ``incremental`` writes
+        what changed since the newest backup there, ``parent`` since the one of that name. The keys
+        are not in it. `amaters admin restore` makes a database of it.
+
+        Raises: DataError AM-4001 when the database is damaged, InvalidError AM-4047 for one in
+        memory, AM-4044 when the parent is another database's.
+        """
+        progress = self._session.outside.progress
+        return await self._engine.backup(
+            os.fspath(target), incremental=incremental, parent=parent, progress=progress
+        )
+
+    async def verify(self) -> VerifyReport:
+        """Check every checksum and reference while the database is in use; ``ok`` says that nothing
+        was found, ``findings`` what was.
+        """
+        return await self._engine.verify(self._session.outside.progress)
+
+
+class Embedded(Database):
+    """The blocking API of ``AsyncEmbedded``; made by ``connect``."""
+
+    backup = blocking(AsyncEmbedded.backup)
+    verify = blocking(AsyncEmbedded.verify)
 
 
 class Connecting:
@@ -33,12 +80,12 @@ class Connecting:
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         self._url = url
         self._options = options
-        self._database: AsyncDatabase | None = None
+        self._database: AsyncEmbedded | None = None
 
-    def __await__(self) -> Generator[Any, None, AsyncDatabase]:
+    def __await__(self) -> Generator[Any, None, AsyncEmbedded]:
         return _open(self._url, **self._options).__await__()
 
-    async def __aenter__(self) -> AsyncDatabase:
+    async def __aenter__(self) -> AsyncEmbedded:
         self._database = await self
         return self._database
 
@@ -64,7 +111,7 @@ def connect(
     unsafe_parameters: str | None = None,
     log_backend: str | None = None,
     objects_url: str | None = None,
-) -> Database:
+) -> Embedded:
     """Open the database in a directory (made if it is not there), or ``":memory:"``.
 
     ``keys``: a keyring directory or one ``.keyset`` file; by default the user's keyring, or for
@@ -99,7 +146,7 @@ def connect(
     except BaseException:
         portal.close()
         raise
-    return Database(opened, portal)
+    return Embedded(opened, portal)
 
 
 async def _open(
@@ -114,7 +161,7 @@ async def _open(
     unsafe_parameters: str | None = None,
     log_backend: str | None = None,
     objects_url: str | None = None,
-) -> AsyncDatabase:
+) -> AsyncEmbedded:
     from amaters.engine.service import open_engine
     from amaters.storage.options import StorageOptions
 
@@ -146,7 +193,7 @@ async def _open(
     except BaseException:
         await engine.close()
         raise
-    return AsyncDatabase(session)
+    return AsyncEmbedded(session, engine)
 
 
 def _keys(

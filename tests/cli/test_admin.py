@@ -64,7 +64,7 @@ def test_backup_and_restore(run: Run, database: Path, tmp_path: Path) -> None:
 def test_the_first_increment_is_a_full_backup(run: Run, database: Path, tmp_path: Path) -> None:
     """A cron job needs one command line."""
     code, out, err = run("backup", database, tmp_path / "backups", "--incremental")
-    assert code == 0 and "full" in out and "a full one is made" in err
+    assert code == 0 and "full" in out and "a full one was made" in err
 
 
 def test_damage_is_exit_code_6(run: Run, database: Path, tmp_path: Path) -> None:

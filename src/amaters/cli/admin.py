@@ -53,16 +53,18 @@ def backup(  # noqa: PLR0917
     output: str,
 ) -> None:
     """Back up DATABASE to TARGET: a directory, or a URL such as s3://bucket/prefix."""
-    from amaters.storage.backup import backup as make_backup
-    from amaters.storage.backupset import latest, open_target
+    from amaters.storage.backup import backup_to
 
     with _opened(database) as storage:
-        place = open_target(target)
-        if incremental and parent is None:
-            parent = latest(place, storage.database_id)
-            if parent is None:
-                say("no earlier backup of this database is there: a full one is made")
-        made = make_backup(storage, place, parent=parent, progress=_progress(context))
+        made = backup_to(
+            storage,
+            target,
+            incremental=incremental,
+            parent=parent,
+            progress=_progress(context),
+        )
+    if incremental and not made.parent:
+        say("no earlier backup of this database is there: a full one was made")
     _print_backups([made], output)
 
 

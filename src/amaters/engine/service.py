@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 from amaters.base.clock import Clock, SystemClock
 from amaters.base.errors import fail
 from amaters.base.ids import ID_BYTES
+from amaters.base.progress import ProgressCallback
 from amaters.base.settings import cores
 from amaters.base.version import VERSION
 from amaters.engine.catalogue import Catalogue, invalid
@@ -31,10 +32,13 @@ from amaters.engine.uploads import Uploads
 from amaters.engine.writer import Prepared, Writer
 from amaters.plan.check import check_spec
 from amaters.plan.spec import PlanSpec
+from amaters.storage.backup import backup_to
+from amaters.storage.backupset import BackupInfo
 from amaters.storage.committer import Committer
 from amaters.storage.database import Group, Storage, open_memory
 from amaters.storage.directory import open_directory
 from amaters.storage.options import StorageOptions
+from amaters.storage.verify import VerifyReport, verify
 from amaters.storage.versions import SegmentRow, live_slots
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
@@ -354,6 +358,19 @@ class Engine:
     def cancel_jobs(self) -> None:
         """Stop all running jobs soon; from any thread."""
         self._jobs.cancel_all()
+
+    # ---- upkeep: for the program that the engine runs in, not for clients ---------------------
+
+    async def backup(
+        self, address: str, *, incremental: bool, parent: str | None, progress: ProgressCallback
+    ) -> BackupInfo:
+        """A backup of the database while it is in use (``storage.backup``)."""
+        work = partial(backup_to, incremental=incremental, parent=parent, progress=progress)
+        return await self._work(work, self._storage, address)
+
+    async def verify(self, progress: ProgressCallback) -> VerifyReport:
+        """Whether the database is whole, while it is in use (``storage.verify``)."""
+        return await self._work(partial(verify, progress=progress), self._storage)
 
     async def close(self) -> None:
         if self._closed:

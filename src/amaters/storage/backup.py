@@ -28,7 +28,9 @@ from amaters.storage.backupset import (
     check_chain,
     digest,
     info,
+    latest,
     object_file,
+    open_target,
     read_manifest,
     state_file,
     write_manifest,
@@ -72,6 +74,23 @@ def backup(
         making.discard()
         raise
     return info(making.manifest)
+
+
+def backup_to(
+    storage: Storage,
+    address: str,
+    *,
+    incremental: bool = False,
+    parent: str | None = None,
+    progress: ProgressCallback = no_progress,
+) -> BackupInfo:
+    """``backup`` to a path or a URL. ``incremental``: on the newest backup of this database that is
+    there; the first one is a full one.
+    """
+    target = open_target(address)
+    if incremental and parent is None:
+        parent = latest(target, storage.database_id)
+    return backup(storage, target, parent=parent, progress=progress)
 
 
 def _parent(storage: Storage, target: Target, name: str) -> Kept:
