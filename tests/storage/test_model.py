@@ -26,8 +26,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from amaters.storage.backup import backup
+from amaters.storage.backupset import open_target
 from amaters.storage.database import Storage
 from amaters.storage.directory import open_directory
+from amaters.storage.restore import restore
 
 NAMES = ("a", "b", "c")
 KEYS = st.sets(st.integers(0, 40), min_size=1, max_size=12)
@@ -47,6 +50,8 @@ class Model(RuleBasedStateMachine):
         self.root = self.home / "0"
         self.root.mkdir()
         self.rng = Random(1)
+        self.target = open_target(str(self.home / "backups"))
+        self.backups: dict[str, tuple[Tables, dict[str, bytes]]] = {}
         self.work = Workload(self.rng, self._opened())
 
     def teardown(self) -> None:
@@ -160,6 +165,28 @@ class Model(RuleBasedStateMachine):
         may_hold = [self.work.tables] if point >= written else [before, self.work.tables]
         self._lose_power(Random(seed), point)
         self._found_one_of(may_hold)
+
+    @rule(full=st.booleans())
+    def backup(self, full: bool) -> None:
+        names = list(self.backups)
+        parent = None if full or not names else names[-1]
+        made = backup(self.storage, self.target, parent=parent)
+        self.backups[made.name] = self.work.tables, dict(self.work.ids)
+
+    @precondition(lambda self: self.backups)
+    @rule(number=st.integers(0, 100), replace=st.booleans())
+    def restore(self, number: int, replace: bool) -> None:
+        """Back to what it was, in place or elsewhere; later backups stay what they are."""
+        name = list(self.backups)[number % len(self.backups)]
+
+        def make(path: Path) -> None:
+            if replace:
+                shutil.copytree(self.home / str(self.number - 1), path)
+            restore(self.target, path, name=name, replace=replace)
+
+        self._elsewhere(make)
+        self.work.tables, ids = self.backups[name]
+        self.work.ids = dict(ids)
 
     def _lose_power(self, rng: Random, point: int) -> None:
         image = next(crash_images(self.journal, rng, 1, first=point, last=point))

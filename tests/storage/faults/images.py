@@ -25,7 +25,7 @@ from faults.journal import (
 )
 
 SECTOR = 512
-_HOLE = 1 << 14
+_HOLE = 1 << 13
 _ZEROS = bytes(_HOLE)
 
 
@@ -35,28 +35,52 @@ class _File:
 
     durable: bytearray = field(default_factory=bytearray)
     changes: list[Write | Truncate] = field(default_factory=list)
+    _kept: Content | None = None  # of the last crash; most files do not change between two
 
     def add(self, change: Write | Truncate) -> None:
         if isinstance(change, Write) and change.durable and not self.changes:
             _apply(self.durable, change)
+            self._kept = None
         else:
             self.changes.append(change)
 
     def sync(self) -> None:
         for change in self.changes:
             _apply(self.durable, change)
+            self._kept = None
         self.changes.clear()
 
-    def after_crash(self, fate: Fate) -> bytes:
+    def after_crash(self, fate: Fate) -> Content:
         if not self.changes:
-            return bytes(self.durable)
+            self._kept = self._kept or Content(bytes(self.durable))
+            return self._kept
         content = bytearray(self.durable)
         for change in self.changes:
             if isinstance(change, Write) and change.durable:
                 _apply(content, change)
             else:
                 fate.apply(content, change)
-        return bytes(content)
+        return Content(bytes(content))
+
+
+class Content:
+    """The bytes of a file, and where of them there is something but zeros."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.used = [
+            start
+            for start in range(0, len(data), _HOLE)
+            if data[start : start + _HOLE] != _ZEROS[: len(data) - start]
+        ]
+
+    def write(self, path: Path) -> None:
+        """Zeros become holes: most of a log's segment is empty, and fresh pages are what costs."""
+        with path.open("wb", buffering=0) as file:
+            for start in self.used:
+                file.seek(start)
+                file.write(self.data[start : start + _HOLE])
+            file.truncate(len(self.data))
 
 
 def _apply(content: bytearray, change: Write | Truncate) -> None:
@@ -116,7 +140,7 @@ class Image:
 
     at: int
     marks: tuple[object, ...]
-    files: dict[str, bytes]
+    files: dict[str, Content]
     directories: tuple[str, ...]
 
     def write(self, path: Path) -> None:
@@ -125,18 +149,7 @@ class Image:
         for name in self.directories:
             (path / name).mkdir()
         for name, content in self.files.items():
-            _write_sparse(path / name, content)
-
-
-def _write_sparse(path: Path, content: bytes) -> None:
-    """Zeros become holes: most of a log's segment is empty, and fresh pages are what costs."""
-    with path.open("wb", buffering=0) as file:
-        for start in range(0, len(content), _HOLE):
-            part = content[start : start + _HOLE]
-            if part != _ZEROS[: len(part)]:
-                file.seek(start)
-                file.write(part)
-        file.truncate(len(content))
+            content.write(path / name)
 
 
 class _Disk:
@@ -172,7 +185,7 @@ class _Disk:
         for names in self.names:
             if fate.keeps():
                 _rename(entries, names)
-        files: dict[str, bytes] = {}
+        files: dict[str, Content] = {}
         directories: list[str] = []
         found = [("", ROOT)]
         while found:
