@@ -47,6 +47,23 @@ def test_rows_come_change_and_go(storage: Storage) -> None:
     assert contents(storage, OTHER) == {"a": 5, "ü": 5, "b": 6, "": 5}
 
 
+def test_a_segment_of_rows_that_all_changed_since_does_not_stay(storage: Storage) -> None:
+    """Its objects are garbage at once; the rows that changed are where they were."""
+    put(storage, 1, tail=[1, 2])
+    put(storage, 2, tail=[1, 2], removed={1: 1, 2: 1})
+    put(storage, 3, segments=[[1, 2]], moved={1: 1, 2: 1})
+    assert contents(storage) == {1: 2, 2: 2} and table_of(storage).segments == ()
+    assert len(storage.state.garbage(storage.position)) == 2
+
+
+def test_removing_what_is_not_there_is_refused(storage: Storage) -> None:
+    """A command that nobody checked changes nothing."""
+    put(storage, 1, tail=[1])
+    with pytest.raises(AmatersError, match="AM-4012"):
+        put(storage, 2, tail=[3], removed={1: 1, 2: 1})
+    assert contents(storage) == {1: 1} and storage.failed is None
+
+
 def test_unsigned_keys_and_versions_keep_their_value(storage: Storage) -> None:
     """The highest row version, and its conflict, come back as they were given."""
     high = (1 << 64) - 1

@@ -9,12 +9,13 @@ made it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from amaters.base.errors import fail
 from amaters.storage.indexes import IndexManager
 from amaters.storage.rows import REMOVED, TAIL, BatchRows, Key
 from amaters.storage.sqlite import Connection
@@ -153,6 +154,12 @@ class Places:
                 found.append(conflict)
         return found
 
+    def require_unique(self, tid: int, rows: BatchRows) -> None:
+        """Raises: AM-3093, AM-3094 when a row's value in a unique index is another's."""
+        for conflict in self._index_conflicts(tid, rows):
+            names = {index.number: index.name for index in self.indexes.indexes(tid)}
+            fail("AM-3094", index=names[conflict.index_number])
+
     def alive_among(self, place: int, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of some slots of a place that are alive."""
         table = "segments" if place > 0 else "tails"
@@ -179,51 +186,87 @@ class Places:
         """The effects of a batch that has no conflicts."""
         request = batch.request
         self.changes.tables.add(tid)
-        stays_dead = self._vacate(tid, rows)
+        came = {key for part in rows.parts for key in part.keys} if rows.replaces else set()
+        stays_dead, replaced = self._vacate(tid, rows, came)
         version = signed(request.row_version)
         for part in rows.parts:
             keys, first = part.keys, part.first_slot
             slots: Sequence[int] = range(first, first + len(keys))
             if stays_dead:
                 slots = [slot for slot, key in enumerate(keys, first) if key not in stays_dead]
+                if not slots:
+                    self._discard_unused(batch, part.part)
+                    continue
             if part.part == TAIL:
                 place = self.add_tail(tid, request.tail, version)
             else:
                 segment = request.segments[part.part]
                 place = self.add_segment(tid, manifest_of(batch, segment), version)
             self.set_alive(tid, place, (len(slots), live_bits(first + len(keys), slots)))
-            self._db.run_many(
-                "INSERT INTO keys VALUES (?, ?, ?, ?)",
-                ((tid, keys[slot - first], place, slot) for slot in slots),
-            )
+            self._enter(tid, place, [(keys[slot - first], slot) for slot in slots], replaced)
             self.indexes.apply_block(tid, (place, part.first_slot), part.block)
         self._db.run(
             "UPDATE tables SET top_key = max(top_key, ?) WHERE id = ?",
             (min(rows.top_key, (1 << 63) - 1), tid),
         )
 
-    def _vacate(self, tid: int, rows: BatchRows) -> set[Key]:
-        """Remove the rows that go; returns moved keys that changed since and stay dead."""
+    def _discard_unused(self, batch: cb.Batch, part: int) -> None:
+        """A new segment, all of whose rows changed since they were moved, was for nothing."""
+        if part != TAIL:
+            self.discard(manifest_of(batch, batch.request.segments[part]).objects)
+
+    def _enter(
+        self, tid: int, place: int, added: list[tuple[Key, int]], replaced: set[Key]
+    ) -> None:
+        """Keys, in the order of the tree, with their slots. A key that is there and is not
+        ``replaced`` is an error.
+        """
+        added.sort()
+        fresh = added if not replaced else [item for item in added if item[0] not in replaced]
+        self._db.run_many(
+            "INSERT INTO keys VALUES (?, ?, ?, ?)", ((tid, key, place, slot) for key, slot in fresh)
+        )
+        if len(fresh) < len(added):
+            self._db.run_many(
+                "UPDATE keys SET place = ?, slot = ? WHERE tid = ? AND key = ?",
+                ((place, slot, tid, key) for key, slot in added if key in replaced),
+            )
+
+    def _vacate(self, tid: int, rows: BatchRows, came: set[Key]) -> tuple[set[Key], set[Key]]:
+        """Let rows go. Returns moved keys that changed since and stay dead; and those of ``came``
+        whose entries stay, to be replaced.
+        """
+        if not rows.replaces:
+            return set(), set()
         listed = [key for key, _ in (*rows.removed, *rows.moved, *rows.dropped)]
-        if not listed:
-            return set()
         places = self.places(tid, listed)
         stays_dead = set()
         versions: dict[int, Versions] = {}
-        going = [(key, places[key]) for key, _ in rows.removed]
+        going = [(key, self._there(places, key)) for key, _ in rows.removed]
         for key, version in (*rows.moved, *rows.dropped):
             place = places.get(key)
             if place is None or self.row_version(place, versions) != version:
                 stays_dead.add(key)
             else:
                 going.append((key, place))
-        self.remove_keys(tid, going)
-        return stays_dead
+        replaced = {key for key, _ in going} & (came - stays_dead)
+        self.remove_keys(tid, going, replaced)
+        return stays_dead, replaced
 
-    def remove_keys(self, tid: int, going: Sequence[tuple[Key, Place]]) -> None:
-        """Rows leave: their keys go and their slots die; places without live rows go too."""
+    def _there(self, places: dict[Key, Place], key: Key) -> Place:
+        if key not in places:
+            fail("AM-4012", what="it removes a row that is not there")
+        return places[key]
+
+    def remove_keys(
+        self, tid: int, going: Sequence[tuple[Key, Place]], replaced: Container[Key] = ()
+    ) -> None:
+        """Rows leave: their slots die and their keys go, but for those that are ``replaced``;
+        places without live rows go too.
+        """
         self._db.run_many(
-            "DELETE FROM keys WHERE tid = ? AND key = ?", ((tid, key) for key, _ in going)
+            "DELETE FROM keys WHERE tid = ? AND key = ?",
+            ((tid, key) for key, _ in going if key not in replaced),
         )
         by_place: dict[int, list[int]] = {}
         for _, (place, slot) in going:

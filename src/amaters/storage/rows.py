@@ -40,6 +40,11 @@ class BatchRows:
     top_key: int
     dropped: list[tuple[Key, int]] = field(default_factory=list)
 
+    @property
+    def replaces(self) -> bool:
+        """Whether rows that are there go."""
+        return bool(self.removed or self.moved or self.dropped)
+
 
 CommandRows = BatchRows | tuple[BatchRows, ...]  # of a batch; of each part of several
 
