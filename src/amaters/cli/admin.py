@@ -44,10 +44,11 @@ def admin() -> None:
 @click.option("--parent", metavar="NAME", help="Only what changed since this backup.")
 @form_option
 @click.pass_obj
-def backup(  # noqa: PLR0917
+def backup(
     context: Context,
     database: Path,
     target: str,
+    *,
     incremental: bool,
     parent: str | None,
     output: str,
@@ -89,10 +90,11 @@ def backups(target: str, output: str) -> None:
 @click.option("--replace", is_flag=True, help="Replace the database that is in DATABASE.")
 @form_option
 @click.pass_obj
-def restore(  # noqa: PLR0917
+def restore(
     context: Context,
     target: str,
     database: Path,
+    *,
     name: str | None,
     replace: bool,
     output: str,
@@ -149,10 +151,11 @@ def stats(database: Path, output: str) -> None:
 @click.option("--unsafe-scheme", type=click.Choice(["noop"]), help="For test databases.")
 @form_option
 @click.pass_obj
-def compact(  # noqa: PLR0917
+def compact(
     context: Context,
     database: str,
     tables: tuple[str, ...],
+    *,
     rows_per_second: float | None,
     unsafe_scheme: str | None,
     output: str,
