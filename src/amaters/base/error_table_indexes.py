@@ -55,4 +55,11 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         "insert each value once",
         {"dbapi": "IntegrityError"},
     ),
+    (
+        "AM-3094",
+        e.ConflictError,
+        "another row has the value that the unique index {index} allows once",
+        "put other values, or delete the other row in the same batch",
+        {"dbapi": "IntegrityError"},
+    ),
 )

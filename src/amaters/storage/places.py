@@ -134,7 +134,13 @@ class Places:
             return []
         # A moved row has its values already; of one that changed meanwhile only a dead slot comes.
         moved = {key for key, _ in rows.moved}
-        gone = set(self.places(tid, [key for key, _ in rows.removed]).values())
+        leaving = dict((*rows.removed, *rows.dropped))
+        known: dict[int, Versions] = {}
+        gone = {
+            place
+            for key, place in self.places(tid, leaving).items()
+            if self.row_version(place, known) == leaving[key]
+        }
         new = [
             (
                 part.block,

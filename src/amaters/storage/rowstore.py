@@ -21,9 +21,11 @@ from amaters.base.ids import new_id
 from amaters.storage.combiner import SMALL_ROWS, Combiner
 from amaters.storage.committer import Committer
 from amaters.storage.database import Group, Storage
+from amaters.storage.index_runs import Bound, KeyRange
 from amaters.storage.lookup import Lookup
 from amaters.storage.places import Versions
 from amaters.storage.publicblocks import Place, PublicBlocks, place_id
+from amaters.storage.rowindexes import find_spots, in_order
 from amaters.storage.rows import Key
 from amaters.storage.rowtable import Row, RowTable, row_table
 from amaters.storage.versions import TableVersion, live_slots
@@ -214,6 +216,28 @@ class RowStore:
         runs = [self._run(number, place, (low, high)) for number, place in enumerate(places)]
         return self._merged(places, runs)
 
+    def find(
+        self,
+        index: str,
+        *prefix: int | str,
+        low: int | str | None = None,
+        high: int | str | None = None,
+    ) -> list[Row]:
+        """Rows whose first values in an index are ``prefix``, with low <= the next one < high, in
+        order of the index. Cost: some microseconds per segment, and the rows.
+
+        Raises: AM-3091 (no such index, or it is still being built).
+        """
+        wanted = KeyRange(
+            prefix,
+            Bound(low) if low is not None else None,
+            Bound(high, False) if high is not None else None,
+        )
+        found, spots = find_spots(self._storage, self._public, self.table.table_id, index, wanted)
+        rows = (row for place, slots in spots for row in self._rows(place, slots))
+        by_id = {field.column_id: at for at, field in enumerate(self.table.fields)}
+        return in_order(rows, [by_id[column] for column in found.columns if column in by_id])
+
     def _run(self, number: int, place: Place, bounds: Bounds) -> Run:
         """Keys of a place's live rows within bounds, in order, with where they are."""
         alive = np.flatnonzero(live_slots(place.rows, place.live_bits))
@@ -360,6 +384,8 @@ def _apply(group: Group, storage: Storage, works: list[_Work]) -> bool:
     if len(batches) < len(works):
         return False
     rows = tuple(storage.read_rows(batch) for batch in batches)
+    for batch, found in zip(batches, rows, strict=True):
+        storage.state.require_unique(storage.state.tid(batch.request.table_id), found)
     if len(batches) == 1:
         group.apply(cb.Command(batch=batches[0]), rows[0])
     else:
