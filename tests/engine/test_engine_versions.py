@@ -350,3 +350,24 @@ def test_new_requests_pass_the_pipe() -> None:
             assert list(await by_keys(service, [3], table=two)) == [3]
 
     support.run(work)
+
+
+def test_a_segment_without_live_rows_leaves_and_so_do_its_objects() -> None:
+    """As soon as nobody reads it, without anybody asking."""
+
+    async def work() -> None:
+        async with timed() as (service, _):
+            table = await support.setup(service)
+            empty = set(service._storage.objects.ids())
+            await support.commit(service, table, segments=[[1, 2], [3, 4]])
+            full = set(service._storage.objects.ids())
+            await support.commit(service, table, removed={1: 1, 2: 1}, version=2)
+            await service._write(lambda _: None)  # after the upkeep of the group before
+            assert len(set(service._storage.objects.ids()) - empty) == len(full - empty) // 2
+            pinned = await support.snapshot(service, table)
+            await support.commit(service, table, removed={3: 1, 4: 1}, version=2)
+            assert sorted(await by_keys(service, [1, 3], handle=pinned.handle)) == [3]
+            await service.release(pb.HandleRequest(handle=pinned.handle))
+            assert set(service._storage.objects.ids()) == empty
+
+    support.run(work)

@@ -85,7 +85,7 @@ class Engine:
         self._jobs = Jobs(
             storage.objects, self._rows, cache_bytes=cache_bytes, threads=threads, clock=clock
         )
-        self._committer = Committer(storage)
+        self._committer = Committer(storage, upkeep=self._writer.upkeep)
         self._indexer = Indexer(storage, self._committer)
         self._indexer.wake()
         self._merges = merge_bytes_per_second != 0

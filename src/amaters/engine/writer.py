@@ -47,6 +47,7 @@ class Writer:
         self._catalogue = catalogue
         self._lock = threading.Lock()
         self._reserved_keys: dict[int, int] = {}
+        self._collected_to = 0
         # Keysets stay for good once they are put, so that what was found need not be asked again.
         self._keyset_id = storage.state.keyset_id()
         self._keysets: dict[tuple[bytes, str, str], cb.ObjectRef] = {}
@@ -250,6 +251,13 @@ class Writer:
     def collect(self) -> int:
         """Between groups: delete objects that left the state and that no snapshot pins."""
         return self._storage.collect(self._snapshots.pinned())
+
+    def upkeep(self) -> None:
+        """After a group: collect when more may go than the last time."""
+        position = self._storage.rebuilt_from()
+        if position > self._collected_to:
+            self._collected_to = position
+            self.collect()
 
 
 def _key_of(name: pb.KeyName) -> tuple[bytes, str, str]:

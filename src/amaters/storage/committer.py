@@ -58,8 +58,16 @@ class _Caught:
 class Committer:
     """Runs work on a thread of its own, in the order it came. ``close`` it before the storage."""
 
-    def __init__(self, storage: Storage, *, waiting_max: int = WAITING_MAX) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        waiting_max: int = WAITING_MAX,
+        upkeep: Callable[[], object] | None = None,
+    ) -> None:
+        """``upkeep`` runs after each group, on the writer's thread; its failure is nobody's."""
         self.storage = storage
+        self._upkeep = upkeep
         self._waiting_max = waiting_max
         self._waiting: deque[_Work] = deque()
         self._changed = threading.Condition()
@@ -121,6 +129,9 @@ class Committer:
                 works[0].attempt()
             for work in works:
                 work.settle(work.result, work.error)
+            if self._upkeep is not None:
+                with _Caught():
+                    self._upkeep()
 
     def _take(self) -> list[_Work]:
         """What the next group consists of; nothing when there will be no more."""

@@ -252,7 +252,7 @@ class Storage:
         with self._writing:
             if self._keeping or self.failed is not None or self.state.broken is not None:
                 return 0
-            waiting = self.state.garbage(self._rebuilt_from())
+            waiting = self.state.garbage(self.rebuilt_from())
             if not waiting:
                 return 0
             named = set().union(*(table.object_ids() for table in self._tables.values()))
@@ -262,7 +262,7 @@ class Storage:
             self.state.forget_garbage(free)
         return len(free)
 
-    def _rebuilt_from(self) -> int:
+    def rebuilt_from(self) -> int:
         """The lowest position from which the state may have to be made again."""
         return self.position
 

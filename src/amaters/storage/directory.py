@@ -304,7 +304,7 @@ class DirectoryStorage(Storage):
                 found = error
             yield f"of position {manifest.position}", found
 
-    def _rebuilt_from(self) -> int:
+    def rebuilt_from(self) -> int:
         return self.snapshots.rebuilt_from
 
     def collect_shared(self) -> int:
