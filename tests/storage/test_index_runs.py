@@ -13,7 +13,6 @@ from amaters.storage.index_runs import (
     Run,
     encode_values,
     has_repeats,
-    merged,
 )
 
 SIGNED = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -85,7 +84,7 @@ def ranges(draw: st.DrawFn, kinds: list[str], rows: list[tuple]) -> KeyRange:
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_ranges_find_what_a_look_at_every_row_finds(data: st.DataObject) -> None:
-    """A run, one that was stored and read, two merged halves and the encoded interval agree with
+    """A run, one that was stored and read, and the encoded interval agree with
     the row-by-row meaning, for integers of both signs, texts with every awkward character, NULLs.
     """
     kinds, rows = data.draw(tables())
@@ -99,15 +98,6 @@ def test_ranges_find_what_a_look_at_every_row_finds(data: st.DataObject) -> None
     assert set(run.find(wanted).tolist()) == expected
     stored = Run.decode(run.encode(), [f.column for f in columns])
     assert set(stored.find(wanted).tolist()) == expected
-    half = len(rows) // 2
-    if half:
-        parts = [
-            Run.of(
-                [IndexedField(f.column, f.values[cut], f.valid[cut]) for f in columns], slots[cut]
-            )
-            for cut in (slice(0, half), slice(half, None))
-        ]
-        assert set(merged(parts).find(wanted).tolist()) == expected
     first, end = wanted.interval()
     encoded = {7 + at for at, row in enumerate(rows) if first <= encode_values(row) < end}
     assert encoded == expected

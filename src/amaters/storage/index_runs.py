@@ -210,21 +210,6 @@ def _order(fields: Sequence[IndexedField]) -> Slots:
     return np.lexsort(tuple(reversed(keys))).astype(np.int64)
 
 
-def merged(runs: Sequence[Run]) -> Run:
-    """The run of a place that was put together from others."""
-    slots = np.concatenate([run.slots for run in runs])
-    columns = zip(*(run.fields for run in runs), strict=True)
-    fields = [
-        IndexedField(
-            parts[0].column,
-            np.concatenate([part.values for part in parts]),
-            np.concatenate([part.valid for part in parts]),
-        )
-        for parts in columns
-    ]
-    return Run.of(fields, slots)
-
-
 def has_repeats(fields: Sequence[IndexedField], rows: Sequence[int]) -> bool:
     """Whether two of ``rows`` agree in all fields, none of them NULL."""
     whole = [values for values in listed(fields, rows) if None not in values]

@@ -35,7 +35,6 @@ from amaters.storage.index_runs import (
     encode_rows,
     has_repeats,
     listed,
-    merged,
     stamp_of,
 )
 from amaters.storage.rows import Key
@@ -201,24 +200,6 @@ class IndexManager:
                 "DELETE FROM index_runs WHERE tid = ? AND number = ? AND place = ?",
                 (tid, index.number, place),
             )
-
-    def merge_places(self, tid: int, old: Sequence[int], new: int) -> None:
-        """Segments became one, in which rows keep their slots. Cost: reading their runs."""
-        for index in self.kept(tid):
-            runs = []
-            for place in old:
-                row = self._db.one(
-                    "SELECT run FROM index_runs WHERE tid = ? AND number = ? AND place = ?",
-                    (tid, index.number, place),
-                )
-                if row is not None:
-                    runs.append(Run.decode(row[0], index.columns))
-            if len(runs) == len(old):
-                self._put_run(tid, index.number, new, merged(runs))
-            else:
-                self._mark(tid, index.number, BUILDING)
-        for place in old:
-            self.forget_place(tid, place)
 
     def _enter(
         self, tid: int, index: IndexRow, where: Slot, fields: Sequence[IndexedField]
