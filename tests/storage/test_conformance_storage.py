@@ -43,8 +43,10 @@ def test_rows_come_change_and_go(storage: Storage) -> None:
     assert contents(storage)[3] == 3, "a row that changed since stays where it is"
     append(storage, create(OTHER))
     put(storage, 5, tail=["a", "ü"], segments=[["b", ""]], table_id=OTHER)
-    put(storage, 6, tail=["b"], removed={"b": 5}, table_id=OTHER)
-    assert contents(storage, OTHER) == {"a": 5, "ü": 5, "b": 6, "": 5}
+    put(storage, 6, tail=["b", "nul\0"], removed={"b": 5}, table_id=OTHER)
+    assert contents(storage, OTHER) == {"a": 5, "ü": 5, "b": 6, "": 5, "nul\0": 6}
+    put(storage, 7, removed={"nul\0": 6, "": 5}, table_id=OTHER)
+    assert contents(storage, OTHER) == {"a": 5, "ü": 5, "b": 6}
 
 
 def test_a_segment_of_rows_that_all_changed_since_does_not_stay(storage: Storage) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from amaters.base.errors import fail
 from amaters.storage.indexes import IndexManager
 from amaters.storage.rows import REMOVED, TAIL, BatchRows, Key
-from amaters.storage.sqlite import Connection
+from amaters.storage.sqlite import Connection, as_array
 from amaters.storage.versions import live_slots
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
@@ -38,6 +38,11 @@ CREATE TABLE garbage (object_id BLOB PRIMARY KEY, position INTEGER, size INTEGER
 """
 
 BY_PART = 0  # version of a merged segment: each of its parts has one
+_FOUND = (
+    "SELECT keys.key, place, slot FROM carray(?) AS wanted "
+    "CROSS JOIN keys ON tid = ? AND keys.key = wanted.value"
+)
+
 Place = tuple[int, int]  # place and slot
 Versions = tuple[list[int], list[int]]  # first slots, and the version of the rows from there on
 
@@ -61,9 +66,15 @@ class Changes:
 
 def find_places(db: Connection, tid: int, keys: Iterable[Key]) -> dict[Key, Place]:
     """Place and slot of those of ``keys`` that have a live row."""
-    found = db.all_of(
-        "SELECT key, place, slot FROM keys WHERE tid = ? AND key = ?", ((tid, key) for key in keys)
-    )
+    listed = list(keys)
+    if not listed:
+        return {}
+    wanted = as_array(listed)
+    if wanted is None:
+        query = "SELECT key, place, slot FROM keys WHERE tid = ? AND key = ?"
+        found = db.all_of(query, ((tid, key) for key in listed))
+    else:
+        found = db.all(_FOUND, (wanted, tid))
     return {key: (place, slot) for key, place, slot in found}
 
 
@@ -270,10 +281,14 @@ class Places:
         """Rows leave: their slots die and their keys go, but for those that are ``replaced``;
         places without live rows go too.
         """
-        self._db.run_many(
-            "DELETE FROM keys WHERE tid = ? AND key = ?",
-            ((tid, key) for key, _ in going if key not in replaced),
-        )
+        gone = [key for key, _ in going if key not in replaced]
+        listed = as_array(gone) if gone else None
+        if listed is not None:
+            query = "DELETE FROM keys WHERE tid = ? AND key IN (SELECT value FROM carray(?))"
+            self._db.run(query, (tid, listed))
+        else:
+            query = "DELETE FROM keys WHERE tid = ? AND key = ?"
+            self._db.run_many(query, ((tid, key) for key in gone))
         by_place: dict[int, list[int]] = {}
         for _, (place, slot) in going:
             by_place.setdefault(place, []).append(slot)

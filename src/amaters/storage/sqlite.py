@@ -9,6 +9,7 @@ SQLite knows of the file then is not to be built upon.
 from __future__ import annotations
 
 import errno
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,16 @@ Row = tuple[Any, ...]
 def page_key(database_id: bytes) -> bytes:
     """The key of the page MACs of a database."""
     return blake3(database_id, derive_key_context=_KEY_CONTEXT).digest()
+
+
+def as_array(values: Sequence[int | str]) -> Any | None:
+    """Values of one type, at least one, as the argument of SQLite's ``carray``: a query is asked
+    of all of them in one go. None when they have to be bound one by one.
+    """
+    if isinstance(values[0], int):
+        return apsw.carray(array("q", values))
+    texts = tuple(map(str, values))
+    return None if any("\0" in text for text in texts) else apsw.carray(texts)
 
 
 class Connection:
