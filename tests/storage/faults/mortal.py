@@ -14,6 +14,8 @@ import traceback
 from pathlib import Path
 from random import Random
 
+from amaters.storage.backup import backup
+from amaters.storage.backupset import Target, open_target
 from amaters.storage.commitlog.devices import LogOptions
 from amaters.storage.database import Storage
 from amaters.storage.directory import open_directory
@@ -55,13 +57,17 @@ def changed(tables: Tables, said: str) -> Tables:
     return after
 
 
-def upkeep(storage: Storage, rng: Random) -> None:
+def upkeep(storage: Storage, target: Target, rng: Random) -> None:
+    parent: str | None = None
     while True:
-        what = rng.choice(("snapshot", "collect"))
+        what = rng.choice(("snapshot", "collect", "backup"))
         if what == "snapshot":
             storage.snapshot()
-        else:
+        elif what == "collect":
             storage.collect(set())
+        else:
+            parent = backup(storage, target, parent=parent if rng.random() < 0.7 else None).name
+            what = f"backup {parent}"
         say("did", what)
 
 
@@ -73,7 +79,8 @@ def work(path: Path, backend: str, seed: int, version: int) -> None:
     rng = Random(seed)
     workload = Workload(rng, storage, tables, ids, version)
     if seed % 3:
-        threading.Thread(target=upkeep, args=(storage, Random(seed)), daemon=True).start()
+        target = open_target(str(path.parent / "backups"))
+        threading.Thread(target=upkeep, args=(storage, target, Random(seed)), daemon=True).start()
     while True:
         steps: list[Step] = []
         with storage.group() as group:
