@@ -577,34 +577,20 @@ class TableStatsRequest(_message.Message):
     def __init__(self, table_id: _Optional[bytes] = ...) -> None: ...
 
 class TableStatsReply(_message.Message):
-    __slots__ = ("segments", "rows", "tail_rows", "segment_bytes", "tail_bytes", "cache_bytes", "indexes")
+    __slots__ = ("segments", "rows", "tail_rows", "segment_bytes", "tail_bytes", "cache_bytes")
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     TAIL_ROWS_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_BYTES_FIELD_NUMBER: _ClassVar[int]
     TAIL_BYTES_FIELD_NUMBER: _ClassVar[int]
     CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
-    INDEXES_FIELD_NUMBER: _ClassVar[int]
     segments: int
     rows: int
     tail_rows: int
     segment_bytes: int
     tail_bytes: int
     cache_bytes: int
-    indexes: _containers.RepeatedCompositeFieldContainer[IndexStats]
-    def __init__(self, segments: _Optional[int] = ..., rows: _Optional[int] = ..., tail_rows: _Optional[int] = ..., segment_bytes: _Optional[int] = ..., tail_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., indexes: _Optional[_Iterable[_Union[IndexStats, _Mapping]]] = ...) -> None: ...
-
-class IndexStats(_message.Message):
-    __slots__ = ("number", "state", "rows", "bytes")
-    NUMBER_FIELD_NUMBER: _ClassVar[int]
-    STATE_FIELD_NUMBER: _ClassVar[int]
-    ROWS_FIELD_NUMBER: _ClassVar[int]
-    BYTES_FIELD_NUMBER: _ClassVar[int]
-    number: int
-    state: str
-    rows: int
-    bytes: int
-    def __init__(self, number: _Optional[int] = ..., state: _Optional[str] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, segments: _Optional[int] = ..., rows: _Optional[int] = ..., tail_rows: _Optional[int] = ..., segment_bytes: _Optional[int] = ..., tail_bytes: _Optional[int] = ..., cache_bytes: _Optional[int] = ...) -> None: ...
 
 class BuildIndexRequest(_message.Message):
     __slots__ = ("table_id", "number")
