@@ -110,13 +110,23 @@ def test_kernels_and_peers_name_their_limbs(monkeypatch: pytest.MonkeyPatch) -> 
     assert {n.rsplit("_", 1)[1] for n in names} == {"ours", "seal"}
 
 
-def test_storage_compares_backends_with_plain_files() -> None:
-    """Small and large appends, every backend and plain files; each append was counted."""
-    found = run("storage", 128)
-    sizes, asked = ("append_100B", "append_1MiB"), ("plain", "buffered", "direct", "io_uring")
-    assert [item["name"] for item in found] == [f"{s}_{a}" for s in sizes for a in asked]
-    assert all(item["per_second"] and item["of_plain"] for item in found)
-    assert {item["rows"] for item in found} == {100, 128, 64}
+def test_storage_is_compared_with_plain_files() -> None:
+    """Every backend, rows, recovery and a load; what was written was read back and compared."""
+    found = {str(item["name"]): item for item in run("storage", 128)}
+    appends = [
+        f"{size}_{asked}"
+        for size in ("append_100B", "append_1MiB")
+        for asked in ("plain", "buffered", "direct", "io_uring")
+    ]
+    batches, load = ["put", "get"], ["bulk_load", "bytes_equal_digits", "bytes_sealed"]
+    others = ["together", "mixed_80_20", "open_after_crash", "rebuild"]
+    assert {*appends, *batches, *others, *load} <= set(found)
+    assert all(found[name]["per_second"] for name in (*appends, *batches, "together"))
+    assert all(found[name]["of_plain"] for name in (*appends, *batches, "rebuild", "bulk_load"))
+    assert found["put"]["rows"] == found["get"]["rows"] == 128
+    assert found["together"]["rows"] == 64 and found["mixed_80_20"]["rows"] == 40
+    amplification = found["bulk_load"]["write_amplification"]
+    assert isinstance(amplification, float) and 1 <= amplification < 1.5
 
 
 def test_the_command_offers_every_benchmark() -> None:

@@ -15,6 +15,7 @@ T = TypeVar("T")
 CLOCK = SystemClock()
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
+_IO = Path("/proc/self/io")
 
 
 def cpu(work: Callable[[], T]) -> tuple[T, float]:
@@ -70,3 +71,12 @@ def peak_mib() -> float:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def written_bytes() -> int:
+    """Bytes that this process gave to write calls so far; 0 where the system does not say."""
+    if _IO.exists():
+        for line in _IO.read_text().splitlines():
+            if line.startswith("wchar:"):
+                return int(line.split()[1])
+    return 0

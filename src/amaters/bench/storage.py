@@ -1,157 +1,40 @@
-"""The commit log: durable appends, beside plain files written in the same run."""
+"""Storage, beside plain files in the same run: log, rows, recovery, bulk loads."""
 
 from __future__ import annotations
 
-import asyncio
-import mmap
-import os
 import tempfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from statistics import median
 
-from amaters.base.settings import LogBackend
-from amaters.bench import meter
+from amaters.bench import storage_load, storage_log, storage_recovery, storage_rows
 from amaters.bench.record import Record
 from amaters.bench.workbench import Workbench
-from amaters.storage.commitlog.core import SegmentLog
-from amaters.storage.commitlog.devices import BACKENDS, LogOptions
-from amaters.storage.files import Disk
 
-_SMALL, _SMALL_WRITERS, _SMALL_APPENDS = 100, 64, 20_000
-_LARGE, _LARGE_WRITERS, _LARGE_APPENDS = 1 << 20, 8, 64
-_PLAIN_APPENDS = 100
-_ROUNDS = 3
-_ID = bytes(16)
-
-Timed = dict[str, Callable[[], tuple[int, float]]]
+ROWS = 1_000_000
+_LOG_BYTES_PER_ROW = 1 << 10
 
 
 def storage(bench: Workbench, rows: int | None) -> list[Record]:
-    """``rows``: small appends per measurement. ``per_second``: durable appends, the median of
-    interleaved rounds; ``of_plain``: the same by a loop over plain files in the same rounds, which
-    is a sync per record, or O_DIRECT with RWF_DSYNC over a file that was written before.
-    ``backend``: what was really used. The directory is the system's for temporary files.
+    """``rows``: how many rows are put and got, 1,000,000 by default; all else scales with it: 0.32
+    single puts and 1 KiB of log to rebuild from per row. The directory is the system's for
+    temporary files, and takes about 2.5 KiB per row.
     """
+    count = rows or ROWS
+    made: list[Record] = []
+    for part in (_appends, _rows, _rebuild):
+        with tempfile.TemporaryDirectory(prefix="amaters-bench-") as name:
+            made += part(Path(name), count)
     with tempfile.TemporaryDirectory(prefix="amaters-bench-") as name:
-        path = Path(name)
-        logs = {backend: _open(path / backend, backend) for backend in BACKENDS}
-        used = {backend: log.backend for backend, log in logs.items()}
-        try:
-            small = _compare(_small(path, logs, rows or _SMALL_APPENDS))
-            large = _compare(_large(path, logs))
-        finally:
-            for log in logs.values():
-                log.close()
-    return [
-        *_records("append_100B", _SMALL, small, used),
-        *_records("append_1MiB", _LARGE, large, used),
-    ]
-
-
-def _open(path: Path, backend: LogBackend) -> SegmentLog:
-    log = SegmentLog(path, Disk(), _ID, LogOptions(backend=backend))
-    log.create()
-    if list(log.replay(0)):
-        raise AssertionError("a new log is not empty")
-    return log
-
-
-def _small(path: Path, logs: dict[LogBackend, SegmentLog], appends: int) -> Timed:
-    payload = b"x" * _SMALL
-    work: Timed = {"plain": lambda: _plain(path / "plain", payload)}
-    for backend, log in logs.items():
-        work[backend] = partial(_appended, log, payload, _SMALL_WRITERS, appends)
-    return work
-
-
-def _large(path: Path, logs: dict[LogBackend, SegmentLog]) -> Timed:
-    payload = os.urandom(_LARGE)
-    work: Timed = {"plain": lambda: _raw(path / "raw", payload)}
-    for backend, log in logs.items():
-        work[backend] = partial(_appended, log, payload, _LARGE_WRITERS, _LARGE_APPENDS)
-    return work
-
-
-def _compare(work: Timed) -> dict[str, tuple[int, float]]:
-    """Appends of one round, and median seconds per append; a first round, which makes the files
-    that the others write over, does not count.
-    """
-    counts: dict[str, int] = {}
-    seconds: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(1 + _ROUNDS):
-        for name, call in work.items():
-            counts[name], taken = call()
-            seconds[name].append(taken / counts[name])
-    return {name: (counts[name], median(found[1:])) for name, found in seconds.items()}
-
-
-def _appended(log: SegmentLog, payload: bytes, writers: int, appends: int) -> tuple[int, float]:
-    """Appends by tasks that each wait for their own, and what they took together."""
-    each = -(-appends // writers)
-
-    async def writer() -> None:
-        for _ in range(each):
-            await log.append_async(payload)
-
-    async def all_writers() -> float:
-        begun = meter.CLOCK.monotonic()
-        await asyncio.gather(*(writer() for _ in range(writers)))
-        return meter.CLOCK.monotonic() - begun
-
-    before = log.last
-    taken = asyncio.run(all_writers())
-    if log.last != before + each * writers:
-        raise AssertionError("appends are missing")
-    log.cut(log.last)
-    return each * writers, taken
-
-
-def _plain(path: Path, payload: bytes) -> tuple[int, float]:
-    disk = Disk()
-    disk.remove(path)
-    fd = disk.create(path)
-    try:
-        begun = meter.CLOCK.monotonic()
-        for _ in range(_PLAIN_APPENDS):
-            disk.write(fd, payload, path)
-            disk.sync(fd, path)
-        return _PLAIN_APPENDS, meter.CLOCK.monotonic() - begun
-    finally:
-        disk.close(fd)
-
-
-def _raw(path: Path, payload: bytes) -> tuple[int, float]:
-    disk = Disk()
-    if not path.exists():
-        disk.allocate(path, _LARGE * _LARGE_APPENDS)
-    direct = disk.takes_direct(path, 4096)
-    buffer = memoryview(mmap.mmap(-1, _LARGE))
-    buffer[:] = payload
-    fd = disk.open_segment(path, direct=direct)
-    try:
-        begun = meter.CLOCK.monotonic()
-        for n in range(_LARGE_APPENDS):
-            disk.write_at(fd, [buffer], n * _LARGE, path, durable=True)
-        return _LARGE_APPENDS, meter.CLOCK.monotonic() - begun
-    finally:
-        disk.close(fd)
-
-
-def _records(
-    name: str, size: int, found: dict[str, tuple[int, float]], used: dict[LogBackend, str]
-) -> list[Record]:
-    plain = found["plain"][1]
-    made = []
-    for asked, (count, seconds) in found.items():
-        extra: dict[str, object] = {
-            "backend": next((used[b] for b in BACKENDS if b == asked), "-"),
-            "per_second": 1 / seconds,
-            "mib_per_second": size / seconds / (1 << 20),
-            "of_plain": plain / seconds,
-        }
-        made.append(
-            Record(f"{name}_{asked}", rows=count, wall_seconds=count * seconds, extra=extra)
-        )
+        made += storage_load.load(bench, Path(name), count)
     return made
+
+
+def _appends(path: Path, count: int) -> list[Record]:
+    return storage_log.appends(path, min(count, 20_000), min(-(-count // 1000), 128))
+
+
+def _rows(path: Path, count: int) -> list[Record]:
+    return [*storage_rows.rows(path, count), storage_recovery.after_crash(path, count)]
+
+
+def _rebuild(path: Path, count: int) -> list[Record]:
+    return [storage_recovery.rebuild(path, count * _LOG_BYTES_PER_ROW)]
