@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import NoReturn
 
 from blake3 import blake3
 
-from amaters.base.errors import AmatersError, fail
+from amaters.base.errors import AmatersError, DataError, fail
 from amaters.base.ids import new_id
 from amaters.base.progress import Progress, ProgressCallback, no_progress
 from amaters.storage.backupset import (
@@ -29,7 +29,7 @@ from amaters.storage.backupset import (
 from amaters.storage.commitlog.core import SegmentLog
 from amaters.storage.files import Buffer, Disk
 from amaters.storage.marker import FORMAT_VERSION, MARKER, write_marker
-from amaters.storage.migrations.context import JOURNAL, Staging, remove_tree
+from amaters.storage.migrations.context import JOURNAL, Staging, finish, remove_tree
 from amaters.storage.objects import FileObjects
 from amaters.storage.verify import check_restored
 from amaters.wire import backup_pb2 as bb
@@ -111,6 +111,8 @@ def _replace(
         fail("AM-4005", path=str(path), what="only a database is replaced")
     lock = disk.lock(path / _LOCK)
     try:
+        with suppress(DataError):  # a journal that is damaged is replaced like everything else
+            finish(path, disk)
         staging = Staging(path, disk)
         staging.begin()
         _build(target, kept, staging.staging, disk, progress)
@@ -120,7 +122,8 @@ def _replace(
             for file in path.rglob("*")
             if file.is_file() and file not in mine and staging.staging not in file.parents
         ]
-        disk.remove(staging.staging / _LOCK)
+        for name in (_LOCK, "state/state.db-shm"):  # of the process that checked it
+            disk.remove(staging.staging / name)
         staging.commit(old)
     finally:
         disk.close(lock)
