@@ -289,8 +289,8 @@ def _table_lines(table: TableStats) -> Iterator[str]:
         f"  rows       {table.rows:,} live, {table.dead_rows:,} dead, "
         f"{table.bytes_per_row:,.1f} bytes each, {size_text(table.bytes)}"
     )
-    partial = f", {table.partial_segments:,} of them partial" if table.partial_segments else ""
-    yield f"  segments   {table.segments:,}{partial}"
+    kinds = f"{table.partial_segments:,} partial, {table.merged_segments:,} merged"
+    yield f"  segments   {table.segments:,}, of them {kinds}"
     tail = f"{table.tail_rows:,} rows in {table.tail_blocks:,} blocks"
     yield f"  tail       {tail}, {size_text(table.tail_bytes)}"
     yield f"  public     {size_text(table.public_bytes)}"

@@ -42,7 +42,7 @@ class IndexStats:
 @dataclass(slots=True)
 class TableStats:
     """One table. ``rows`` counts canaries as well: only clients can tell them from rows.
-    ``dead_rows`` lie in segments and are freed by compaction.
+    ``dead_rows`` lie in segments and are freed by compaction; partial segments wait to be merged.
     """
 
     name: str
@@ -50,6 +50,7 @@ class TableStats:
     dead_rows: int = 0
     segments: int = 0
     partial_segments: int = 0
+    merged_segments: int = 0
     tail_rows: int = 0
     tail_blocks: int = 0
     tail_bytes: int = 0
@@ -134,7 +135,8 @@ def _table(db: Connection, tid: int, record: pb.SchemaRecord) -> TableStats:
         segment = manifest.segment
         sizes = {ref.object_id: ref.size for ref in manifest.objects}
         found.segments += 1
-        found.partial_segments += bool(segment.open_segment)
+        found.merged_segments += bool(segment.parts)
+        found.partial_segments += bool(segment.open_segment and not segment.parts)
         found.rows += live
         found.dead_rows += segment.rows - live
         found.public_bytes += sizes.get(segment.public_object, 0)

@@ -137,6 +137,8 @@ class RowVerifier:
             total += live
             if segment.rows != rows:
                 self.found(here, f"{rows} rows, its manifest says {segment.rows}")
+            if not _parts_fit(segment):
+                self.found(here, "the parts it was merged of overlap, or leave it")
             for ref in self._refs(here, manifest):
                 with self.guarded(here):
                     self._object(ref)
@@ -239,6 +241,16 @@ class RowVerifier:
             length = min(READ_BYTES, size - start)
             reader.read(start, length)
             self.tell(length)
+
+
+def _parts_fit(segment: pb.NewSegment) -> bool:
+    """Whether the parts of a merged segment lie in it, one behind the other."""
+    end = 0
+    for part in segment.parts:
+        if part.first_slot < end:
+            return False
+        end = part.first_slot + part.rows
+    return end <= segment.rows
 
 
 def _key_column(record: pb.SchemaRecord) -> int:
