@@ -7,7 +7,7 @@ import pytest
 from columns_support import KEYS, RNG, full_row, full_table
 
 from amaters.columns import canaries
-from amaters.columns.batch import ColumnBatch
+from amaters.columns.batch import ColumnBatch, empty
 from amaters.columns.canaries import (
     CANARIES,
     in_window,
@@ -16,6 +16,7 @@ from amaters.columns.canaries import (
     plant,
     replant,
     seal_canaries,
+    with_witnesses,
 )
 
 TABLE = full_table()
@@ -53,6 +54,33 @@ def test_a_shared_segment_has_the_canaries_of_its_parts() -> None:
     assert joined.positions.tolist() == [*first.positions, *second.positions]
     both = [*first.rows.rows(TABLE.columns), *second.rows.rows(TABLE.columns)]
     assert joined.rows.rows(TABLE.columns) == both
+
+
+def test_witnesses_are_real_rows_that_travel_with_the_canaries() -> None:
+    """64 of the real rows, drawn anew each time, sealed beside the canaries; damage is no block."""
+    first, second = (replant(TABLE, BATCH, empty(TABLE.columns), rng=RNG) for _ in range(2))
+    assert first.canaries.witnesses is not None and second.canaries.witnesses is not None
+    slots, rows = first.canaries.witnesses
+    assert len(slots) == CANARIES and set(slots).isdisjoint(first.canaries.positions)
+    assert first.rows.take(slots).rows(TABLE.columns) == rows.rows(TABLE.columns)
+    assert slots.tolist() != second.canaries.witnesses[0].tolist()
+    sealed = seal_canaries(KEYS, TABLE, SEGMENT, first.canaries, rng=RNG)
+    opened = open_canaries(KEYS, TABLE, SEGMENT, sealed)
+    assert opened.window is None and opened.witnesses is not None
+    assert opened.positions.tolist() == first.canaries.positions.tolist()
+    assert opened.rows.rows(TABLE.columns) == first.canaries.rows.rows(TABLE.columns)
+    assert opened.witnesses[0].tolist() == slots.tolist()
+    assert opened.witnesses[1].rows(TABLE.columns) == rows.rows(TABLE.columns)
+    plain = canaries.open_one(KEYS, canaries._LABEL, sealed, TABLE.id + SEGMENT)
+    assert plain is not None
+    end = len(plain.rstrip(b"\0"))
+    assert all(canaries.decode_block(TABLE, plain[:cut]) is None for cut in range(0, end - 8, 97))
+
+
+def test_few_rows_are_all_witnesses() -> None:
+    """There are never more witnesses than real rows."""
+    made = with_witnesses(plant(TABLE, BATCH.slice(0, 5), rng=RNG), rng=RNG)
+    assert made.canaries.witnesses is not None and len(made.canaries.witnesses[0]) == 5
 
 
 def test_a_window_cannot_be_left_out() -> None:

@@ -7,17 +7,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from e2e_support import FULL, SMALL, open_on
 
 import amaters as am
+from amaters.base.errors import AmatersError
 from amaters.client.database import AsyncDatabase
-from amaters.client.guard import read_guards
+from amaters.client.guard import check_masks, read_guards
 from amaters.client.rows import snapshot
 from amaters.client.segments import encode_columns
 from amaters.columns.batch import ColumnBatch, from_storage_list
 from amaters.columns.canaries import CANARIES
 from amaters.engine.service import Engine
+from amaters.plan.evaluate import matches
+from amaters.plan.expressions import Compare, Literal
 from amaters.storage.database import open_memory
 from amaters.storage.directory import open_directory
 from amaters.storage.verify import verify
@@ -378,6 +382,35 @@ def test_an_index_answers_for_partial_and_merged_segments(tmp_path: Path) -> Non
         await table.engine.merge()
         await table.check()
         assert verify(table.engine._storage).findings == []
+        await table.engine.close()
+
+    run(work())
+
+
+def test_canaries_of_moved_rows_are_not_the_only_check() -> None:
+    """The engine saw the rows that became a segment before, so it can tell their canaries. A mask
+    that is right on all of these and wrong elsewhere is caught by the witnesses.
+    """
+
+    async def work() -> None:
+        table = await Table.open()
+        await table.insert(spread(470))
+        await table.insert(spread(300, 1000))
+        await table.db.compact()
+        session = table.db._session
+        schema = await session.table("t")
+        async with snapshot(session, schema) as pinned:
+            guards = await read_guards(session, schema, pinned)
+        ((segment_id, guard),) = guards.items()
+        where = Compare(">", schema.column("a").id, Literal(100))
+        mask = np.zeros(guard.rows, dtype=np.bool_)
+        mask[guard.live_positions] = matches(where, guard.live_rows, schema)
+        with pytest.raises(AmatersError, match="AM-5001"):
+            check_masks(guards, {segment_id: mask}, where, schema)
+        slots, bits = guard.expected(where, schema)
+        assert len(slots) == 2 * CANARIES
+        mask[slots] = bits
+        check_masks(guards, {segment_id: mask}, where, schema)
         await table.engine.close()
 
     run(work())

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amaters.base import errors
+from amaters.client import unique
 from amaters.client.guard import SegmentGuard, read_guards
 from amaters.client.leases import Lease, exchange_lease
 from amaters.client.rows import OpenedRows, joined, open_block, read_tail, snapshot
@@ -238,9 +239,10 @@ class _Rewrite:
         newest = max((int(v.max()) for _, v in (*self.moved, *self.dropped) if len(v)), default=0)
         row_version = max(int(self.session.outside.clock.now() * 1e6), newest + 1)
         taken: set[object] = set()
+        used = unique.used_values(self.table, concatenate([self.rows, self.carried]))
         for _ in range(ATTEMPTS_MAX):
             request = self._request(row_version)
-            planted = await self._planted(taken)
+            planted = await self._planted(taken, used)
             if planted is not None:
                 made = await upload_planted(
                     self.session, self.table, planted, row_version=row_version, lease=self.lease
@@ -252,10 +254,10 @@ class _Rewrite:
             reply = await self.session.service.commit(request)
             if not reply.conflicts:
                 return
-            taken |= self._in_the_way(reply.conflicts, planted)
+            self._note(reply.conflicts, planted, taken, used)
         errors.fail("AM-5030", table=self.table.name, attempts=ATTEMPTS_MAX)
 
-    async def _planted(self, taken: set[object]) -> Planted | None:
+    async def _planted(self, taken: set[object], used: unique.Used) -> Planted | None:
         if not self.rows.length:
             return None
         return await asyncio.to_thread(
@@ -265,6 +267,7 @@ class _Rewrite:
             self.carried,
             rng=self.session.outside.rng,
             taken=taken,
+            used=used,
         )
 
     def _request(self, row_version: int) -> pb.CommitRequest:
@@ -286,13 +289,20 @@ class _Rewrite:
                 field_of.versions.extend(versions[order].tolist())
         return request
 
-    def _in_the_way(
-        self, conflicts: Sequence[pb.KeyConflict], planted: Planted | None
-    ) -> set[object]:
-        """Keys of fresh canaries that others have by now. Raises: AM-5012 for other conflicts."""
+    def _note(
+        self,
+        conflicts: Sequence[pb.KeyConflict],
+        planted: Planted | None,
+        taken: set[object],
+        used: unique.Used,
+    ) -> None:
+        """Keys and unique values of fresh canaries that others have by now are not to be drawn
+        again. Raises: AM-5012 for other conflicts.
+        """
         fakes = planted.canaries.positions.tolist() if planted is not None else []
         if planted is None or not all(c.new_segment == 0 and c.new_row in fakes for c in conflicts):
             errors.fail("AM-5012", what="it names conflicts with rows that move")
-        keys = planted.rows.columns[self.table.primary_key.id].values
-        rows = np.array([conflict.new_row for conflict in conflicts], dtype=np.int64)
-        return set(keys[rows].tolist())
+        for conflict in conflicts:
+            row = unique.row_of(self.table, planted.rows, conflict.new_row)
+            taken.add(row[self.table.primary_key.id])
+            unique.note_refused(self.table, conflict, used, row)

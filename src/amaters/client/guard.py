@@ -24,7 +24,8 @@ Mask = NDArray[np.bool_]
 class SegmentGuard:
     """The canaries of one segment: where all of them are, and the live ones' rows.
 
-    ``live``: which slots the engine calls live; ``occupied``: how many ever had a row.
+    ``live``: which slots the engine calls live; ``occupied``: how many ever had a row;
+    ``witnesses``: live real rows that are checked as well.
     """
 
     rows: int
@@ -33,6 +34,15 @@ class SegmentGuard:
     live_positions: NDArray[np.int64]
     live_rows: ColumnBatch
     occupied: int
+    witnesses: tuple[NDArray[np.int64], ColumnBatch] | None = None
+
+    def expected(self, where: Predicate | None, table: Table) -> tuple[NDArray[np.int64], Mask]:
+        """Slots whose mask bits are known here, and what they must be."""
+        slots, bits = self.live_positions, matches(where, self.live_rows, table)
+        if self.witnesses is None:
+            return slots, bits
+        more, rows = self.witnesses
+        return np.concatenate([slots, more]), np.concatenate([bits, matches(where, rows, table)])
 
 
 async def read_guards(
@@ -78,7 +88,13 @@ def _opened(session: Session, table: Table, item: pb.SegmentCanaries, rows: int)
             errors.fail("AM-5012", what="it has rows in slots that no canaries stand for")
     live = alive[block.positions]
     kept, fakes = block.positions[live], block.rows.take(live)
-    return SegmentGuard(rows, alive, block.positions, kept, fakes, occupied)
+    witnesses = None
+    if block.witnesses is not None:
+        slots, real = block.witnesses
+        if len(slots) and int(slots[-1]) >= rows:
+            errors.fail("AM-5012", what="a segment is shorter than its canaries say")
+        witnesses = slots[alive[slots]], real.take(alive[slots])
+    return SegmentGuard(rows, alive, block.positions, kept, fakes, occupied, witnesses)
 
 
 def canaries_of(
@@ -126,12 +142,12 @@ def check_masks(
         errors.fail("AM-5012", what="it has a mask for a segment that is not in the snapshot")
     wrong = 0
     for segment_id, guard in guards.items():
-        expected = matches(where, guard.live_rows, table)
+        slots, expected = guard.expected(where, table)
         mask = masks.get(segment_id)
         if mask is None:
             wrong += int(expected.sum())
             continue
-        wrong += int((mask[guard.live_positions] != expected).sum())
+        wrong += int((mask[slots] != expected).sum())
         wrong += int(mask[guard.rows :].sum()) + int(mask[: guard.rows][~guard.live].sum())
     if wrong:
         errors.fail("AM-5001", table=table.name, count=wrong)

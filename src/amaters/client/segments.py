@@ -19,6 +19,7 @@ from amaters.columns.canaries import (
     in_window,
     plant,
     seal_canaries,
+    with_witnesses,
 )
 from amaters.columns.schema import Column, PublicColumn, Table
 from amaters.columns.sealing import seal_rows
@@ -46,9 +47,10 @@ async def upload_segment(
     taken: Collection[object],
     used: Mapping[int, Collection[object]] | None = None,
     lease: Lease | None = None,
+    has_moved: bool = False,
 ) -> Prepared:
     """Plant canaries, encrypt and upload one segment of at most N - 64 rows; see
-    ``upload_planted``.
+    ``upload_planted``. ``has_moved``: the engine has seen some of the rows before.
     """
     count = CANARIES if lease is None or not lease.slots else PART_CANARIES
     planted = await asyncio.to_thread(
@@ -61,6 +63,8 @@ async def upload_segment(
         used=used,
         count=count,
     )
+    if has_moved:
+        planted = with_witnesses(planted, rng=session.outside.rng)
     return await upload_planted(session, table, planted, row_version=row_version, lease=lease)
 
 

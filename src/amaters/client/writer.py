@@ -291,6 +291,7 @@ class Insertion:
                 taken=self.taken,
                 used=self.used,
                 lease=None if is_shared and stop < total else self.lease,
+                has_moved=bool(self.moved),
             )
             keys = made.planted.rows.columns[self.table.primary_key.id].values
             self.taken |= set(keys[made.planted.canaries.positions].tolist())

@@ -8,6 +8,10 @@ it computes itself; from every answer it takes them out. They detect, they do no
 that is wrong on a fraction f of them passes with probability (1 - f)^64, so half of their values
 are spread over the whole domain and half imitate real rows.
 
+Rows that move into a new segment were seen before, so there a server can tell the fresh canaries
+from them. Such a segment has *witnesses* as well: real rows, drawn at random, whose mask bits are
+checked like those of canaries and which nobody but the client can name.
+
 Limit: a primary key without gaps, given by the user, leaves only keys outside its range for
 canaries, which a server can guess. The hidden ``rowid`` has no such trace.
 Source: FHE section 8.
@@ -18,7 +22,7 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,10 +42,11 @@ from amaters.columns.types import TypeKind
 
 CANARIES = 64
 PART_CANARIES = 32  # of a partial segment: with the others of its segment there will be more
-FORMAT, FORMAT_OF_PART = 1, 2
+FORMAT, FORMAT_OF_PART, FORMAT_WITH_WITNESSES = 1, 2, 3
 _LABEL = b"amaters.canaries.v1"
 _HEAD = struct.Struct("<BI")
 _WINDOW = struct.Struct("<II")
+_COUNT = struct.Struct("<I")
 _NULLS_ONE_IN = 8
 
 
@@ -50,12 +55,14 @@ class CanaryBlock:
     """Where the canaries of a segment are and what they hold: all columns, in order of position.
 
     ``window``: first slot and number of slots that they stand for, where that is not the whole
-    segment. Positions are slots of the segment in either case.
+    segment. Positions are slots of the segment in either case. ``witnesses``: where some real rows
+    are, and what they hold.
     """
 
     positions: NDArray[np.int64]
     rows: ColumnBatch
     window: tuple[int, int] | None = None
+    witnesses: tuple[NDArray[np.int64], ColumnBatch] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,23 +175,35 @@ def replant(
     *,
     rng: Rng,
     taken: Collection[object] = (),
+    used: Mapping[int, Collection[object]] | None = None,
     count: int = CANARIES,
 ) -> Planted:
     """Rows of older segments with the canaries that come along, and fresh ones if those are fewer
-    than ``count``: all in order of their keys, so that no place tells a canary.
+    than ``count``: all in order of their keys, so that no place tells a canary. With witnesses.
     """
     key = table.primary_key.id
     mixed = concatenate([batch, carried])
     keys = mixed.columns[key].values.tolist()
     order = np.array(sorted(range(mixed.length), key=keys.__getitem__), dtype=np.int64)
     missing = max(count - carried.length, 0)
-    planted = plant(table, mixed.take(order), rng=rng, taken=taken, count=missing)
+    planted = plant(table, mixed.take(order), rng=rng, taken=taken, used=used, count=missing)
     is_fake = np.zeros(planted.rows.length, dtype=np.bool_)
     is_fake[planted.canaries.positions] = True
     old = np.flatnonzero(~is_fake)
     is_fake[old[order >= batch.length]] = True
     positions = np.flatnonzero(is_fake).astype(np.int64)
-    return Planted(planted.rows, CanaryBlock(positions, planted.rows.take(positions)))
+    block = CanaryBlock(positions, planted.rows.take(positions))
+    return with_witnesses(Planted(planted.rows, block), rng=rng)
+
+
+def with_witnesses(planted: Planted, *, rng: Rng, count: int = CANARIES) -> Planted:
+    """The same rows, some real ones of which are witnesses."""
+    is_real = np.ones(planted.rows.length, dtype=np.bool_)
+    is_real[planted.canaries.positions] = False
+    real = np.flatnonzero(is_real).astype(np.int64)
+    chosen = real[distinct_below(rng, len(real), min(count, len(real)))]
+    witnesses = chosen, planted.rows.take(chosen)
+    return replace(planted, canaries=replace(planted.canaries, witnesses=witnesses))
 
 
 def in_window(block: CanaryBlock, first_slot: int, rows: int) -> CanaryBlock:
@@ -193,7 +212,7 @@ def in_window(block: CanaryBlock, first_slot: int, rows: int) -> CanaryBlock:
 
 
 def joined_canaries(blocks: Sequence[CanaryBlock]) -> CanaryBlock:
-    """The canaries of all parts of a segment."""
+    """The canaries of all parts of a segment. Parts hold new rows and need no witnesses."""
     positions = np.concatenate([block.positions for block in blocks])
     order = np.argsort(positions, kind="stable")
     rows = concatenate([block.rows for block in blocks]).take(order)
@@ -204,18 +223,25 @@ def seal_canaries(
     keys: Keys, table: Table, segment_id: bytes, block: CanaryBlock, *, rng: Rng
 ) -> bytes:
     """The sealed block, bound to table and segment, padded like a row."""
-    rows = [bytes(row) for row in rowcodec.encode_rows(table.columns, block.rows)]
     form = FORMAT if block.window is None else FORMAT_OF_PART
-    parts = [
-        _HEAD.pack(form, len(rows)),
-        b"" if block.window is None else _WINDOW.pack(*block.window),
-        block.positions.astype("<u4").tobytes(),
-        np.array([len(row) for row in rows], dtype="<u4").tobytes(),
-        *rows,
-    ]
+    form = form if block.witnesses is None else FORMAT_WITH_WITNESSES
+    head = [_HEAD.pack(form, len(block.positions))]
+    if form != FORMAT:
+        head.append(_WINDOW.pack(*(block.window or (0, 0))))
+    parts = [*head, *_encoded(table, block.positions, block.rows)]
+    if block.witnesses is not None:
+        positions, rows = block.witnesses
+        parts += [_COUNT.pack(len(positions)), *_encoded(table, positions, rows)]
     plain = b"".join(parts)
     padded = plain.ljust(padme(len(plain)), b"\0")
     return seal_one(keys, _LABEL, padded, table.id + segment_id, rng=rng)
+
+
+def _encoded(table: Table, positions: NDArray[np.int64], rows: ColumnBatch) -> list[bytes]:
+    """Positions, lengths and rows."""
+    encoded = [bytes(row) for row in rowcodec.encode_rows(table.columns, rows)]
+    lengths = np.array([len(row) for row in encoded], dtype="<u4").tobytes()
+    return [positions.astype("<u4").tobytes(), lengths, *encoded]
 
 
 def open_canaries(keys: Keys, table: Table, segment_id: bytes, sealed: bytes) -> CanaryBlock:
@@ -237,23 +263,39 @@ def decode_block(table: Table, plain: bytes) -> CanaryBlock | None:
     if len(plain) < _HEAD.size:
         return None
     form, count = _HEAD.unpack_from(plain)
-    window, head = None, _HEAD.size
-    if form == FORMAT_OF_PART and len(plain) >= head + _WINDOW.size:
-        window = _WINDOW.unpack_from(plain, head)
-        head += _WINDOW.size
-    start = head + 8 * count
-    known = form == FORMAT or window is not None
-    if not known or len(plain) < start:
+    window, at = None, _HEAD.size
+    if form in (FORMAT_OF_PART, FORMAT_WITH_WITNESSES) and len(plain) >= at + _WINDOW.size:
+        first, slots = _WINDOW.unpack_from(plain, at)
+        window, at = (first, slots), at + _WINDOW.size
+    is_known = form == FORMAT or window is not None
+    fakes = _decoded(table, plain, at, count) if is_known else None
+    if fakes is None:
         return None
-    numbers = np.frombuffer(plain, dtype="<u4", count=2 * count, offset=head)
+    positions, rows, at = fakes
+    if form != FORMAT_WITH_WITNESSES:
+        return CanaryBlock(positions, rows, window)
+    found = None
+    if len(plain) >= at + _COUNT.size:
+        found = _decoded(table, plain, at + _COUNT.size, *_COUNT.unpack_from(plain, at))
+    window = window if window != (0, 0) else None
+    return CanaryBlock(positions, rows, window, found[:2]) if found is not None else None
+
+
+def _decoded(
+    table: Table, plain: bytes, at: int, count: int
+) -> tuple[NDArray[np.int64], ColumnBatch, int] | None:
+    """Positions, rows and where they end, or None when they are no such thing."""
+    start = at + 8 * count
+    if len(plain) < start:
+        return None
+    numbers = np.frombuffer(plain, dtype="<u4", count=2 * count, offset=at)
     positions = numbers[:count].astype(np.int64)
-    ends = start + np.cumsum(numbers[count:], dtype=np.int64)
-    if count and (int(ends[-1]) > len(plain) or bool((np.diff(positions) <= 0).any())):
+    ends = [start, *(start + np.cumsum(numbers[count:], dtype=np.int64)).tolist()]
+    if ends[-1] > len(plain) or bool((np.diff(positions) <= 0).any()):
         return None
-    starts = [start, *ends.tolist()]
-    rows = [plain[a:b] for a, b in itertools.pairwise(starts)]
+    rows = [plain[a:b] for a, b in itertools.pairwise(ends)]
     batch = rowcodec.decode_rows(table.columns, rows)
-    return None if batch is None else CanaryBlock(positions, batch, window)
+    return None if batch is None else (positions, batch, ends[-1])
 
 
 def _merged_positions(keys: list[Any], fakes: list[Any]) -> NDArray[np.int64] | None:
