@@ -240,9 +240,7 @@ class Places:
         """
         added.sort()
         fresh = added if not replaced else [item for item in added if item[0] not in replaced]
-        self._db.run_many(
-            "INSERT INTO keys VALUES (?, ?, ?, ?)", ((tid, key, place, slot) for key, slot in fresh)
-        )
+        self._db.insert_many("keys", [(tid, key, place, slot) for key, slot in fresh])
         if len(fresh) < len(added):
             self._db.run_many(
                 "UPDATE keys SET place = ?, slot = ? WHERE tid = ? AND key = ?",

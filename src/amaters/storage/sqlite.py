@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from amaters.base.errors import AmatersError, fail, make
 
 WRITER_CACHE_KIB = 65_536
 READER_CACHE_KIB = 4_096
+_ROWS_TOGETHER = 50
 BUSY_MS = 10_000  # how long a whole checkpoint waits for readers
 _MEMORY = ":memory:"
 _CIPHER_VFS = "multipleciphers-"
@@ -131,6 +133,20 @@ class Connection:
             self._db.executemany(sql, rows)
         except (apsw.Error, OSError, AmatersError) as error:
             raise self._typed(error) from error
+
+    def insert_many(self, table: str, rows: Sequence[Row]) -> None:
+        """Rows of one table, many to a statement: stepping through one costs as much as a row."""
+        if not rows:
+            return
+        one = f"({', '.join('?' * len(rows[0]))})"
+        whole = len(rows) // _ROWS_TOGETHER * _ROWS_TOGETHER
+        together = f"INSERT INTO {table} VALUES {', '.join([one] * _ROWS_TOGETHER)}"
+        starts = range(0, whole, _ROWS_TOGETHER)
+        self.run_many(
+            together,
+            (list(chain.from_iterable(rows[at : at + _ROWS_TOGETHER])) for at in starts),
+        )
+        self.run_many(f"INSERT INTO {table} VALUES {one}", rows[whole:])
 
     def insert(self, sql: str, values: Sequence[Any]) -> int:
         """The rowid of the row that was inserted."""
