@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from amaters.storage.directory import (
     LOG,
     OBJECTS,
     SNAPSHOTS,
+    STATE,
     DirectoryStorage,
     open_directory,
 )
@@ -69,14 +71,39 @@ def verify(
     """
     report = VerifyReport()
     try:
-        with storage.keeping_objects(), storage.reading() as db:
+        with storage.keeping_objects(), _still(storage) as db:
             _check_state(storage, db, report, progress, deep=deep)
     except DataError as error:
-        report.findings.append(Finding("state", error.message))
+        report.findings.append(Finding(STATE, error.message))
+    if any(finding.where == STATE for finding in report.findings):
+        _let_it_be_noticed(storage)
     if isinstance(storage, DirectoryStorage) and deep:
         _persisting(report, LOG, lambda: _check_log(storage, report))
         _persisting(report, SNAPSHOTS, lambda: _check_snapshots(storage, report))
     return report
+
+
+@contextmanager
+def _still(storage: Storage) -> Iterator[Connection]:
+    """One position of the state. A long read of a file in use would make snapshots wait for it, and
+    writers for them; of a database that takes no writes any more nobody waits.
+    """
+    if not isinstance(storage, DirectoryStorage) or storage.failed is not None:
+        with storage.reading() as db:
+            yield db
+        return
+    with storage.frozen() as image:
+        db = image.connect()
+        try:
+            yield db
+        finally:
+            db.close()
+
+
+def _let_it_be_noticed(storage: Storage) -> None:
+    """A state that is damaged is not written to any more, and made again by the next open."""
+    with suppress(AmatersError), storage.reading() as db:
+        db.check()
 
 
 def _check_state(
@@ -134,9 +161,9 @@ def _pages(db: Connection, report: VerifyReport) -> None:
         report.counts["state pages"] = int(pages[0])
         for (line,) in db.all(f"PRAGMA integrity_check({_PAGES_SHOWN})"):
             if line != "ok":
-                report.findings.append(Finding("state", str(line)))
+                report.findings.append(Finding(STATE, str(line)))
     except DataError as error:
-        report.findings.append(Finding("state", error.message))
+        report.findings.append(Finding(STATE, error.message))
 
 
 def _telling(db: Connection, progress: ProgressCallback) -> Callable[[int], None]:
