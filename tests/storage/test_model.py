@@ -52,10 +52,12 @@ class Model(RuleBasedStateMachine):
         self.rng = Random(1)
         self.target = open_target(str(self.home / "backups"))
         self.backups: dict[str, tuple[Tables, dict[str, bytes]]] = {}
+        self.vfs = RecordingVfs(Journal(self.root))
         self.work = Workload(self.rng, self._opened())
 
     def teardown(self) -> None:
         self.storage.abandon()
+        self.vfs.unregister()
         self._quick.__exit__(None, None, None)
 
     @property
@@ -64,7 +66,7 @@ class Model(RuleBasedStateMachine):
 
     def _opened(self) -> Storage:
         self.journal = Journal.of(self.root)
-        self.disk, self.vfs = RecordingDisk(self.journal), RecordingVfs(self.journal)
+        self.disk, self.vfs.journal = RecordingDisk(self.journal), self.journal
         return open_directory(self.root, self.disk, QUICK, state_vfs=self.vfs.name)
 
     def _elsewhere(self, make: Callable[[Path], Any]) -> None:

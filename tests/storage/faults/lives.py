@@ -70,6 +70,7 @@ class Life:
             return workload.version
         finally:
             storage.abandon()
+            self.vfs.unregister()
 
     def _between(self, storage: Storage) -> Storage:
         match self.rng.randrange(40):
