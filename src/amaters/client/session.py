@@ -47,6 +47,7 @@ class _Shared:
     versions: SchemaVersions = field(default_factory=SchemaVersions)
     closed: bool = False
     catalogue: dict[str, Table] | None = None
+    opened: dict[bytes, tuple[pb.SchemaRecord, Table]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,8 @@ class Session:
         self.require_open()
         reply = await self.service.list_tables(pb.ListTablesRequest())
         found = [self._open(record) for record in reply.tables]
+        for dropped in self._shared.opened.keys() - {table.id for table in found}:
+            del self._shared.opened[dropped]
         self._shared.catalogue = {table.name: table for table in found}
         return self._shared.catalogue
 
@@ -177,6 +180,16 @@ class Session:
         )
 
     def _open(self, record: pb.SchemaRecord) -> Table:
+        """The table of a record; one with the same bytes was authenticated before."""
+        shared = self._shared
+        newest = shared.versions.known.get(record.table_id, 0)
+        known, table = shared.opened.get(record.table_id, (None, None))
+        if table is None or known != record or table.version < newest:
+            table = self._authenticated(record)
+            shared.opened[record.table_id] = (record, table)
+        return table
+
+    def _authenticated(self, record: pb.SchemaRecord) -> Table:
         parts = SchemaRecord(record.version, record.public_bytes, record.sealed_bytes, record.mac)
         table = open_schema(parts, self.keyset, seen=self._shared.versions.known)
         self._shared.versions.note(table.id, table.version)
