@@ -16,6 +16,7 @@ from amaters.base import errors, settings
 from amaters.base.clock import SystemClock
 from amaters.base.progress import ProgressCallback, no_progress
 from amaters.base.rng import SystemRng
+from amaters.client.background import BackgroundCompaction
 from amaters.client.blocking import Portal, blocking
 from amaters.client.database import AsyncDatabase
 from amaters.client.keymaking import Choice, choose
@@ -38,6 +39,21 @@ class AsyncEmbedded(AsyncDatabase):
     def __init__(self, session: Session, engine: Engine) -> None:
         super().__init__(session)
         self._engine = engine
+        self._background: BackgroundCompaction | None = None
+
+    def compact_in_background(self, rows_per_second: float) -> None:
+        """Compact once a minute from now on, at most so many rows per second."""
+
+        async def compact() -> None:
+            await self.compact(rows_per_second=rows_per_second)
+
+        self._background = BackgroundCompaction(compact, self._session.outside.notice)
+
+    async def close(self) -> None:
+        """Close the database; what was inserted stays."""
+        if self._background is not None:
+            await self._background.stop()
+        await super().close()
 
     async def backup(
         self,
@@ -111,6 +127,7 @@ def connect(
     unsafe_parameters: str | None = None,
     log_backend: str | None = None,
     objects_url: str | None = None,
+    compact_rows_per_second: float | None = None,
 ) -> Embedded:
     """Open the database in a directory (made if it is not there), or ``":memory:"``.
 
@@ -123,6 +140,8 @@ def connect(
     ``objects_url="s3://bucket/prefix"`` puts a new database's objects on an object store, and
     ``log_backend="object"`` its log as well: the directory is then a cache that may be lost. By
     default both come from the settings; an existing database remembers where it is.
+
+    ``compact_rows_per_second``: see ``compact``, done once a minute in the background, slowly.
 
     Raises: DeniedError AM-1101 when the database belongs to another keyset, ConflictError AM-4002
     when another process has it open.
@@ -141,6 +160,7 @@ def connect(
                 unsafe_parameters=unsafe_parameters,
                 log_backend=log_backend,
                 objects_url=objects_url,
+                compact_rows_per_second=compact_rows_per_second,
             )
         )
     except BaseException:
@@ -161,6 +181,7 @@ async def _open(
     unsafe_parameters: str | None = None,
     log_backend: str | None = None,
     objects_url: str | None = None,
+    compact_rows_per_second: float | None = None,
 ) -> AsyncEmbedded:
     from amaters.engine.service import open_engine
     from amaters.storage.options import StorageOptions
@@ -193,7 +214,10 @@ async def _open(
     except BaseException:
         await engine.close()
         raise
-    return AsyncEmbedded(session, engine)
+    database = AsyncEmbedded(session, engine)
+    if compact_rows_per_second is not None:
+        database.compact_in_background(compact_rows_per_second)
+    return database
 
 
 def _keys(
