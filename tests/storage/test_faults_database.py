@@ -53,7 +53,7 @@ class Base:
         return made
 
     def workload(self, storage: Storage) -> Workload:
-        return Workload(Random(self._copies), storage, self.tables, self.ids, self.version)
+        return Workload(Random(1000 + self._copies), storage, self.tables, self.ids, self.version)
 
 
 @pytest.fixture(scope="module")
