@@ -40,6 +40,8 @@ class Database(Protocol):
 
     def all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
 
+    def all_of(self, sql: str, rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class IndexRow:
@@ -131,5 +133,5 @@ class IndexReader:
             if row is None:
                 return None
             run = Run.decode(row[0], index.columns)
-            self._runs.put(key, run, 2 * len(row[0]) + 1024)
+            self._runs.put(key, run, run.size)
         return run

@@ -22,6 +22,7 @@ SLOTS = 0  # the column of a run's block that holds the slots; ids of real colum
 _STAMP_BYTES = 8
 _VALUE, _NULL, _ABOVE = b"\x01", b"\x02", b"\xff"
 _TEXT_END = b"\0\0"
+_TEXT_BYTES = 64  # of a Python text of usual length
 _OFFSET, _WIDTH = 1 << 63, 9  # signed and unsigned 64-bit integers, in one order
 
 Slots = NDArray[np.int64]
@@ -133,6 +134,13 @@ class Run:
     @property
     def rows(self) -> int:
         return len(self.slots)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in memory."""
+        texts = sum(field.values.dtype == object for field in self.fields)
+        arrays = sum(field.values.nbytes + field.valid.nbytes for field in self.fields)
+        return int(arrays) + self.slots.nbytes + _TEXT_BYTES * texts * self.rows
 
     @property
     def ends(self) -> tuple[bytes, bytes]:

@@ -33,6 +33,7 @@ from amaters.storage.index_runs import (
     Run,
     Slots,
     encode_rows,
+    encode_values,
     has_repeats,
     listed,
     stamp_of,
@@ -281,42 +282,40 @@ class IndexManager:
             for row, found in zip(rows, listed(fields, rows), strict=True)
             if None not in found
         }
-        for row, places in self._holders(tid, index, values):
-            for place, slots in places:
-                for slot in alive(place, slots).tolist():
-                    yield Violation(index.number, row, place, slot)
+        for row, place, slots in self._holders(tid, index, values):
+            for slot in alive(place, slots).tolist():
+                yield Violation(index.number, row, place, slot)
 
     def _holders(
         self, tid: int, index: IndexRow, values: Mapping[int, tuple[Key, ...]]
-    ) -> Iterator[tuple[int, list[tuple[int, Slots]]]]:
-        """Where each row's values occur already, dead rows included."""
+    ) -> Iterator[tuple[int, int, Slots]]:
+        """Place and slots where each row's values occur already, dead rows included."""
         if not values:
             return
-        ranges = {row: KeyRange(keys) for row, keys in values.items()}
-        for row, wanted in ranges.items() if self._has_tail(tid, index.number) else ():
-            slots = self.reader.find_in_tail(self._db, tid, index.number, wanted)
-            yield row, [(place, np.array([slot], dtype=np.int64)) for place, slot in slots]
-        for place, run in self._runs_near(tid, index, list(ranges.values())):
-            first = run.fields[0].values.dtype
-            kept = np.array([keys[0] for keys in values.values()], dtype=first)
-            listed_rows = np.array(list(values), dtype=np.int64)
-            for row in listed_rows[run.holding(kept)].tolist():
-                yield row, [(place, run.find(ranges[row]))]
-
-    def _has_tail(self, tid: int, number: int) -> bool:
+        entries = {encode_values(keys): row for row, keys in values.items()}
         query = "SELECT 1 FROM index_tail WHERE tid = ? AND number = ? LIMIT 1"
-        return self._db.one(query, (tid, number)) is not None
+        if self._db.one(query, (tid, index.number)) is not None:
+            for entry, place, slot in self._db.all_of(
+                "SELECT entry, place, slot FROM index_tail "
+                "WHERE tid = ? AND number = ? AND entry = ?",
+                ((tid, index.number, entry) for entry in entries),
+            ):
+                yield entries[bytes(entry)], place, np.array([slot], dtype=np.int64)
+        rows = np.array(list(values), dtype=np.int64)
+        firsts = [keys[0] for keys in values.values()]
+        for place, run in self._runs_near(tid, index, (min(entries), max(entries))):
+            wanted = np.array(firsts, dtype=run.fields[0].values.dtype)
+            for row in rows[run.holding(wanted)].tolist():
+                yield row, place, run.find(KeyRange(values[row]))
 
     def _runs_near(
-        self, tid: int, index: IndexRow, ranges: Sequence[KeyRange]
+        self, tid: int, index: IndexRow, ends: tuple[bytes, bytes]
     ) -> Iterator[tuple[int, Run]]:
-        """The runs that may hold some of the ranges."""
-        intervals = [wanted.interval() for wanted in ranges]
-        first, end = min(low for low, _ in intervals), max(high for _, high in intervals)
+        """The runs that may hold entries between two."""
         rows = self._db.all(
-            "SELECT place, stamp FROM index_runs WHERE tid = ? AND number = ? AND low < ? "
+            "SELECT place, stamp FROM index_runs WHERE tid = ? AND number = ? AND low <= ? "
             "AND high >= ?",
-            (tid, index.number, end, first),
+            (tid, index.number, ends[1], ends[0]),
         )
         for place, stamp in rows:
             run = self.reader.run(self._db, (tid, index, place, stamp))
