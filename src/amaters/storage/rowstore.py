@@ -310,8 +310,12 @@ class RowStore:
         data = blocks.select_block(whole, None, list(whole.columns))
         object_id = new_id()
         writer = self._storage.objects.create(object_id, len(data))
-        writer.write(data)
-        ref = writer.finish()
+        try:
+            writer.write(data)
+            ref = writer.finish()
+        except BaseException:
+            writer.abort()
+            raise
         request = self._request(max(versions) + 1)
         request.segments.add(segment_id=new_id(), rows=whole.rows, public_object=object_id)
         column = {self.table.key_column: (np.concatenate(keys), None)}
