@@ -143,3 +143,14 @@ def test_table_aligns_and_leaves_out_empty_columns() -> None:
     assert head.split() == ["name", "bits", "rows", "public"]
     assert len(first) == len(second)
     assert second.split() == ["longer", "64", "1,000,000", "yes"]
+
+
+def test_merged_segments_are_read_cold() -> None:
+    """Fresh, two parts with their seeds, eight with c1; adding up has a cost that fresh has not."""
+    found = run("merged", None)
+    assert [item["name"] for item in found] == ["fresh", "merged_2", "merged_8"]
+    assert [item["parts"] for item in found] == [1, 2, 8]
+    assert all(item["cold_us_per_row"] is not None for item in found)
+    assert [item["core_us_per_row"] is None for item in found] == [True, False, False]
+    stored = [float(str(item["stored_bytes_per_row"])) for item in found]
+    assert stored[0] < 1.1 * stored[1] and 1.9 * stored[1] < stored[2] < 2.1 * stored[1]

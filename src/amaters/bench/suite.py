@@ -7,6 +7,7 @@ from collections.abc import Callable
 from amaters.base.errors import fail
 from amaters.bench.ingest import ingest
 from amaters.bench.kernels import kernels
+from amaters.bench.merged import merged
 from amaters.bench.peers import peers
 from amaters.bench.predicates import predicates
 from amaters.bench.record import Record
@@ -26,6 +27,7 @@ TABLE: dict[str, Benchmark] = {
     "tpch": tpch,
     "scan": scan,
     "peers": peers,
+    "merged": merged,
     "storage": storage,
 }
 

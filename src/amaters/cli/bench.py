@@ -6,7 +6,9 @@ import click
 
 from amaters.cli.context import say
 
-NAMES = ("kernels", "predicates", "sum", "ingest", "tpch", "scan", "peers", "storage", "all")
+NAMES = (
+    "kernels", "predicates", "sum", "ingest", "tpch", "scan", "peers", "merged", "storage", "all",
+)  # fmt: skip
 
 
 @click.command()
