@@ -135,6 +135,7 @@ BREAKS: list[tuple[str, str]] = [
     ("UPDATE tails SET tid = 99", "belong to no table"),
     ("DELETE FROM tables WHERE name = 'plain'", "belong to no table"),
     ("DELETE FROM segments", "liveness"),
+    ("UPDATE indexes SET is_unique = 1", "index by_dept is unique, and "),
     ("DELETE FROM index_runs", "index by_dept is ready, and does not know it"),
     ("DELETE FROM index_tail WHERE number = 1", "is ready, and does not know it"),
     ("UPDATE index_runs SET place = 999 WHERE place = 1", "places that are gone"),

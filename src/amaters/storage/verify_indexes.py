@@ -10,48 +10,83 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amaters.storage.index_reader import IndexRow
-from amaters.storage.index_runs import IndexedField, Run, encode_rows, stamp_of
+from amaters.storage.index_runs import (
+    IndexedField,
+    Run,
+    encode_rows,
+    encode_values,
+    listed,
+    stamp_of,
+)
 from amaters.storage.indexes import IndexManager
 from amaters.storage.sqlite import Connection
 from amaters.wire import blocks
 
-Place = tuple[blocks.Block, NDArray[np.int64]]  # its block, and the slots that are alive
 Rows = tuple[list[IndexedField], NDArray[np.int64]]
 Found = Callable[[str], None]
 
 
-def check_place(
-    indexes: IndexManager, db: Connection, where: tuple[int, int], place: Place, found: Found
-) -> None:
-    """Compare every index of a table with one of its places. ``where``: table and place."""
-    block, alive = place
-    for index in indexes.kept(where[0]):
-        extracted = indexes.extractor.extract(block, frozenset(index.columns))
-        given = {field.column: field for field in extracted}
-        if given.keys() >= set(index.columns):
+class IndexVerifier:
+    """Checks the indexes of one table, place by place, then as a whole."""
+
+    def __init__(self, indexes: IndexManager, db: Connection, tid: int) -> None:
+        self._db, self._tid = db, tid
+        self._extractor = indexes.extractor
+        self._kept = indexes.kept(tid)
+        self._values: dict[int, list[NDArray[np.int64]]] = {
+            index.number: [] for index in self._kept if index.unique and index.is_ready
+        }
+
+    @property
+    def count(self) -> int:
+        """How many indexes there are to check."""
+        return len(self._kept)
+
+    def place(
+        self, number: int, block: blocks.Block, alive: NDArray[np.int64], found: Found
+    ) -> None:
+        """Compare every index with a place: its number, block, and slots that are alive."""
+        for index in self._kept:
+            extracted = self._extractor.extract(block, frozenset(index.columns))
+            given = {field.column: field for field in extracted}
+            if not given.keys() >= set(index.columns):
+                if index.is_ready:
+                    found(f"index {index.name} lacks a column of it")
+                continue
             fields = [given[column] for column in index.columns]
-            check = _run if where[1] > 0 else _tail
-            what = check(db, where, index, (fields, alive))
-        else:
-            what = "lacks a column of it" if index.is_ready else None
-        if what is not None:
-            found(f"index {index.name} {what}")
+            check = _run if number > 0 else _tail
+            what = check(self._db, (self._tid, number), index, (fields, alive))
+            if what is not None:
+                found(f"index {index.name} {what}")
+            if index.number in self._values:
+                self._values[index.number].append(_hashes(fields, alive))
+
+    def end(self, found: Found) -> None:
+        """What shows when all places are known. Cost: 8 bytes per row of a unique index."""
+        for index in self._kept:
+            parts = self._values.get(index.number, [])
+            values = np.concatenate([np.empty(0, dtype=np.int64), *parts])
+            repeated = len(values) - len(np.unique(values))
+            if repeated:
+                found(f"index {index.name} is unique, and {repeated} rows repeat a value")
+        runs = self._db.one(
+            "SELECT count(*) FROM index_runs WHERE tid = ? AND place NOT IN "
+            "(SELECT id FROM segments WHERE tid = ?)",
+            (self._tid, self._tid),
+        )
+        tails = self._db.one(
+            "SELECT count(*) FROM index_tail WHERE tid = ? AND place NOT IN "
+            "(SELECT -id FROM tails WHERE tid = ?)",
+            (self._tid, self._tid),
+        )
+        if runs != (0,) or tails != (0,):
+            found("its indexes know places that are gone")
 
 
-def check_orphans(db: Connection, tid: int, found: Found) -> None:
-    """Entries of places that the table does not have."""
-    runs = db.one(
-        "SELECT count(*) FROM index_runs WHERE tid = ? AND place NOT IN "
-        "(SELECT id FROM segments WHERE tid = ?)",
-        (tid, tid),
-    )
-    tails = db.one(
-        "SELECT count(*) FROM index_tail WHERE tid = ? AND place NOT IN "
-        "(SELECT -id FROM tails WHERE tid = ?)",
-        (tid, tid),
-    )
-    if runs != (0,) or tails != (0,):
-        found("its indexes know places that are gone")
+def _hashes(fields: list[IndexedField], alive: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One number per row without NULL; rows of equal values have equal ones."""
+    rows = (values for values in listed(fields, alive.tolist()) if None not in values)
+    return np.fromiter((hash(encode_values(values)) for values in rows), dtype=np.int64)
 
 
 def _run(db: Connection, where: tuple[int, int], index: IndexRow, rows: Rows) -> str | None:

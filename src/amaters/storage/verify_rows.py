@@ -15,7 +15,7 @@ from amaters.storage.indexes import IndexManager
 from amaters.storage.objects import ObjectStore
 from amaters.storage.places import find_places
 from amaters.storage.sqlite import Connection
-from amaters.storage.verify_indexes import check_orphans, check_place
+from amaters.storage.verify_indexes import IndexVerifier
 from amaters.storage.versions import live_slots
 from amaters.wire import blocks
 from amaters.wire import commands_pb2 as cb
@@ -42,6 +42,7 @@ class _Table:
     where: str
     key_column: int
     top_key: int
+    indexes: IndexVerifier
 
 
 Tell = Callable[[int], None]  # so many bytes more were read
@@ -110,7 +111,8 @@ class RowVerifier:
 
     def _table(self, tid: int, record: pb.SchemaRecord, top_key: int, tail_rows: int) -> None:
         where = f"table {record.name}"
-        table = _Table(tid, where, _key_column(record), top_key)
+        indexes = IndexVerifier(self._indexes, self._db, tid)
+        table = _Table(tid, where, _key_column(record), top_key, indexes)
         live, tail = self._segments(table), self._tail(table)
         if tail != tail_rows:
             self.found(where, f"its tail has {tail} rows, the state counts {tail_rows}")
@@ -118,8 +120,8 @@ class RowVerifier:
         if keys != live + tail:
             self.found(where, f"{keys} keys for {live + tail} live rows")
         self.counts["rows"] += live + tail
-        self.counts["indexes"] += len(self._indexes.indexes(tid))
-        check_orphans(self._db, tid, lambda what: self.found(where, what))
+        self.counts["indexes"] += indexes.count
+        indexes.end(lambda what: self.found(where, what))
 
     # ---- places ------------------------------------------------------------------------------
 
@@ -198,8 +200,7 @@ class RowVerifier:
         if len(slots) != live:
             self.found(where, f"{len(slots)} rows are alive, the state counts {live}")
         self._keys(where, table, place, block, slots)
-        at = (table.tid, place)
-        check_place(self._indexes, self._db, at, (block, slots), lambda w: self.found(where, w))
+        table.indexes.place(place, block, slots, lambda what: self.found(where, what))
 
     def _keys(
         self,
