@@ -60,7 +60,7 @@ def test_several_statements_and_their_texts() -> None:
         ("EXPLAIN DROP TABLE t", "AM-2205"),
         ("EXPLAIN", "AM-2205"),
         ("VACUUM t", "AM-2205"),
-        ("UPDATE t SET a = 1", "AM-2205"),
+        ("MERGE INTO t USING u ON TRUE WHEN MATCHED THEN DELETE", "AM-2205"),
         ("ALTER TABLE t ADD COLUMN b INTEGER", "AM-2205"),
         ("SELECT a FROM t UNION SELECT a FROM t", "AM-2205"),
         ("SELECT a FROM t WHERE a = $1", "AM-2205"),

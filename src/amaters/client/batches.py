@@ -227,3 +227,22 @@ async def _validated(session: Session, table: Table, given: Changes) -> _Part | 
                 shown = from_storage(table.primary_key.type, value)
                 errors.fail("AM-5011", key=shown, first=row, row=row)
     return _Part(Insertion(session, table, whole), upserts, doomed, given.read)
+
+
+async def commit_rows(
+    session: Session, table: Table, rows: ColumnBatch, going: Mapping[Any, int]
+) -> None:
+    """One commit: the rows of ``going`` (keys as stored, with the row versions they must still
+    have) leave, ``rows``, which are valid, come.
+
+    Raises: ConflictError AM-3060 when one changed since, AM-5010 for a new key that exists,
+    AM-3061.
+    """
+    session.require_open()
+    if rows.length:
+        unique.refuse_repeated_values(table, rows)
+        table = await extend_dictionaries(session, table, rows)
+    keys = set(rows.columns[table.primary_key.id].values.tolist()) if rows.length else set()
+    replaced, removed = keys & going.keys(), going.keys() - keys
+    part = _Part(Insertion(session, table, rows), replaced, set(removed), going)
+    await _Commit(session, [part]).run()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,15 @@ from amaters.client.attempts import repeated
 from amaters.client.batches import AsyncBatch
 from amaters.client.compaction import Compacted, compact
 from amaters.client.csvfile import read_csv
-from amaters.client.lowering import Question, Selected, Sorting, as_columns, to_sql
+from amaters.client.lowering import (
+    Question,
+    Selected,
+    Sorting,
+    as_columns,
+    to_delete,
+    to_sql,
+    to_update,
+)
 from amaters.client.result import Result
 from amaters.client.session import Session, find_table
 from amaters.columns.batch import ColumnBatch
@@ -26,12 +34,14 @@ from amaters.plan.expressions import (
     CopyFrom,
     CreateIndex,
     CreateTable,
+    Delete,
     DropIndex,
     DropTable,
     Explain,
     Insert,
     Select,
     Statement,
+    Update,
 )
 
 if TYPE_CHECKING:
@@ -183,6 +193,22 @@ class AsyncTable:
 
         return await repeated(session, attempt)
 
+    async def upsert(self, rows: object, columns: Sequence[str] | None = None) -> int:
+        """Insert rows, or replace those with the same primary keys. All or nothing; returns how
+        many. Leaks: as ``insert``, and which rows are replaced.
+        """
+        batch = AsyncBatch(self._session.measured())
+        batch.upsert(self.name, rows, columns)
+        return await batch.commit()
+
+    async def delete(self, keys: Iterable[object]) -> int:
+        """Delete the rows with these primary keys that are there; returns how many. Rows by
+        condition: ``filter(...).delete()``.
+        """
+        batch = AsyncBatch(self._session.measured())
+        batch.delete(self.name, keys)
+        return await batch.commit()
+
     async def schema(self) -> Table:
         """The table's columns as declared."""
         return await self._session.table(self.name)
@@ -277,6 +303,19 @@ class AsyncQuery:
         """The answer as a pandas data frame."""
         return (await self.collect()).pandas()
 
+    async def update(self, values: Mapping[str, Any]) -> Result:
+        """Set columns to these values in all rows of the query; ``message`` says how many.
+
+        Leaks: which rows change. Raises: InvalidError AM-20xx; nothing is changed then.
+        """
+        text, parameters = to_update(self._question, values)
+        return await AsyncDatabase(self._session).sql(text, parameters)
+
+    async def delete(self) -> Result:
+        """Delete all rows of the query; ``message`` says how many. Leaks: which rows go."""
+        text, parameters = to_delete(self._question)
+        return await AsyncDatabase(self._session).sql(text, parameters)
+
     async def explain(self, *, format: str = "text") -> str:  # noqa: A002
         """How the query would run and what the engine would learn."""
         text, parameters = to_sql(self._question)
@@ -325,6 +364,14 @@ async def _run(session: Session, statement: Statement) -> Result:  # noqa: PLR09
             batch = await asyncio.to_thread(read_csv, statement.table, statement.path, options)
             count = await writer.insert(session, statement.table, batch)
             return _message(session, f"copied {count:,} rows")
+        case Update():
+            from amaters.client.changes import update
+
+            return await update(session, statement)
+        case Delete():
+            from amaters.client.changes import delete
+
+            return await delete(session, statement)
         case CreateTable():
             return await _create(session, statement)
         case DropTable():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,33 @@ def to_sql(question: Question) -> tuple[str, list[Any]]:
     if question.offset:
         text += f" OFFSET {question.offset}"
     return text, writer.parameters
+
+
+def to_update(question: Question, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """UPDATE of the question's rows, and its parameters."""
+    if not values:
+        errors.fail("AM-5007", what="an update of nothing", fix="name a column and its new value")
+    writer = _Writer(list(values.values()))
+    assigned = ", ".join(f"{quoted(name)} = ?" for name in values)
+    return f"UPDATE {quoted(question.table)} SET {assigned}{_where(question, writer)}", (
+        writer.parameters
+    )
+
+
+def to_delete(question: Question) -> tuple[str, list[Any]]:
+    """DELETE of the question's rows, and its parameters."""
+    writer = _Writer()
+    return f"DELETE FROM {quoted(question.table)}{_where(question, writer)}", writer.parameters
+
+
+def _where(question: Question, writer: _Writer) -> str:
+    if question != Question(question.table, question.where):
+        errors.fail(
+            "AM-5007",
+            what="a change of a query with select, agg, group_by, order_by, limit or distinct",
+            fix="change the rows of filter(...)",
+        )
+    return "" if question.where is None else f" WHERE {writer.condition(question.where)}"
 
 
 def quoted(name: str) -> str:

@@ -7,8 +7,9 @@ is evaluated here by the same expression; canaries are taken out of every answer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,17 +26,33 @@ from amaters.client.guard import (
 from amaters.client.result import Result
 from amaters.client.rows import OpenedRows, joined, needs_sealed, open_block, read_tail, snapshot
 from amaters.client.session import Session
-from amaters.columns.batch import ColumnBatch, concatenate
-from amaters.columns.schema import Table
+from amaters.columns.batch import ColumnBatch, ColumnValues, concatenate
+from amaters.columns.schema import Column, Table
+from amaters.columns.types import integer
 from amaters.plan import explain as explaining
 from amaters.plan.cost import Statistics
 from amaters.plan.evaluate import matches
 from amaters.plan.explain_formats import FORMATS, render
-from amaters.plan.expressions import Aggregate, ColumnRef, Explain, Select, predicate_columns
+from amaters.plan.expressions import (
+    Aggregate,
+    ColumnRef,
+    Explain,
+    OutputItem,
+    Predicate,
+    Select,
+    predicate_columns,
+)
 from amaters.plan.leakage import leakage
 from amaters.plan.prepare import Prepared, aggregate_terms, prepare
 from amaters.plan.spec import PlanSpec
 from amaters.wire import service_pb2 as pb
+
+ROW_VERSION = Column(0, "row version", integer(64, signed=False), nullable=False)
+NO_VERSIONS = ColumnValues(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.bool_))
+T = TypeVar("T")
+_Work = Callable[
+    [Prepared, pb.SnapshotReply, Mapping[bytes, SegmentGuard], ColumnBatch], Awaitable[T]
+]
 
 
 async def select(session: Session, statement: Select) -> Result:
@@ -43,32 +60,73 @@ async def select(session: Session, statement: Select) -> Result:
     return await _Selection(session, statement).run()
 
 
-class _Selection:
-    """One SELECT, from plan to result."""
+async def matching_rows(session: Session, table: Table, where: Predicate | None) -> Matching:
+    """All columns of the rows where a condition is true, with their versions.
 
-    def __init__(self, session: Session, statement: Select) -> None:
+    Leaks: as the SELECT of these rows. Raises: as ``select``.
+    """
+    items = tuple(OutputItem(column.name, ColumnRef(column.id)) for column in table.columns)
+    selection = _Selection(session, Select(table, where, items), versions=True)
+    return await selection.matching()
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Rows of one read version. Shape: ``versions`` has one row version per row."""
+
+    rows: ColumnBatch
+    versions: list[int]
+    learned: tuple[str, ...]
+
+
+class _Selection:
+    """One SELECT, from plan to result. With ``versions`` rows carry ``ROW_VERSION`` along."""
+
+    def __init__(self, session: Session, statement: Select, *, versions: bool = False) -> None:
         self.session = session
         self.statement = statement
         self.table: Table = statement.table
         self.needed = needed_columns(statement)
+        self.versions = versions
+        if versions:
+            self.needed |= {ROW_VERSION.id}
         self.received = Received()
         self.tail_rows = 0
 
     async def run(self) -> Result:
+        work = self._totals if self.statement.is_aggregate else self._rows
+        prepared, answer = await self._look(work)
+        return self._result(answer, prepared)
+
+    async def matching(self) -> Matching:
+        """The rows themselves, unsorted."""
+        prepared, found = await self._look(self._matching)
+        versions = found.columns[ROW_VERSION.id].values.tolist()
+        rows = found.select([column.id for column in self.table.columns])
+        return Matching(rows, versions, leakage(prepared, self.table).learns)
+
+    async def _look(self, work: _Work[T]) -> tuple[Prepared, T]:
+        """Plan, pin a read version, and do ``work`` on it."""
         prepared = await self._prepared(Statistics(masked=False))
         async with snapshot(self.session, self.table) as pinned:
             known = statistics_of(pinned)
             if known.masked or known.parts > 1:
                 prepared = await self._prepared(known)
             guards = await read_guards(self.session, self.table, pinned)
-            tail = joined(self.table, await read_tail(self.session, self.table, pinned.handle))
+            blocks = await read_tail(self.session, self.table, pinned.handle)
+            tail = joined(self.table, [self._versioned(block) for block in blocks])
+            if self.versions and not blocks:
+                tail = tail.with_column(ROW_VERSION, NO_VERSIONS)
             self.tail_rows = tail.length
             tail = tail.take(matches(self.statement.where, tail, self.table))
-            if self.statement.is_aggregate:
-                answer = await self._totals(prepared, pinned, guards, tail)
-            else:
-                answer = await self._rows(prepared, pinned, guards, tail)
-        return self._result(answer, prepared)
+            return prepared, await work(prepared, pinned, guards, tail)
+
+    def _versioned(self, block: OpenedRows) -> OpenedRows:
+        """The rows of a block with their versions as a column, if those are wanted."""
+        if not self.versions:
+            return block
+        known = ColumnValues(block.versions, np.ones(len(block.versions), dtype=np.bool_))
+        return replace(block, rows=block.rows.with_column(ROW_VERSION, known))
 
     async def _prepared(self, known: Statistics) -> Prepared:
         return await asyncio.to_thread(
@@ -129,6 +187,16 @@ class _Selection:
         guards: Mapping[bytes, SegmentGuard],
         tail: ColumnBatch,
     ) -> Answer:
+        whole = await self._matching(prepared, pinned, guards, tail)
+        return await asyncio.to_thread(finish_rows, self.statement, whole)
+
+    async def _matching(
+        self,
+        prepared: Prepared,
+        pinned: pb.SnapshotReply,
+        guards: Mapping[bytes, SegmentGuard],
+        tail: ColumnBatch,
+    ) -> ColumnBatch:
         found = ColumnBatch({}, 0)
         if prepared.kind == "public":
             found = await self._fetched_where(prepared.fetch, pinned.handle, guards)
@@ -138,8 +206,7 @@ class _Selection:
             check_masks(guards, self.received.masks, self.statement.where, self.table)
             found = await self._fetched(pinned.handle, guards)
         tail = tail.select(sorted(self.needed))
-        whole = concatenate([found, tail]) if found.length else tail
-        return await asyncio.to_thread(finish_rows, self.statement, whole)
+        return concatenate([found, tail]) if found.length else tail
 
     async def _fetched(self, handle: bytes, guards: Mapping[bytes, SegmentGuard]) -> ColumnBatch:
         """The matching rows.
@@ -196,7 +263,8 @@ class _Selection:
         request.column_ids.extend(dict.fromkeys((key, *public)))
         request.sealed = needs_sealed(self.table, needed)
         async for block in self.session.service.fetch_rows(request):
-            yield await asyncio.to_thread(open_block, self.session, self.table, block, needed)
+            opened = await asyncio.to_thread(open_block, self.session, self.table, block, needed)
+            yield self._versioned(opened)
 
     # ---- result ------------------------------------------------------------------------------
 
@@ -262,8 +330,8 @@ async def explain(session: Session, statement: Select, form: str, *, analyze: bo
     Without ``analyze`` the engine is asked for the sizes of the table only.
     """
     if form not in FORMATS:
-        known = ", ".join(FORMATS)
-        errors.fail("AM-5007", what=f"EXPLAIN format {form!r}", fix=f"the formats are {known}")
+        fix = f"the formats are {', '.join(FORMATS)}"
+        errors.fail("AM-5007", what=f"EXPLAIN format {form!r}", fix=fix)
     actual = None
     if analyze:
         stats = (await select(session, statement)).stats

@@ -26,6 +26,8 @@ class Query(Blocking[AsyncQuery]):
     arrow = blocking(AsyncQuery.arrow)
     polars = blocking(AsyncQuery.polars)
     pandas = blocking(AsyncQuery.pandas)
+    update = blocking(AsyncQuery.update)
+    delete = blocking(AsyncQuery.delete)
     explain = blocking(AsyncQuery.explain)
 
 
@@ -33,6 +35,8 @@ class Table(Blocking[AsyncTable]):
     """A table by name; also the start of every query on it."""
 
     insert = blocking(AsyncTable.insert)
+    upsert = blocking(AsyncTable.upsert)
+    delete = blocking(AsyncTable.delete)
     get = blocking(AsyncTable.get)
     schema = blocking(AsyncTable.schema)
     query = starting(AsyncTable.query, Query)

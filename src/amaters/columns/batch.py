@@ -130,6 +130,21 @@ class ColumnBatch:
                 _check(table, column, found[column.id])
         return cls(found, length)
 
+    @classmethod
+    def replaced(
+        cls, table: Table, rows: ColumnBatch, data: Mapping[str, Sequence[object]]
+    ) -> ColumnBatch:
+        """``rows``, valid ones, with other Python values in some columns, which are validated.
+
+        Raises: as ``from_rows``.
+        """
+        found: dict[int, ColumnValues] = {}
+        for name, values in data.items():
+            column = _new_column(table, name, found)
+            found[column.id] = convert.from_python(column.type, values, _quoted(table, column))
+            _check(table, column, found[column.id])
+        return cls({**rows.columns, **found}, rows.length)
+
     def with_column(self, column: Column | PublicColumn, values: ColumnValues) -> ColumnBatch:
         """This batch with one column added or exchanged (already valid storage values)."""
         if len(values.values) != self.length:

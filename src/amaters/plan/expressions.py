@@ -178,6 +178,35 @@ class Insert:
 
 
 @dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """``left op right`` over numbers of one row, op in ``+ - *``; NULL if either is NULL."""
+
+    op: str
+    left: Scalar
+    right: Scalar
+
+
+Scalar = Literal | ColumnRef | Arithmetic
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """New values, by column id, for the rows of a table where ``where`` is TRUE."""
+
+    table: Table
+    assignments: tuple[tuple[int, Scalar], ...]
+    where: Predicate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """The rows of a table where ``where`` is TRUE go."""
+
+    table: Table
+    where: Predicate | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CreateTable:
     """A table to create; ``table`` carries everything its declaration says."""
 
@@ -229,7 +258,25 @@ class Explain:
     format: str = "text"
 
 
-Statement = Select | Insert | CreateTable | DropTable | CreateIndex | DropIndex | CopyFrom | Explain
+Statement = (
+    Select
+    | Insert
+    | Update
+    | Delete
+    | CreateTable
+    | DropTable
+    | CreateIndex
+    | DropIndex
+    | CopyFrom
+    | Explain
+)
+
+
+def scalar_columns(scalar: Scalar) -> frozenset[int]:
+    """The ids of every column a scalar reads."""
+    if isinstance(scalar, Arithmetic):
+        return scalar_columns(scalar.left) | scalar_columns(scalar.right)
+    return frozenset({scalar.column_id}) if isinstance(scalar, ColumnRef) else frozenset()
 
 
 def predicate_columns(predicate: Predicate | None) -> frozenset[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from amaters.plan.expressions import Explain, Statement
+from amaters.sql.changes import bind_delete, bind_update
 from amaters.sql.indexes import bind_create_index, bind_drop_index
 from amaters.sql.literals import Arguments, Parameters
 from amaters.sql.parser import Parsed
@@ -33,6 +34,10 @@ def bind(  # noqa: PLR0911 - one per kind
             return Explain(select, parsed.explain.analyze, parsed.explain.format)
         case exp.Insert():
             return bind_insert(tree, catalogue, arguments)
+        case exp.Update():
+            return bind_update(tree, catalogue, arguments)
+        case exp.Delete():
+            return bind_delete(tree, catalogue, arguments)
         case exp.Create():
             if _is_of_index(tree):
                 return bind_create_index(tree, catalogue)

@@ -20,7 +20,7 @@ NODES_MAX = 1_000_000
 
 _OPEN = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE)
 _CLOSE = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE)
-_KINDS = (exp.Select, exp.Insert, exp.Create, exp.Drop, exp.Copy)
+_KINDS = (exp.Select, exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop, exp.Copy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,118 @@
+"""UPDATE and DELETE of one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlglot import exp
+
+from amaters.columns.convert import from_python
+from amaters.columns.schema import Column, Table
+from amaters.plan.expressions import (
+    Arithmetic,
+    ColumnRef,
+    Delete,
+    Literal,
+    Predicate,
+    Scalar,
+    Update,
+)
+from amaters.sql.literals import Arguments, is_constant, literal
+from amaters.sql.predicates import Conditions
+from amaters.sql.scope import Catalogue, Scope, bare, find_table, only, refuse, wrong
+
+_UPDATE = "write UPDATE t SET column = value, ... [WHERE condition]"
+_VALUES = "set constants, columns, or + - * of numbers"
+_OPERATORS: Mapping[type[exp.Expr], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
+DEPTH_MAX = 64
+
+
+def bind_update(tree: exp.Update, catalogue: Catalogue, arguments: Arguments) -> Update:
+    """The bound UPDATE. Raises: AM-2002, AM-2203 to AM-2208."""
+    only(tree, ("this", "expressions", "where"), _UPDATE)
+    table, scope = _target(tree, catalogue)
+    values = _Values(table, scope, arguments)
+    assigned: dict[int, Scalar] = {}
+    for node in tree.expressions:
+        if not isinstance(node, exp.EQ) or not isinstance(node.this, exp.Column):
+            refuse(node, f"{node.key.upper()} in SET", _UPDATE)
+        column = scope.column(node.this)
+        if column.primary_key:
+            fix = "insert the row under its new key and delete the old one, in one batch"
+            refuse(node.this, "UPDATE of a primary key", fix)
+        if column.id in assigned:
+            wrong(node.this, f"column {column.name} is set twice", "set it once")
+        assigned[column.id] = values.bind(node.expression, column)
+    return Update(table, tuple(assigned.items()), _condition(tree, scope, arguments))
+
+
+def bind_delete(tree: exp.Delete, catalogue: Catalogue, arguments: Arguments) -> Delete:
+    """The bound DELETE. Raises: AM-2203 to AM-2208."""
+    only(tree, ("this", "where"), "write DELETE FROM t [WHERE condition]")
+    table, scope = _target(tree, catalogue)
+    return Delete(table, _condition(tree, scope, arguments))
+
+
+def _target(tree: exp.Expr, catalogue: Catalogue) -> tuple[Table, Scope]:
+    table = find_table(catalogue, tree.this)
+    return table, Scope(table, tree.this.alias or table.name, {})
+
+
+def _condition(tree: exp.Expr, scope: Scope, arguments: Arguments) -> Predicate | None:
+    node = tree.args.get("where")
+    return None if node is None else Conditions(scope, arguments).bind(node.this)
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """Binds what SET assigns."""
+
+    table: Table
+    scope: Scope
+    arguments: Arguments
+
+    def bind(self, node: exp.Expr, target: Column) -> Scalar:
+        node = bare(node)
+        if is_constant(node):
+            value = literal(node, self.arguments).value
+            # Also where no row matches, and then nobody else would look.
+            from_python(target.type, [value], f"{self.table.name}.{target.name}")
+            return Literal(value)
+        if isinstance(node, exp.Column):
+            source = self.scope.column(node)
+            numbers = source.type.is_numeric and target.type.is_numeric
+            if not numbers and source.type.kind is not target.type.kind:
+                what = f"column {target.name} of type {target.type.sql_name} set to another type"
+                wrong(node, what, f"set it to a value of type {target.type.sql_name}")
+            return ColumnRef(source.id)
+        if not target.type.is_numeric:
+            refuse(node, f"an expression for column {target.name}", _VALUES)
+        return self._number(node, 0)
+
+    def _number(self, node: exp.Expr, depth: int) -> Scalar:
+        node = bare(node)
+        if depth > DEPTH_MAX:
+            refuse(node, f"arithmetic nested deeper than {DEPTH_MAX}", "split the statement")
+        if is_constant(node):
+            return self._constant(node)
+        if isinstance(node, exp.Neg):
+            return Arithmetic("-", Literal(0), self._number(node.this, depth + 1))
+        if isinstance(node, exp.Column):
+            column = self.scope.column(node)
+            if not column.type.is_numeric:
+                what = f"arithmetic on column {column.name} of type {column.type.sql_name}"
+                wrong(node, what, "compute with numbers only")
+            return ColumnRef(column.id)
+        operator = _OPERATORS.get(type(node))
+        if operator is None:
+            refuse(node, f"{node.key.upper()} in SET", _VALUES)
+        left = self._number(node.this, depth + 1)
+        return Arithmetic(operator, left, self._number(node.expression, depth + 1))
+
+    def _constant(self, node: exp.Expr) -> Literal:
+        value = literal(node, self.arguments).value
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | Decimal)):
+            wrong(node, "arithmetic on something that is no number", "compute with numbers only")
+        return Literal(value)
