@@ -207,8 +207,10 @@ async def _open(
         threads=found.threads,
         options=StorageOptions.of(found),
     )
-    if engine.notice is not None and found.sources["log_backend"] != "default":
+    if engine.notice is not None:
         _notice(engine.notice)
+    if engine.log_notice is not None and found.sources["log_backend"] != "default":
+        _notice(engine.log_notice)
     try:
         session = await open_session(engine, url=url, keys=source, choice=choice, outside=outside)
     except BaseException:

@@ -69,7 +69,7 @@ class Engine:
         """
         threads, clock = threads or cores(), clock or SystemClock()
         self._storage = storage
-        self.notice = storage.notice
+        self.notice, self.log_notice = storage.notice, storage.log_notice
         self._unsafe = unsafe_scheme
         self._working = ThreadPoolExecutor(threads + 2, thread_name_prefix="amaters-worker")
         # Jobs wait for their readers; those readers' other calls must not wait for them.

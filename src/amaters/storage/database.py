@@ -79,7 +79,8 @@ class Storage:
     """A database; ``DirectoryStorage`` and ``MemoryStorage`` are the ones there are.
 
     ``state`` is for the thread inside ``group``; ``position`` is the last command whose effects
-    are published. ``failed``: why writes are refused; reads go on.
+    are published. ``failed``: why writes are refused; reads go on. ``notice``: what a person should
+    know of how it was opened; ``log_notice``: that the log cannot write as it was asked to.
     """
 
     def __init__(self, database_id: bytes, log: Log, objects: ObjectStore, state: State) -> None:
@@ -87,6 +88,7 @@ class Storage:
         self.objects = objects
         self.state = state
         self.notice: str | None = None
+        self.log_notice: str | None = None
         self.failed: AmatersError | None = None
         self.position = 0
         self._log = log

@@ -136,8 +136,7 @@ class DirectoryStorage(Storage):
             # A damaged page that replaying did not touch, but publishing the tables did.
             mark_bad(path / STATE, disk)
             log, notice = self._start(recovery, parts)
-        notices = [text for text in (notice, log.notice) if text]
-        self.notice = "; ".join(notices) or None
+        self.notice, self.log_notice = notice, log.notice
 
     def _start(self, recovery: Recovery, parts: Parts) -> tuple[ReplayedLog, str | None]:
         state, log, notice = recovery.run()
