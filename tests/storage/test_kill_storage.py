@@ -17,7 +17,7 @@ from amaters.storage.directory import open_directory
 from amaters.storage.restore import restore
 from amaters.storage.verify import verify
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 
 
 def recovered(path: Path, tables: Tables, said: list[list[str]]) -> Tables:
