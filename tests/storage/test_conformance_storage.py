@@ -136,6 +136,16 @@ def test_a_group_that_is_given_up_leaves_nothing(storage: Storage) -> None:
     assert storage.position == before + 1 and contents(storage) == {1: 2}
 
 
+def test_a_group_inside_a_group_is_refused(storage: Storage) -> None:
+    """The outer one is not touched by the attempt."""
+    with storage.group() as group:
+        apply(group, storage, batch(storage, 1, tail=[1]))
+        with pytest.raises(AmatersError, match="AM-1000"):
+            put(storage, 2, tail=[2])
+        apply(group, storage, batch(storage, 3, tail=[3]))
+    assert contents(storage) == {1: 1, 3: 3} and storage.failed is None
+
+
 def test_versions_are_immutable(storage: Storage) -> None:
     """A version that somebody holds says the same whatever is written later."""
     put(storage, 1, tail=[1, 2], segments=[[10, 11]])

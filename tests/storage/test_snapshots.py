@@ -156,6 +156,36 @@ def test_an_image_stands_still_while_others_write(storage: DirectoryStorage) -> 
     assert storage.snapshot().position == 43
 
 
+class ForgetfulDisk(Disk):
+    """Writes a wrong byte into one file of the snapshots, and says nothing."""
+
+    harms = ""
+
+    def write(self, fd: int, data: Buffer, path: Path) -> None:
+        if self.harms and path.name.endswith(f"{self.harms}.tmp") and len(data) > 100:
+            data = bytes([data[0] ^ 1]) + bytes(data[1:])
+        super().write(fd, data, path)
+
+
+@pytest.mark.parametrize("harms", [".pack", ".snapshot"])
+def test_nothing_relies_on_a_snapshot_that_does_not_come_back(tmp_path: Path, harms: str) -> None:
+    """What was written is read back; if it differs, the older snapshots and the log stay."""
+    disk = ForgetfulDisk()
+    storage = open_directory(tmp_path / "db", disk)
+    append(storage, create())
+    put(storage, 1, segments=[range(3000)])
+    good = storage.snapshot().position
+    put(storage, 2, segments=[range(3000, 6000)])
+    disk.harms = harms
+    with pytest.raises(AmatersError, match="AM-4014"):
+        storage.snapshot()
+    assert [found.position for found in storage.snapshots.kept] == [good]
+    disk.harms = ""
+    assert len(files(storage, "")) == 2
+    assert storage.snapshot().position == good + 1
+    storage.close()
+
+
 class DiedError(Exception):
     """What the disk of a dead process raises."""
 

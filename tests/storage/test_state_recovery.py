@@ -285,6 +285,19 @@ def test_commands_that_are_only_in_the_log_are_applied_at_open(tmp_path: Path) -
     assert notice is None and found == {**rows, -1: 9, -2: 9}
 
 
+def test_opening_writes_nothing_that_is_there_already(tmp_path: Path) -> None:
+    """A state at the end of the log is not written to when it is opened."""
+    path = tmp_path / "db"
+    storage, rows = build(path, 0)
+    storage.close()
+    before = state_file(path).read_bytes()
+    storage = open_directory(path)
+    assert contents(storage) == rows
+    assert (path / "state" / "state.db-wal").stat().st_size == 0
+    storage.abandon()
+    assert state_file(path).read_bytes() == before
+
+
 class FullVfs(apsw.VFS):
     """Files of the state take no more bytes while ``full``."""
 

@@ -104,10 +104,12 @@ class Storage:
         """A group of commands: applied one by one, durable in one write, then published at once.
 
         Raises: AM-4003, AM-4008, AM-4011, AM-4013 (nothing of the group is acknowledged, and
-        writes are refused from here on), afterwards AM-4004.
+        writes are refused from here on), afterwards AM-4004. AM-1000 inside another group.
         """
         with self._writing:
             self._check_writable()
+            if self.state.db.in_transaction:
+                fail("AM-1000", what="a group inside a group")
             group = Group(self.state, self._log.last)
             try:
                 self.state.begin()
@@ -254,6 +256,8 @@ class Storage:
         with self._writing:
             if self._keeping or self.failed is not None or self.state.broken is not None:
                 return 0
+            if self.state.db.in_transaction:
+                fail("AM-1000", what="collecting inside a group")
             waiting = self.state.garbage(self.rebuilt_from())
             if not waiting:
                 return 0

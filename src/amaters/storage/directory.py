@@ -197,7 +197,7 @@ class DirectoryStorage(Storage):
         damaged = isinstance(error, AmatersError) and error.code == "AM-4011"
         broken = self.state.broken
         # After a failed write or sync of its file nobody knows what of the state is on the disk.
-        if damaged or (broken is not None and broken.code != "AM-4008"):
+        if damaged or (broken is not None and broken.code in ("AM-4003", "AM-4011")):
             with suppress(AmatersError):
                 mark_bad(self.path / STATE, self.disk)
 

@@ -155,12 +155,15 @@ def replay(
     records: Iterator[Record],
     find_rows: Callable[[cb.Command], CommandRows | None],
 ) -> None:
-    """Apply records, many in one transaction. Raises: what ``apply`` and ``find_rows`` raise."""
-    waiting = 0
-    position = state.applied
-    state.begin()
+    """Apply records, many in one transaction; without any nothing is written.
+
+    Raises: what ``apply`` and ``find_rows`` raise.
+    """
+    waiting = position = 0
     try:
         for record in records:
+            if not state.db.in_transaction:
+                state.begin()
             command = decode_command(record.payload)
             rows = find_rows(command)
             apply(state, record.position, command, rows)
@@ -171,8 +174,8 @@ def replay(
                 waiting = 0
                 if state.db.wal_pages > WAL_PAGES:
                     state.db.checkpoint(whole=False)
-                state.begin()
-        state.commit(position, waiting)
+        if state.db.in_transaction:
+            state.commit(position, waiting)
     except BaseException:
         state.rollback()
         raise

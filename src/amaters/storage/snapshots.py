@@ -183,10 +183,12 @@ class Snapshots:
     def take(
         self, image: Image, check_stopped: Callable[[], None], *, full: bool = False
     ) -> tuple[int, int]:
-        """Write a snapshot of ``image``; bytes written and bytes in all. ``check_stopped`` is
-        called for each chunk, to raise when nobody wants it any more. ``full``: write all of it.
+        """Write a snapshot of ``image`` and read it back; bytes written and bytes in all.
+        ``check_stopped`` is called for each chunk, to raise when nobody wants it any more.
+        ``full``: write all of it.
 
-        Raises: AM-4003, AM-4008, AM-4011 (the state is damaged: the older snapshots stay).
+        Raises: AM-4003, AM-4008, AM-4011 (the state is damaged), AM-4014 (what was written does
+        not come back): then the older snapshots stay, and the log with them.
         """
         image.check()
         made = sb.SnapshotManifest(
@@ -202,6 +204,7 @@ class Snapshots:
             written = self._write(fresh, image, check_stopped)
         except AmatersError:
             with suppress(AmatersError):
+                self._files.remove(_name(made))
                 self._files.remove(fresh.pack)
             raise
         kept = [found for found in self.kept if found.position != made.position]
@@ -216,9 +219,12 @@ class Snapshots:
             head = _MAGIC + VERSION.to_bytes(4, "little") + self._database_id
             at_most = image.path.stat().st_size + len(head)
             self._files.write(fresh.pack, chain([head, first], parts), at_most)
+            for _ in self._chunks(fresh.made, fresh.pack):
+                check_stopped()
         body = fresh.made.SerializeToString()
         body = blake3(body).digest(length=_HASH) + body
         self._files.write(_name(fresh.made), [body], len(body))
+        self._read(_name(fresh.made))
         return fresh.written + len(body)
 
     def tidy(self) -> None:
@@ -233,15 +239,23 @@ class Snapshots:
 
     def chunks(self, manifest: sb.SnapshotManifest) -> Iterator[memoryview]:
         """The state's file, piece by piece, each checked. Raises: AM-4001, AM-4007, AM-4014."""
+        return self._chunks(manifest)
+
+    def _chunks(
+        self, manifest: sb.SnapshotManifest, only: str | None = None
+    ) -> Iterator[memoryview]:
+        """Checked chunks; ``only`` those in this pack."""
         left = manifest.size
         for number, (pack, slot) in enumerate(zip(manifest.packs, manifest.slots, strict=True)):
             name = manifest.files[pack].name
             length = min(manifest.chunk_bytes, left)
+            left -= length
+            if only not in (None, name):
+                continue
             offset = _HEADER_BYTES + slot * manifest.chunk_bytes
             data = self._files.read(name, offset, length)
             if blake3(data).digest(length=_HASH) != _digest(manifest, number):
                 fail("AM-4014", file=name, what=f"checksum of chunk {slot}")
-            left -= length
             yield data
 
 

@@ -23,6 +23,7 @@ from amaters.base.errors import AmatersError, fail, make
 WRITER_CACHE_KIB = 65_536
 READER_CACHE_KIB = 4_096
 _ROWS_TOGETHER = 50
+IDLE_MAX = 8  # connections kept for readers to come
 BUSY_MS = 10_000  # how long a whole checkpoint waits for readers
 _MEMORY = ":memory:"
 _CIPHER_VFS = "multipleciphers-"
@@ -252,7 +253,7 @@ class ReadPool:
 
     def give(self, connection: Connection) -> None:
         """Return a connection; one that is broken is closed."""
-        if self._closed or connection.broken is not None:
+        if self._closed or connection.broken is not None or len(self._idle) >= IDLE_MAX:
             connection.close()
         else:
             self._idle.append(connection)
