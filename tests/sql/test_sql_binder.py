@@ -260,7 +260,7 @@ REFUSED = {
         "CREATE TABLE x (a INT) WITH (DEPTH = 'deep')", "CREATE TABLE x (a INT) WITH (SPEED = 1)",
         "CREATE TABLE x (a INT, b INT, PRIMARY KEY (a, b))", "CREATE TABLE x (a)",
         "DROP VIEW pay", "DROP TABLE pay, x", "DROP TABLE pay CASCADE",
-        "COPY pay TO 'f.csv'", "COPY pay FROM 'f.csv' (FORMAT parquet)",
+        "COPY pay TO 'f.csv'", "COPY pay FROM 'f.csv' (FORMAT json)",
         "COPY pay FROM 'f.csv' (FORCE_NULL (a))",
     ],
     "AM-2207": [

@@ -23,6 +23,7 @@ from amaters.client.lowering import (
     to_sql,
     to_update,
 )
+from amaters.client.parquetfile import read_parquet
 from amaters.client.result import Result
 from amaters.client.session import Session, find_table
 from amaters.columns.batch import ColumnBatch
@@ -361,7 +362,8 @@ async def _run(session: Session, statement: Statement) -> Result:  # noqa: PLR09
             return _message(session, f"inserted {count:,} rows")
         case CopyFrom():
             options = dict(statement.options)
-            batch = await asyncio.to_thread(read_csv, statement.table, statement.path, options)
+            read = read_parquet if statement.format == "parquet" else read_csv
+            batch = await asyncio.to_thread(read, statement.table, statement.path, options)
             count = await writer.insert(session, statement.table, batch)
             return _message(session, f"copied {count:,} rows")
         case Update():

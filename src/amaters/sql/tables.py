@@ -266,7 +266,10 @@ def _target(node: exp.Expr, catalogue: Catalogue) -> tuple[Table, list[str] | No
 
 
 def bind_copy(tree: exp.Copy, catalogue: Catalogue, arguments: Arguments) -> CopyFrom:
-    """COPY t [(columns)] FROM 'file.csv' [(options)]. Raises: AM-2203, AM-2205, AM-2208."""
+    """COPY t [(columns)] FROM 'file.csv' [(options)], or a Parquet file.
+
+    Raises: AM-2203, AM-2205, AM-2208.
+    """
     if not tree.args.get("kind"):
         refuse(tree, "COPY TO", "select the rows and write them with the Python API")
     table, names = _target(tree.this, catalogue)
@@ -280,9 +283,12 @@ def bind_copy(tree: exp.Copy, catalogue: Catalogue, arguments: Arguments) -> Cop
         options[_CANONICAL.get(name, name)] = _option_value(name, param, value, arguments)
     if names is not None:
         options["columns"] = tuple(names)
-    form = str(options.pop("format", "csv")).lower()
-    if form != "csv":
-        refuse(tree, f"COPY of format {form}", "convert it to CSV, or insert an Arrow stream")
+    usual = "parquet" if files[0].name.lower().endswith(".parquet") else "csv"
+    form = str(options.pop("format", usual)).lower()
+    if form not in ("csv", "parquet"):
+        refuse(tree, f"COPY of format {form}", "use CSV or Parquet, or insert an Arrow stream")
+    if form == "parquet" and options.keys() - {"columns"}:
+        refuse(tree, "an option of CSV for a Parquet file", "leave HEADER, DELIMITER, ... out")
     return CopyFrom(table, files[0].name, form, tuple(sorted(options.items())))
 
 
