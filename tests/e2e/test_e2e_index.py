@@ -184,3 +184,31 @@ def test_indexes_survive_a_restart_and_a_lost_state(tmp_path: Path) -> None:
         with am.connect(where, **options) as db:
             assert "index: by_n (n = ...)\n" in db.explain(text)
             assert db.sql(text).rows() == expected
+
+
+def test_changes_keep_a_unique_index(db: am.Database) -> None:
+    """Upsert, UPDATE and DELETE are refused or done as one: two rows may swap their values, all may
+    shift by one, and a value that was deleted is free.
+    """
+    table = db.create_table(
+        "t", {"id": am.Int64(primary_key=True), "n": am.Int32(index="unique", nullable=True),
+              "pay": am.Int32(min=0, max=9, encrypt=["sum"])}
+    )  # fmt: skip
+    table.insert([{"id": i, "n": 10 * i, "pay": 1} for i in range(1200)])
+    with pytest.raises(am.ConflictError, match=r"AM-3092.*row 1 "):
+        table.upsert([{"id": 7, "n": 20, "pay": 2}])
+    table.upsert([{"id": 7, "n": 20, "pay": 2}, {"id": 2, "n": 70, "pay": 2}])
+    with pytest.raises(am.ConflictError, match="AM-3092"):
+        db.sql("UPDATE t SET n = 50 WHERE id = 1000")
+    with pytest.raises(am.InvalidError, match="AM-3093"):
+        db.sql("UPDATE t SET n = 5 WHERE id < 3")
+    db.sql("UPDATE t SET n = n + 10")
+    db.sql("DELETE FROM t WHERE n BETWEEN 100 AND 199")
+    table.insert([{"id": 5000 + n, "n": n, "pay": 3} for n in range(100, 200)])
+    for text, expected in (
+        ("SELECT count(*), sum(pay) FROM t WHERE n BETWEEN 95 AND 205", [(101, 301)]),
+        ("SELECT id FROM t WHERE n IN (30, 80) ORDER BY id", [(2,), (7,)]),
+    ):
+        assert "index: t_n_key" in db.explain(text)
+        assert db.sql(text).rows() == expected
+    assert db.sql("SELECT count(*), count(n) FROM t").rows() == [(1290, 1290)]

@@ -43,9 +43,9 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
     (
         "AM-3092",
         e.ConflictError,
-        "row {row} of the insert into {table} has a value of the unique index {index} "
+        "row {row} written to {table} has a value of the unique index {index} "
         "that another row has",
-        "insert other values, or delete the other row first",
+        "write other values, or delete the other row first",
         {"dbapi": "IntegrityError"},
     ),
     (
