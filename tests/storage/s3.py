@@ -1,4 +1,7 @@
-"""A real S3 server in a process of its own, and a proxy before it that fails as networks do."""
+"""A real S3 server in a process of its own, and a proxy before it that fails as networks do.
+
+``TEST_S3_ENDPOINT=http://127.0.0.1:PORT`` names another server (see tools/radosgw.sh).
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,7 @@ _CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_REGION": "us-east-1",
 }
+_EXTERNAL = os.environ.get("TEST_S3_ENDPOINT", "")
 _buckets = itertools.count(1)
 
 
@@ -60,6 +64,9 @@ class Bucket:
 @pytest.fixture(scope="session")
 def s3_port() -> Iterator[int]:
     """The port of a server that lives as long as the tests."""
+    if _EXTERNAL:
+        yield int(_EXTERNAL.rpartition(":")[2])
+        return
     process, port = start_server()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in _CREDENTIALS.items():
@@ -73,6 +80,11 @@ def s3_port() -> Iterator[int]:
 
 def make_bucket(port: int) -> Bucket:
     name = f"bucket-{os.getpid()}-{next(_buckets)}"
+    if _EXTERNAL:
+        import boto3
+
+        boto3.client("s3", endpoint_url=_EXTERNAL).create_bucket(Bucket=name)
+        return Bucket(name, port, port)
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("PUT", f"/{name}", headers={"Host": f"127.0.0.1:{port}"})
     assert connection.getresponse().status == 200
