@@ -182,3 +182,37 @@ def test_a_reader_renews_what_it_holds() -> None:
         await database.close()
 
     asyncio.run(work())
+
+
+def test_conditions_on_the_key_are_answered_by_it() -> None:
+    """=, IN, AND, contradictions and NULL on the primary key say what a scan says, before and
+    after the rows changed; blocks of segments without such a row are not read.
+    """
+
+    async def work() -> None:
+        engine = open_engine(":memory:", unsafe_scheme=True)
+        database = await opened(engine)
+        asked = {
+            "id = 100": [100],
+            "id = 101": [],
+            "id IN (4, 2998, 1998, 7) AND town IS NOT NULL": [4, 1998, 2998],
+            "id = 100 AND id > 200": [],
+            "id IN (10, 20, 30) AND id >= 20": [20, 30],
+            "id IN (10, 20) OR town = 'nowhere'": [10, 20],
+            "id = 1.5": [],
+        }
+        for change in (None, "replace"):
+            if change:
+                async with database.batch() as batch:
+                    batch.upsert("t", [ROWS[key] for key in (100, 4, 20)])
+                    batch.delete("t", [5, 30])
+            gone = {30} if change else set()
+            for condition, keys in asked.items():
+                found = await database.sql(f"SELECT * FROM t WHERE {condition} ORDER BY id")
+                assert found.rows() == [ROWS[key] for key in keys if key not in gone], condition
+        total = "SELECT COUNT(*), SUM(pay) FROM t WHERE id IN (4, 100, 1998)"
+        expected = sum(ROWS[key][2] for key in (4, 100, 1998))
+        assert (await database.sql(total)).rows() == [(3, expected)]
+        await database.close()
+
+    asyncio.run(work())

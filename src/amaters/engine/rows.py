@@ -14,6 +14,7 @@ from amaters.engine.indexed import Candidates, candidates
 from amaters.engine.snapshots import Snapshot, split_rows
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import Predicate, predicate_columns
+from amaters.plan.indexes import primary_keys
 from amaters.storage.database import Storage
 from amaters.storage.lookup import Lookup
 from amaters.storage.objects import ObjectReader
@@ -47,8 +48,19 @@ class RowReader:
         return _as_batch(self.public(segment))
 
     def candidates(self, snapshot: Snapshot, predicate: Predicate | None) -> Candidates | None:
-        """What an index says of a public predicate; None when none helps."""
-        return candidates(self._storage, snapshot, predicate)
+        """What an index or the primary key says of a public predicate; None when neither helps."""
+        keys = primary_keys(predicate, snapshot.entry.table)
+        if keys is None:
+            return candidates(self._storage, snapshot, predicate)
+        stored = [
+            key - (1 << 64) if isinstance(key, int) and key >= 1 << 63 else key for key in keys
+        ]
+        found: dict[int, list[int]] = {segment.sid: [] for segment in snapshot.segments}
+        key_column = snapshot.entry.table.primary_key.id
+        for place, slot in self._lookup.find(snapshot.version, stored, key_column).values():
+            if isinstance(place, SegmentRow):
+                found[place.sid].append(slot)
+        return {sid: np.array(sorted(slots), dtype=np.int64) for sid, slots in found.items()}
 
     def selected(
         self,
@@ -207,6 +219,11 @@ def _requested_keys(table: PublicTable, data: bytes) -> list[Key]:
         fail("AM-3005", what="too many keys at once")
     plain = values if values.dtype == object else values.view(np.int64)
     return list(dict.fromkeys(plain.tolist()))
+
+
+def _stored(key: Key) -> Key:
+    """A key as the state keeps it: uint64 as its two's complement."""
+    return key - (1 << 64) if isinstance(key, int) and key >= 1 << 63 else key
 
 
 def _picked(reader: ObjectReader, rows: int, slots: Rows) -> list[memoryview]:

@@ -80,6 +80,19 @@ def choose(
     return _choose(predicate, table, usable)
 
 
+def primary_keys(predicate: Predicate | None, table: Table | PublicTable) -> set[Key] | None:
+    """The only primary keys, as storage values, of rows that ``predicate`` selects; None when it
+    does not say. They need no index: the server finds rows by key anyway.
+    """
+    if predicate is None or isinstance(predicate, Or):
+        return None
+    allowed = _allowed(_flattened(predicate), table).get(table.primary_key.id)
+    if allowed is None:
+        return None
+    points = set() if allowed.empty else allowed.points
+    return points if points is None or len(points) <= SPANS_MAX else None
+
+
 def _choose(
     predicate: Predicate, table: Table | PublicTable, usable: Sequence[IndexDefinition]
 ) -> tuple[IndexUse, ...] | None:
