@@ -35,9 +35,9 @@ HELP = """statements end with ;
 .output [FILE]     write results to a new file; without FILE to the terminal again
 .quit              leave (also Ctrl-D); Ctrl-C stops a running statement"""
 KEYWORDS = tuple(
-    """SELECT FROM WHERE GROUP BY ORDER LIMIT COUNT SUM AVG BETWEEN IN IS NULL AND OR NOT INSERT INTO
-    VALUES CREATE DROP TABLE UNIQUE INDEX ON COPY EXPLAIN ANALYZE ENCRYPTED WITH QUERIES
-    PUBLIC""".split()  # noqa: SIM905
+    """SELECT FROM WHERE GROUP BY ORDER LIMIT COUNT SUM AVG BETWEEN IN IS NULL AND OR NOT INSERT
+    INTO VALUES CREATE DROP TABLE UNIQUE INDEX ON COPY EXPLAIN ANALYZE ENCRYPTED WITH
+    QUERIES PUBLIC""".split()  # noqa: SIM905
 )
 LITERALS = (TokenType.NUMBER, TokenType.STRING)
 
