@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from amaters.client.database import AsyncDatabase
 from amaters.client.guard import read_guards
 from amaters.client.rows import snapshot
 from amaters.engine.service import open_engine
+from amaters.wire import service_pb2 as pb
 
 PEOPLE = {
     "id": am.Int64(primary_key=True),
@@ -263,3 +265,48 @@ def test_the_blocking_api_has_batches_too(tmp_path: Path) -> None:
     with am.connect(tmp_path / "db", keys=keys, **support.small("noop")) as database:
         assert database.sql("SELECT * FROM people").rows() == [(2, None, 42)]
         assert database.table("moves").get([1]).rows() == [(1, 1, "in")]
+
+
+def test_the_page_about_batches_runs() -> None:
+    """Its example, as written."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "batches.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    with am.connect(":memory:", **support.small("noop")) as database:
+        exec(code, {"db": database, "am": am})
+        assert database.sql("SELECT SUM(euros) FROM accounts").scalar() == 150
+
+
+class Stubborn(support.Spy):
+    """An engine that always says that somebody was faster."""
+
+    part = 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = super().__getattr__(name)
+        if name != "commit_batch":
+            return method
+
+        async def single(_: Any) -> Any:
+            self.calls[name] += 1
+            return pb.BatchReply(conflicts=[pb.KeyConflict(new_segment=-2, part=self.part)])
+
+        return single
+
+
+def test_a_batch_that_always_loses_gives_up() -> None:
+    """With a typed conflict; conflicts of parts or rows that were not sent are found out."""
+
+    async def work() -> None:
+        stubborn = Stubborn(open_engine(":memory:", unsafe_scheme=True))
+        database = await opened(stubborn)
+        await (await database.table("moves")).insert([(1, 1, None)])
+        for part, keys, code in ((0, [1], "AM-3061"), (5, [1], "AM-5012"), (0, [2], "AM-5012")):
+            stubborn.part = part
+            batch = database.batch()
+            batch.delete("moves", keys)
+            with pytest.raises(AmatersError, match=code):
+                await batch.commit()
+        assert await everything(database, "moves") == [(1, 1, None)]
+        await database.close()
+
+    asyncio.run(work())
