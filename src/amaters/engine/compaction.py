@@ -143,11 +143,16 @@ class Merger:
             merge = making.make()
             self._commit(entry, merge)
         except AmatersError as error:
-            making.discard()
+            # A command whose log write failed may be in the log, and wants its objects at open.
+            if self._with.storage.failed is None:
+                making.discard()
             if error.code not in _ABANDONED:
                 raise
             return False
         self._with.uploads.committed([*making.made, merge.merged.segment.segment_id])
+        collected: Future[int] = Future()
+        self._with.committer.between(self._collect, _settling(collected))
+        collected.result()
         return True
 
     def _commit(self, entry: TableEntry, merge: cb.SegmentMerge) -> None:
@@ -162,9 +167,6 @@ class Merger:
             return group.apply(cb.Command(segment_merge=merge), found)
 
         self._with.committer.submit(apply, size=merge.ByteSize()).result()
-        collected: Future[int] = Future()
-        self._with.committer.between(self._collect, _settling(collected))
-        collected.result()
 
     def _collect(self) -> int:
         return self._with.storage.collect(self._with.snapshots.pinned())
