@@ -211,11 +211,13 @@ def _rename(entries: dict[int, dict[str, int]], names: Names) -> None:
 def crash_images(
     journal: Journal, rng: Random, count: int, *, first: int = 0, last: int | None = None
 ) -> Iterator[Image]:
-    """``count`` crashes after ``first`` events or more, at most ``last``, in order of time."""
+    """``count`` crashes after ``first`` events or more, at most ``last``, in order of time; one of
+    them comes after all events.
+    """
     disk = _Disk(frozenset(journal.entries))
     events = journal.events
     last = len(events) if last is None else last
-    points = sorted(rng.randint(first, last) for _ in range(count))
+    points = [*sorted(rng.randint(first, last) for _ in range(count - 1)), last]
     at = 0
     for point in points:
         while at < point:
