@@ -104,6 +104,35 @@ def test_a_snapshot_is_taken_aside_once_the_log_has_grown(storage: DirectoryStor
     reopened.close()
 
 
+def test_sqlites_own_log_stays_short(storage: DirectoryStorage) -> None:
+    """It starts anew now and then; while somebody reads it can only grow, and shrinks after."""
+    log = storage.path / "state" / "state.db-wal"
+    with storage.reading() as db:
+        before = db.one("SELECT count(*) FROM keysets")
+        for n in range(90):
+            append(storage, support.large(n))
+        assert log.stat().st_size > 36_000_000
+        assert db.one("SELECT count(*) FROM keysets") == before
+    held = log.stat().st_size
+    for n in range(90, 250):
+        append(storage, support.large(n))
+    assert log.stat().st_size <= held + 36_000_000
+    storage.snapshot()
+    assert log.stat().st_size == 0
+
+
+def test_much_garbage_calls_for_a_snapshot(storage: DirectoryStorage) -> None:
+    """Objects that leave the state count as log, so that their space comes back soon."""
+    taken = storage.snapshot().position
+    storage.snapshot_debt = 80_000
+    append(storage, create(support.OTHER))
+    storage.settle()
+    assert [found.position for found in storage.snapshots.kept] == [taken]
+    append(storage, support.drop())
+    storage.settle()
+    assert storage.snapshots.kept[0].position == storage.position > taken
+
+
 class FullDisk(Disk):
     """Takes no snapshot while ``full``."""
 

@@ -130,7 +130,7 @@ class Storage:
             last = self._log.append_all(group.payloads)
             if last != group.position:
                 fail("AM-4001", file="log", what=f"position {last} where {group.position} belongs")
-            self.state.commit(group.position, group.logged)
+            group.logged = self.state.commit(group.position, group.logged)
             self._publish(group.position)
         except BaseException as error:
             # Whether the group is durable is not known, or it is and its effects are not here.

@@ -39,6 +39,7 @@ OBJECTS = "objects"
 STATE = "state"
 SNAPSHOTS = "snapshots"
 _STARTS = 5
+WAL_PAGES_MAX = 4 * WAL_PAGES  # from here on readers of SQLite's log are waited for
 SNAPSHOT_DEBT = 64 << 20  # bytes of log after which a snapshot is taken
 # What a crash can leave of a database that was being made, and nothing else.
 _NEW_FILES = frozenset({LOCK, LOG, STATE, f"{MARKER}.tmp"})
@@ -117,6 +118,7 @@ class DirectoryStorage(Storage):
         self.snapshot_error: AmatersError | None = None  # of the last one that nobody waited for
         self._freezing = threading.Lock()
         self._frozen = self._closing = False
+        self._moved = 0  # pages of SQLite's log when it was last moved into the file
         self._snapshot_thread: threading.Thread | None = None
         self._parts = parts
         recovery = Recovery(
@@ -185,12 +187,20 @@ class DirectoryStorage(Storage):
                 self._snapshot_soon()
 
     def _move_pages(self) -> None:
-        """Keep SQLite's log short. The group is durable already: what fails here stops the next."""
-        if self.state.db.wal_pages > WAL_PAGES and not self._frozen:
-            try:
-                self.state.db.checkpoint(whole=False)
-            except AmatersError as error:
-                self._stop(error)
+        """Keep SQLite's log short. The group is durable already: what fails here stops the next.
+
+        Once all of it is in the file it starts anew, unless somebody still reads from it. While
+        there is always somebody it grows, until they are waited for.
+        """
+        pages = self.state.db.wal_pages
+        self._moved = 0 if pages < self._moved else self._moved
+        if pages - self._moved <= WAL_PAGES or self._frozen:
+            return
+        try:
+            self.state.db.checkpoint(whole=pages > WAL_PAGES_MAX)
+            self._moved = pages
+        except AmatersError as error:
+            self._stop(error)
 
     def _stop(self, error: BaseException) -> None:
         super()._stop(error)
@@ -211,9 +221,9 @@ class DirectoryStorage(Storage):
             yield db
             db.run("COMMIT")
         except BaseException as error:
-            if db.broken is not None:
+            if db.broken is not None and db.broken.code == "AM-4011":
                 self._stop(db.broken)
-            elif db.in_transaction:
+            elif db.broken is None and db.in_transaction:
                 db.run("ROLLBACK")
             raise error
         finally:

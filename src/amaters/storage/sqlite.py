@@ -104,13 +104,13 @@ class Connection:
             self.run("PRAGMA cipher = chacha20")
             self.run(f"PRAGMA key = 'raw:{key.hex()}'")
         self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self._db.set_busy_timeout(BUSY_MS)
         self.run("PRAGMA temp_store = MEMORY")
         self.run(f"PRAGMA cache_size = {-(WRITER_CACHE_KIB if writes else READER_CACHE_KIB)}")
         if writes and self._name != _MEMORY:
             self.one("PRAGMA journal_mode = WAL")
             self.run("PRAGMA synchronous = NORMAL")
             self.run("PRAGMA wal_autocheckpoint = 0")
-            self._db.set_busy_timeout(BUSY_MS)
             self._db.set_wal_hook(self._committed)
 
     def _committed(self, _: apsw.Connection, __: str, pages: int) -> int:
@@ -193,7 +193,7 @@ class Connection:
             return False
         except (apsw.Error, OSError, AmatersError) as error:
             raise self._typed(error) from error
-        self.wal_pages = 0
+        self.wal_pages = 0 if whole else self.wal_pages
         return pages == 0
 
     def check(self) -> None:

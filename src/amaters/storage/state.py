@@ -115,13 +115,17 @@ class State(Places):
         self.discarded = 0
         self.db.run("BEGIN IMMEDIATE")
 
-    def commit(self, position: int, logged: int) -> None:
-        """Keep the group's effects; it ends at ``position`` and took ``logged`` bytes of log."""
+    def commit(self, position: int, logged: int) -> int:
+        """Keep the group's effects; it ends at ``position`` and took ``logged`` bytes of log. What
+        that adds to ``logged``, for there may be garbage.
+        """
+        logged += self.discarded // GARBAGE_SHARE
         self.db.run(
             "UPDATE applied SET position = ?, logged = logged + ?",
-            (position, logged + self.discarded // GARBAGE_SHARE),
+            (position, logged),
         )
         self.db.run("COMMIT")
+        return logged
 
     def rollback(self) -> None:
         """Undo the group, if it is still open. A state that cannot is ``broken``."""
