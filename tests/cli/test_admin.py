@@ -89,6 +89,21 @@ def test_damage_is_exit_code_6(run: Run, database: Path, tmp_path: Path) -> None
     assert code == 6 and "AM-4041" in err and not (tmp_path / "new").exists()
 
 
+def test_a_damaged_newest_backup_is_not_passed_over_silently(
+    run: Run, database: Path, tmp_path: Path
+) -> None:
+    """An older one is restored, and the person is told which could not be."""
+    target = tmp_path / "backups"
+    run("backup", database, target)
+    code, out, _ = run("backup", database, target, "-o", "json")
+    name = json.loads(out)[0]["name"]
+    (target / "manifests" / name).write_bytes(b"torn")
+    code, out, _ = run("backups", target)
+    assert code == 6 and "DAMAGED" in out
+    code, out, err = run("restore", target, tmp_path / "new")
+    assert code == 0 and name not in out and f"damaged and cannot be the newest: {name}" in err
+
+
 def test_stats(run: Run, database: Path) -> None:
     """For people and for programs."""
     code, out, _ = run("stats", database)

@@ -14,7 +14,7 @@ from test_backup import put_keyset
 from test_rowstore import record, row, table
 
 import amaters as am
-from amaters.base.errors import AmatersError, DataError
+from amaters.base.errors import AmatersError, DataError, make
 from amaters.storage.backup import backup
 from amaters.storage.backupset import open_target
 from amaters.storage.commitlog.devices import LogOptions
@@ -221,6 +221,14 @@ def test_a_database_in_use_is_verified_without_false_alarms(storage: DirectorySt
     finally:
         stop.set()
         writer.join()
+
+
+def test_a_database_that_takes_no_writes_is_verified(storage: DirectoryStorage) -> None:
+    """After a full disk, for example: reads go on, and so does this."""
+    storage.failed = make("AM-4008", {"file": "log", "what": "No space left on device"})
+    report = verify(storage)
+    assert whats(report) == "" and report.counts["rows"] > 1000
+    storage.failed = None
 
 
 def test_figures_add_up(storage: DirectoryStorage) -> None:

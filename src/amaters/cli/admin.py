@@ -100,10 +100,13 @@ def restore(
     output: str,
 ) -> None:
     """Restore a backup from TARGET to DATABASE. All of it is verified before anything changes."""
-    from amaters.storage.backupset import open_target
+    from amaters.storage.backupset import list_backups, open_target
     from amaters.storage.restore import restore as restore_backup
 
     place = open_target(target)
+    damaged = [one.name for one in list_backups(place) if one.damaged] if name is None else []
+    if damaged:
+        say(f"amaters: these are damaged and cannot be the newest: {', '.join(damaged)}")
     progress = _progress(context)
     found = restore_backup(place, database, name=name, replace=replace, progress=progress)
     say(f"restored {found.name} to {database}; the keys are not in it")
