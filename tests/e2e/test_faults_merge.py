@@ -16,6 +16,7 @@ from faults.failing import WRITING, FailingDisk, Faults
 from faults.lives import quick_directory
 from test_e2e_compaction import Table, spread, with_full_tail
 
+import amaters as am
 from amaters.base.errors import AmatersError
 from amaters.engine.service import Engine
 from amaters.storage.commitlog.devices import LogOptions
@@ -67,12 +68,14 @@ class Template:
 
 async def leave_garbage(table: Table) -> None:
     """Objects that the next collection deletes."""
-    await table.db.sql("CREATE TABLE gone (k BIGINT PRIMARY KEY, v INTEGER)")
-    await (await table.db.table("gone")).insert([(n, n) for n in range(1500)])
+    await table.db.create_table(
+        "gone", {"k": am.Int64(primary_key=True), "v": am.UInt8(encrypt=["sum"])}
+    )
+    await (await table.db.table("gone")).insert([(n, n % 200) for n in range(1500)])
     await table.db.drop_table("gone")
-    for name in ("x", "y"):
-        table.engine._storage.snapshot()
-        await table.db.sql(f"CREATE TABLE {name} (k BIGINT PRIMARY KEY)")
+    table.engine._storage.snapshot()
+    await table.db.sql("CREATE TABLE more (k BIGINT PRIMARY KEY)")
+    table.engine._storage.snapshot()
 
 
 @pytest.fixture(scope="module")
