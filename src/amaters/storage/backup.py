@@ -8,10 +8,8 @@ kept until the backup has them.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from blake3 import blake3
 
@@ -27,6 +25,7 @@ from amaters.storage.backupset import (
     Target,
     check_chain,
     digest,
+    in_order,
     info,
     latest,
     object_file,
@@ -39,10 +38,9 @@ from amaters.storage.database import Storage
 from amaters.storage.directory import DirectoryStorage
 from amaters.storage.marker import FORMAT_VERSION
 from amaters.storage.remote import BlobWriter
+from amaters.storage.snapshots import Image
 from amaters.wire import backup_pb2 as bb
 from amaters.wire import commands_pb2 as cb
-
-CHUNK_BYTES = 1 << 16
 
 
 def backup(
@@ -119,7 +117,7 @@ class _Making:
         with self.storage.frozen() as image:
             self._begin(created, image.position)
             refs = list(image.refs())
-            self._copy_chunks(image.path)
+            self._copy_chunks(image)
             image.check()
         return refs
 
@@ -139,13 +137,13 @@ class _Making:
             link = bb.BackupLink(name=self.parent.manifest.name, digest=self.parent.digest)
             self.manifest.chain.extend([link, *self.parent.manifest.chain])
 
-    def _copy_chunks(self, path: Path) -> None:
-        size = path.stat().st_size
+    def _copy_chunks(self, image: Image) -> None:
+        size = image.path.stat().st_size
         known = self.parent.manifest.chunks if self.parent else ()
         writer: BlobWriter | None = None
         offset = 0
         try:
-            for number, data in enumerate(self._chunks(path, size)):
+            for number, data in enumerate(image.chunks()):
                 found = digest(data)
                 if number < len(known) and known[number].digest == found:
                     self.manifest.chunks.append(known[number])
@@ -165,12 +163,6 @@ class _Making:
         self.manifest.state_bytes = size
         self.manifest.bytes_written += offset
 
-    def _chunks(self, path: Path, size: int) -> Iterator[memoryview]:
-        with path.open("rb") as file:
-            for start in range(0, size, CHUNK_BYTES):
-                length = min(CHUNK_BYTES, size - start)
-                yield self.storage.disk.read_at(file.fileno(), start, length, path)
-
     # ---- objects -----------------------------------------------------------------------------
 
     def copy_objects(self, refs: list[cb.ObjectRef]) -> None:
@@ -178,19 +170,17 @@ class _Making:
         parent = self.parent.manifest.objects if self.parent else ()
         known = {part.ref.object_id: part for part in parent}
         total, done = sum(ref.size for ref in refs if ref.object_id not in known), 0
-        for ref in refs:
-            part = known.get(ref.object_id)
-            if part is not None:
-                self.manifest.objects.append(part)
-                self.manifest.objects[-1].holder += 1
-                continue
-            found = self._copy_object(ref)
+        missing = (ref for ref in refs if ref.object_id not in known)
+        for ref, found in in_order(self.target, self._copy_object, missing):
             self.manifest.objects.append(bb.BackupObject(ref=ref, digest=found))
             self.manifest.bytes_written += ref.size
             done += ref.size
             self.progress(Progress("back up", done, total, "bytes"))
+        for part in (known[ref.object_id] for ref in refs if ref.object_id in known):
+            self.manifest.objects.append(part)
+            self.manifest.objects[-1].holder += 1
 
-    def _copy_object(self, ref: cb.ObjectRef) -> bytes:
+    def _copy_object(self, ref: cb.ObjectRef) -> tuple[cb.ObjectRef, bytes]:
         reader = self.storage.objects.open(ref)
         writer = self._writer(object_file(self.manifest.name, ref.object_id), ref.size)
         hasher = blake3()
@@ -203,7 +193,7 @@ class _Making:
         except BaseException:
             writer.abort()
             raise
-        return hasher.digest()
+        return ref, hasher.digest()
 
     def _writer(self, name: str, size: int) -> BlobWriter:
         self.written.append(name)

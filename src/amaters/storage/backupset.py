@@ -9,11 +9,13 @@ A manifest lists every chunk and object of its backup and says which backup of i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, TypeVar
 
 from blake3 import blake3
 from google.protobuf.message import DecodeError
@@ -25,8 +27,12 @@ from amaters.wire import backup_pb2 as bb
 
 VERSION = 1
 READ_BYTES = 4 << 20  # read or written at once
+AT_ONCE = 8  # objects under way to or from an object store
 _MANIFESTS = "manifests/"
 _HASH = 32
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Target(Protocol):
@@ -52,6 +58,25 @@ def open_target(address: str, disk: Disk | None = None) -> Target:
     if "://" in address:
         return open_blobs(address)
     return DirectoryTarget(Path(address), disk or Disk())
+
+
+def in_order(target: Target, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """``map``; on an object store, which is far away, some of the work is under way at a time."""
+    if isinstance(target, DirectoryTarget):
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="amaters-backup") as pool:
+        waiting: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > AT_ONCE:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def state_file(name: str) -> str:

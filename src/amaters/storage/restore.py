@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +22,7 @@ from amaters.storage.backupset import (
     Target,
     check_chain,
     digest,
+    in_order,
     info,
     latest,
     object_file,
@@ -75,9 +78,8 @@ def check_backup(target: Target, name: str, progress: ProgressCallback = no_prog
     reading = _Reading(target, kept, progress)
     for _ in reading.chunks():
         pass
-    for part in kept.manifest.objects:
-        for _ in reading.content(part):
-            pass
+    for _ in in_order(target, reading.check, kept.manifest.objects):
+        pass
     return info(kept.manifest)
 
 
@@ -135,21 +137,25 @@ def _build(target: Target, kept: Kept, path: Path, disk: Disk, progress: Progres
     disk.make_directory(path / "state")
     _write_state(reading, path / "state" / "state.db", disk)
     objects = FileObjects(path / "objects", disk)
-    for part in manifest.objects:
-        writer = objects.create(part.ref.object_id, part.ref.size)
-        try:
-            for data in reading.content(part):
-                writer.write(data)
-            made = writer.finish()
-        except BaseException:
-            writer.abort()
-            raise
-        if made != part.ref:
-            _damaged(manifest.name, f"object {part.ref.object_id.hex()}")
+    for _ in in_order(target, partial(_write_object, reading, objects), manifest.objects):
+        pass
     SegmentLog(path / "log", disk, manifest.database_id).create(manifest.position + 1)
     marker = cb.DatabaseFormat(version=manifest.format, database_id=manifest.database_id)
     write_marker(path, disk, marker)
     check_restored(path, disk, manifest.position)
+
+
+def _write_object(reading: _Reading, objects: FileObjects, part: bb.BackupObject) -> None:
+    writer = objects.create(part.ref.object_id, part.ref.size)
+    try:
+        for data in reading.content(part):
+            writer.write(data)
+        made = writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
+    if made != part.ref:
+        _damaged(reading.name, f"object {part.ref.object_id.hex()}")
 
 
 def _write_state(reading: _Reading, file: Path, disk: Disk) -> None:
@@ -171,6 +177,11 @@ class _Reading:
         parts = kept.manifest.objects
         self._total = kept.manifest.state_bytes + sum(part.ref.size for part in parts)
         self._done = 0
+        self._telling = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        return self._kept.manifest.name
 
     def chunks(self) -> Iterator[memoryview]:
         """The state's image, chunk by chunk."""
@@ -181,12 +192,12 @@ class _Reading:
                 found = self._read(file, batch)
                 for chunk, data in zip(batch, found, strict=True):
                     if digest(data) != chunk.digest:
-                        _damaged(self._kept.manifest.name, f"checksum in {file}")
+                        _damaged(self.name, f"checksum in {file}")
                     size += chunk.size
                     self._advance(chunk.size)
                     yield data
         if size != self._kept.manifest.state_bytes:
-            _damaged(self._kept.manifest.name, "chunks of the state are missing")
+            _damaged(self.name, "chunks of the state are missing")
 
     def _read(self, file: str, batch: list[bb.StateChunk]) -> list[memoryview]:
         with self._found(file):
@@ -202,13 +213,19 @@ class _Reading:
                 (data,) = self._target.read(file, [(start, length)])
             hasher.update(data)
             if start + length == size and hasher.digest() != part.digest:
-                _damaged(self._kept.manifest.name, f"checksum of {file}")
+                _damaged(self.name, f"checksum of {file}")
             self._advance(length)
             yield data
 
+    def check(self, part: bb.BackupObject) -> None:
+        """Read an object for nothing else than to check it."""
+        for _ in self.content(part):
+            pass
+
     def _advance(self, size: int) -> None:
-        self._done += size
-        self._progress(Progress("restore", self._done, self._total, "bytes"))
+        with self._telling:
+            self._done += size
+            self._progress(Progress("restore", self._done, self._total, "bytes"))
 
     @contextmanager
     def _found(self, file: str) -> Iterator[None]:
@@ -218,7 +235,7 @@ class _Reading:
         except AmatersError as error:
             if error.code not in ("AM-4001", "AM-4007"):
                 raise
-            fail("AM-4041", name=self._kept.manifest.name, what=f"{file}: {error.message}")
+            fail("AM-4041", name=self.name, what=f"{file}: {error.message}")
 
 
 def _batches(chunks: Iterator[bb.StateChunk]) -> Iterator[list[bb.StateChunk]]:
