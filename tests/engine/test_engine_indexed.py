@@ -252,7 +252,7 @@ def test_a_build_that_was_cut_off_goes_on_at_open(tmp_path: Path) -> None:
         snapshot = pin(engine, newer)
         near = candidates(engine._storage, snapshot, Compare("=", 2, Literal("town1")))
         assert near is not None
-        assert near.keys() == {segment.sid for segment in snapshot.segments}
+        assert near.slots.keys() == {segment.sid for segment in snapshot.segments}
         assert check(engine, snapshot, random.Random(2), 30)
         await engine.close()
 

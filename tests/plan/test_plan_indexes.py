@@ -128,13 +128,18 @@ def holds(span: Span, values: list) -> bool:
 @settings(max_examples=400, deadline=None)
 @given(PREDICATES, st.sets(st.integers(1, 4)))
 def test_ranges_hold_every_row_that_matches(condition: Predicate, ready: set[int]) -> None:
-    """Whatever the condition, its constants and the indexes that are ready."""
+    """Whatever the condition, its constants and the indexes that are ready; exact ranges hold no
+    others.
+    """
     uses = choose(condition, TABLE, ready)
     if uses is None:
         return
     assert {use.index.number for use in uses} <= ready
     found = np.logical_or.reduce([covered(use) for use in uses])
-    assert not (matches(condition, ROWS, TABLE) & ~found).any()
+    wanted = matches(condition, ROWS, TABLE)
+    assert not (wanted & ~found).any()
+    if all(use.exact for use in uses):
+        assert (wanted == found).all()
 
 
 def one(condition: Predicate) -> IndexUse:
@@ -177,6 +182,26 @@ def test_the_best_index_and_its_ranges(
     use = one(condition)
     assert use.index.name == index
     assert use.spans == spans
+
+
+@pytest.mark.parametrize(
+    ("condition", "exact"),
+    [
+        (equal(TOWN, "a"), True),
+        (And((equal(TOWN, "a"), Compare("<", RATE, Literal(1)), equal(TOWN, "b"))), True),
+        (And((equal(TOWN, "a"), Compare("<>", RATE, Literal(1)))), False),
+        (And((equal(TOWN, "a"), equal(BIG, 1))), False),
+        (And((equal(TOWN, "a"), IsNull(RATE, True))), False),
+        (And((equal(TOWN, "a"), Or((equal(ID, 1), equal(BIG, 1))))), False),
+        (And((Or((equal(ID, 1), equal(BIG, 1))), IsNull(RATE))), False),
+        (Or((equal(ID, 1), And((equal(TOWN, "a"), equal(RATE, 1))))), True),
+    ],
+)
+def test_what_is_left_to_evaluate(condition: Predicate, exact: bool) -> None:
+    """Ranges are exact when every condition is about a column they use, and a range can say it."""
+    uses = choose(condition, TABLE)
+    assert uses is not None
+    assert all(use.exact for use in uses) == exact
 
 
 @pytest.mark.parametrize(

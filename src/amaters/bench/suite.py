@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amaters.base.errors import fail
+from amaters.bench.indexes import indexes
 from amaters.bench.ingest import ingest
 from amaters.bench.kernels import kernels
 from amaters.bench.merged import merged
@@ -29,6 +30,7 @@ TABLE: dict[str, Benchmark] = {
     "peers": peers,
     "merged": merged,
     "storage": storage,
+    "indexes": indexes,
 }
 
 

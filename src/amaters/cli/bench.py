@@ -7,7 +7,8 @@ import click
 from amaters.cli.context import say
 
 NAMES = (
-    "kernels", "predicates", "sum", "ingest", "tpch", "scan", "peers", "merged", "storage", "all",
+    "kernels", "predicates", "sum", "ingest", "tpch", "scan", "peers", "merged", "storage",
+    "indexes", "all",
 )  # fmt: skip
 
 

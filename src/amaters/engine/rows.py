@@ -60,7 +60,9 @@ class RowReader:
         for place, slot in self._lookup.find(snapshot.version, stored, key_column).values():
             if isinstance(place, SegmentRow):
                 found[place.sid].append(slot)
-        return {sid: np.array(sorted(slots), dtype=np.int64) for sid, slots in found.items()}
+        return Candidates(
+            {sid: np.array(sorted(slots), dtype=np.int64) for sid, slots in found.items()}
+        )
 
     def selected(
         self,
@@ -73,17 +75,19 @@ class RowReader:
 
         ``near``: slots of which only these can be selected; without any the rows are not read.
         """
-        slots = near.get(segment.sid) if near is not None else None
+        slots = near.slots.get(segment.sid) if near is not None else None
         if slots is not None and not len(slots):
             return np.zeros(segment.rows, dtype=np.bool_)
         alive = live_slots(segment.rows, segment.live_bits)
         if predicate is None:
             return alive
-        if slots is None:
+        if near is None or slots is None:
             return alive & matches(predicate, self.batch(segment), table)
         slots = slots[alive[slots]]
         chosen = np.zeros_like(alive)
-        if len(slots):
+        if near.exact:
+            chosen[slots] = True
+        elif len(slots):
             rows = self._some(segment, slots, sorted(predicate_columns(predicate)))
             chosen[slots] = matches(predicate, _as_batch(rows), table)
         return chosen

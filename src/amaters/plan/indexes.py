@@ -1,8 +1,8 @@
 """Which index answers a public condition, and with which ranges. Pure.
 
-The ranges of a choice hold every row that makes the condition TRUE, and mostly others too: whoever
-uses them still evaluates the condition, over fewer rows. NULL makes no comparison TRUE, so ranges
-leave it out.
+The ranges of a choice hold every row that makes the condition TRUE. Unless they are exact they hold
+others too: then the condition still has to be evaluated, over fewer rows. NULL makes no comparison
+TRUE, so ranges leave it out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from amaters.columns.indexes import IndexDefinition
@@ -34,11 +34,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class IndexUse:
-    """An index with the ranges to look up. ``conditions``: of its first columns, as in EXPLAIN."""
+    """An index with the ranges to look up. ``conditions``: of its first columns, as in EXPLAIN;
+    ``exact``: they are all there is, so a row in the ranges matches.
+    """
 
     index: IndexDefinition
     spans: tuple[Span, ...]
     conditions: tuple[str, ...]
+    exact: bool = False
 
 
 @dataclass(slots=True)
@@ -104,12 +107,23 @@ def _choose(
     children = _flattened(predicate)
     best = _best(_allowed(children, table), table, usable)
     if best is not None:
-        return (best,)
+        return (replace(best, exact=_is_exact(best, children)),)
     for child in children:
         found = _choose(child, table, usable) if isinstance(child, Or) else None
         if found is not None:
-            return found
+            return tuple(replace(use, exact=len(children) == 1 and use.exact) for use in found)
     return None
+
+
+def _is_exact(use: IndexUse, children: Sequence[Predicate]) -> bool:
+    """Whether every condition is one that the ranges express."""
+    used = use.index.columns[: len(use.conditions)]
+    return all(
+        isinstance(child, (Compare, Between, In))
+        and not _excludes(child)
+        and child.column_id in used
+        for child in children
+    )
 
 
 def _flattened(predicate: Predicate) -> list[Predicate]:

@@ -66,6 +66,7 @@ class IndexReader:
     """
 
     def __init__(self, cache_bytes: int = RUN_CACHE_BYTES) -> None:
+        self._cache_bytes = cache_bytes
         self._runs: Lru[tuple[int, int, int, bytes], Run] = Lru(cache_bytes)
 
     def find(
@@ -104,6 +105,10 @@ class IndexReader:
             "AND entry < ? ORDER BY entry, place, slot",
             (tid, number, first, end),
         )
+
+    def forget(self) -> None:
+        """Hold nothing, so that runs are read again."""
+        self._runs = Lru(self._cache_bytes)
 
     def uncovered(self, database: Database, tid: int, number: int, limit: int = -1) -> list[int]:
         """Places that an index does not know, segments first, oldest first."""
