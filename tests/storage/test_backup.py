@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from dying_disk import DyingDisk, Killed, tree
 from formats_support import answers, expected, unpacked
+from s3 import Bucket, Proxy
 
 import amaters as am
 from amaters.base.errors import AmatersError, ConflictError, DataError
@@ -393,9 +394,7 @@ def test_backups_on_object_stores(
 ) -> None:
     """A full backup and an increment go to a store and come back."""
     if scheme == "s3":
-        from s3 import make_bucket
-
-        target = open_target(make_bucket(request.getfixturevalue("s3_port")).url("backups"))
+        target = open_target(request.getfixturevalue("bucket").url("backups"))
     else:
         target = open_target(f"file://{tmp_path}/store")
     first = backup(storage, target)
@@ -411,3 +410,30 @@ def test_backups_on_object_stores(
     with pytest.raises(DataError) as caught:
         restore(target, tmp_path / "again")
     assert caught.value.code == "AM-4041"
+
+
+def test_a_store_that_fails_now_and_then(
+    storage: DirectoryStorage, bucket: Bucket, proxy: Proxy, tmp_path: Path
+) -> None:
+    """Requests that are refused, answered too late or lost are sent again: the backup is whole. One
+    that ends half-way with a typed error is not listed, and what it wrote is removed.
+    """
+    target = open_target(bucket.url("backups", port=proxy.port))
+    for kind in ("refuse", "late", "lost"):
+        proxy.fail("PUT", "/data/", kind)
+        proxy.fail("PUT", "/manifests/", kind)
+        proxy.fail("GET", "/data/", kind)
+    info = backup(storage, target)
+    check_backup(target, info.name)
+    restore(target, tmp_path / "new")
+    plain = open_target(bucket.url("backups"))
+    before = [blob.name for blob in plain.list("data/")]
+
+    def failing(_: Progress) -> None:
+        raise AmatersError("AM-4031", what="the rights were taken away")
+
+    with pytest.raises(AmatersError) as caught:
+        backup(storage, target, progress=failing)
+    assert caught.value.code == "AM-4031"
+    assert [one.name for one in list_backups(plain)] == [info.name]
+    assert [blob.name for blob in plain.list("data/")] == before
