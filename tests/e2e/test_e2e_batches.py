@@ -190,6 +190,18 @@ def test_a_row_that_came_since_it_was_missed_is_a_conflict() -> None:
         batch.upsert("moves", [(5, 2, None)])
         with pytest.raises(ConflictError, match="AM-3060"):
             await batch.commit()
+        batch = database.batch()
+        assert (await batch.get("moves", [6, 7])).rows() == []
+        batch.delete("moves", [6, 7])
+        assert await batch.commit() == 0
+        batch = database.batch()
+        await batch.get("moves", [6])
+        batch.delete("moves", [6])
+        await (await database.table("moves")).insert([(6, 1, None)])
+        with pytest.raises(ConflictError, match="AM-3060"):
+            await batch.commit()
+        async with database.batch() as batch:
+            batch.delete("moves", [6])
         assert await everything(database, "moves") == [(5, 1, None)]
         await database.close()
 

@@ -306,6 +306,21 @@ def test_a_conflict_in_one_part_leaves_all_undone() -> None:
     support.run(work)
 
 
+def test_a_row_can_be_required_to_be_absent() -> None:
+    """Version 0 among the removed: a conflict if there is one, nothing to do if not."""
+
+    async def work() -> None:
+        service = open_engine(":memory:", unsafe_scheme=True, threads=1)
+        table = await support.setup(service)
+        assert (await support.commit(service, table, tail=[1], removed={2: 0})).position
+        reply = await support.commit(service, table, tail=[3], removed={1: 0}, version=2)
+        assert [(c.new_segment, c.version) for c in reply.conflicts] == [(-2, 1)]
+        assert sorted(await support.read_all(service, table)) == [1]
+        await service.close()
+
+    support.run(work)
+
+
 def test_batches_that_cannot_be_are_refused() -> None:
     """No parts, two parts of one table, a part with an id of its own, one object twice, no id."""
 

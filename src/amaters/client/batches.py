@@ -66,8 +66,9 @@ class AsyncBatch:
     async def get(
         self, table: str, keys: Sequence[object], columns: Sequence[str] | None = None
     ) -> Result:
-        """Rows by primary key as ``Table.get``. If the batch changes one of these keys, its row
-        must be the same when the batch commits: then read, decide and write are one step.
+        """Rows by primary key as ``Table.get``: as committed, without this batch's changes. If the
+        batch changes one of these keys, its row must still be the same when it commits: then read,
+        decide and write are one step.
         """
         changes = self._of(table)
         found = await self._session.table(table)
@@ -126,9 +127,10 @@ class _Part:
         unread = [key for key in wanted if key not in self.read]
         keys = from_storage_list(table.primary_key.type, unread)
         found = await lookup.find_rows(session, table, keys, {table.primary_key.id})
-        known = {key: self.read[key] for key in wanted & self.read.keys() if self.read[key]}
-        self.there = {**found.versions, **known}
-        self.insertion.replace({**self.there, **found.canaries})
+        known = {key: self.read[key] for key in wanted & self.read.keys()}
+        self.there = {**found.versions, **{key: v for key, v in known.items() if v}}
+        absent = {key: 0 for key in self.deletes if known.get(key) == 0}
+        self.insertion.replace({**self.there, **found.canaries, **absent})
 
     def is_stale(self, conflicts: Sequence[pb.KeyConflict]) -> bool:
         """Whether a row to be replaced or deleted is another one by now; those are taken out of

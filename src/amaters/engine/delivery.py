@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import suppress
 from typing import Any
 
 from amaters.storage.committer import Settle
@@ -30,8 +29,11 @@ class Delivery:
                 waiting.append((future, result, error))
                 if len(waiting) > 1:
                     return
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            try:
                 loop.call_soon_threadsafe(self._deliver, loop)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                with self._lock:
+                    self._ready.pop(loop, None)
 
         return future, settle
 

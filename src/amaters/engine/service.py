@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from amaters.base.clock import Clock, SystemClock
-from amaters.base.errors import fail
+from amaters.base.errors import AmatersError, fail
 from amaters.base.ids import ID_BYTES
 from amaters.base.progress import ProgressCallback
 from amaters.base.settings import cores
@@ -111,10 +111,13 @@ class Engine:
         return cast(T, await future)
 
     async def _collect(self) -> None:
-        """Delete what nothing needs any more, between two groups."""
+        """Delete what nothing needs any more, between two groups. What stays goes another time:
+        whoever let go of it is not to be told that it failed.
+        """
         future, settle = self._delivery.expect()
-        self._committer.between(self._writer.collect, settle)
-        await future
+        with suppress(AmatersError):
+            self._committer.between(self._writer.collect, settle)
+            await future
 
     async def _work(self, work: Callable[..., T], *arguments: Any) -> T:
         self._check_open()

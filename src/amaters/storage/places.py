@@ -257,7 +257,9 @@ class Places:
         places = self.places(tid, listed)
         stays_dead = set()
         versions: dict[int, Versions] = {}
-        going = [(key, self._there(places, key)) for key, _ in rows.removed]
+        # Version 0 says that there must be no such row: then there is nothing to remove.
+        wanted = [key for key, version in rows.removed if version or key in places]
+        going = [(key, self._there(places, key)) for key in wanted]
         for key, version in (*rows.moved, *rows.dropped):
             place = places.get(key)
             if place is None or self.row_version(place, versions) != version:
