@@ -41,13 +41,14 @@ class PublicBlocks:
             self._blocks.put(name, block, _EXPANSION * len(data))
         return block
 
-    def frame(self, place: Place) -> blocks.Frame:
-        """The same for a few rows, or a few columns."""
+    def frame(self, place: Place, *, keep: bool = True) -> blocks.Frame:
+        """The same for a few rows, or a few columns. ``keep``: somebody may want it again."""
         name = _name(place)
         frame = self._frames.get(name)
         if frame is None:
             frame = blocks.Frame(self._read(place))
-            self._frames.put(name, frame, frame.size)
+            if keep:
+                self._frames.put(name, frame, frame.size)
         return frame
 
     def keys(self, place: Place, key_column: int) -> NDArray[Any]:

@@ -120,10 +120,8 @@ class RowStore:
 
         Raises: AM-4022 for rows that do not fit the table, or a key twice; AM-4003, AM-4008.
         """
-        self.table.keys_of(rows)
-        batch = WriteBatch()
-        batch.put(self, rows)
-        self.write_batch(batch)
+        keys = self.table.keys_of(rows)
+        self.write_batch(WriteBatch({self: dict(zip(keys, rows, strict=True))}))
 
     def delete(self, keys: Iterable[int | str]) -> None:
         """Delete the rows of these keys that are there."""
@@ -186,7 +184,7 @@ class RowStore:
 
     def get_versioned(self, keys: Iterable[int | str]) -> dict[int | str, Versioned]:
         """The same with row versions, for ``WriteBatch.expect``."""
-        wanted = list(dict.fromkeys(self.table.stored(key) for key in keys))
+        wanted = list(dict.fromkeys(self.table.stored_all(list(keys))))
         with self._reading:  # the interpreter runs one anyway; more would starve the writer
             return self._read(wanted)
 
@@ -300,7 +298,7 @@ class RowStore:
         """Write the tail of a version as one segment; what changed since stays as it is."""
         parts, keys, versions = [], [], []
         for block in version.tail:
-            frame = self._public.frame(block)
+            frame = self._public.frame(block, keep=False)  # it is about to go
             alive = np.flatnonzero(live_slots(block.rows, block.live_bits))
             ids = [f.column_id for f in self.table.fields]
             parts.append(blocks.Block(len(alive), {i: frame.column(i, alive) for i in ids}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class RowTable:
     def encode(self, rows: Sequence[Row]) -> bytes:
         """The block of some rows. Raises: AM-4022."""
         width = len(self.fields)
-        if any(len(row) != width for row in rows):
+        if set(map(len, rows)) - {width}:
             fail("AM-4022", what=f"a row of another length than {width} columns")
         columns = zip(*rows, strict=True) if rows else iter([()] * width)
         return blocks.encode_block(
@@ -65,10 +65,25 @@ class RowTable:
 
     def keys_of(self, rows: Sequence[Row]) -> list[Key]:
         """The keys of some rows as the state keeps them. Raises: AM-4022 for one given twice."""
-        keys = [self.stored(row[self.key]) for row in rows if len(row) > self.key]
+        if rows and min(map(len, rows)) <= self.key:
+            fail("AM-4022", what="a row without a key")
+        keys = self.stored_all([row[self.key] for row in rows])
         if len(set(keys)) != len(keys):
             fail("AM-4022", what="a key appears twice")
         return keys
+
+    def stored_all(self, keys: Sequence[int | str | None]) -> list[Key]:
+        """``stored`` of each; of many at once it costs little."""
+        kinds = set(map(type, keys))
+        if self.fields[self.key].dtype == object:
+            if kinds == {str}:
+                return cast(list[Key], list(keys))
+        elif kinds == {int}:
+            numbers = cast(Sequence[int], keys)
+            low = 0 if self.fields[self.key].dtype == np.uint64 else -(1 << 63)
+            if low <= min(numbers) and max(numbers) < 1 << 63:
+                return list(numbers)
+        return [self.stored(key) for key in keys]
 
     def stored(self, key: int | str | None) -> Key:
         """A key as the state keeps it: uint64 as its two's complement. Raises: AM-4022."""
@@ -136,7 +151,7 @@ def _column(field: Field, values: Sequence[Any]) -> tuple[NDArray[Any], NDArray[
         empty = "" if field.dtype == object else 0
         values = [empty if value is None else value for value in values]
     wanted = str if field.dtype == object else int
-    if not all(isinstance(value, wanted) for value in values):
+    if set(map(type, values)) - {wanted} and not all(isinstance(v, wanted) for v in values):
         fail("AM-4022", what=f"column {field.name} takes {wanted.__name__}")
     if field.dtype == object:
         return _texts(values), valid
