@@ -81,6 +81,7 @@ class Merger:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="amaters-merger")
         self._lock = threading.Lock()
         self._wanted = self._running = False
+        self._last: Future[None] | None = None
         self.error: AmatersError | None = None  # why the last run ended early
 
     def poke(self) -> None:
@@ -90,7 +91,7 @@ class Merger:
             if self._running or self._stop.is_set():
                 return
             self._running = True
-            self._pool.submit(self._run)
+            self._last = self._pool.submit(self._run)
 
     def _run(self) -> None:
         while self._takes_turn():
@@ -114,11 +115,16 @@ class Merger:
         return made
 
     def settle(self) -> None:
-        """Wait until nothing is being done that was asked for before."""
-        self._pool.submit(bool).result()
+        """Wait until nothing is being done that was asked for before. Raises what only a bug can
+        have raised there.
+        """
+        if self._last is not None:
+            self._last.result()
 
     def close(self) -> None:
-        """Stop at the next ciphertext; what was not committed is thrown away."""
+        """Stop at the next ciphertext; what was not committed is thrown away. ``settle`` follows
+        when nothing else can suffer from what it raises.
+        """
         self._stop.set()
         self._pool.shutdown(wait=True)
 

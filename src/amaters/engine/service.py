@@ -390,6 +390,7 @@ class Engine:
         self._indexer.close()
         self._committer.close()
         self._storage.close()
+        self._merger.settle()
 
 
 def _with_group(work: Callable[..., T], arguments: tuple[Any, ...], group: Group) -> T:
