@@ -14,7 +14,7 @@ from amaters.base.errors import AmatersError, UsageError
 from amaters.storage.commitlog.devices import LogOptions
 from amaters.storage.directory import DirectoryStorage, open_directory
 from amaters.storage.options import StorageOptions
-from amaters.storage.remote import open_blobs
+from amaters.storage.remote import Blobs, open_blobs
 from amaters.storage.rowstore import RowStore
 
 TABLE = table()
@@ -145,6 +145,40 @@ def test_damage_on_the_store_is_noticed(bucket: Bucket, tmp_path: Path) -> None:
     blobs.put(last, whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(AmatersError, match="AM-4001"):
         opened(tmp_path / "db", options)
+
+
+class Forgetful:
+    """Blobs that keep something else of a snapshot than what was sent."""
+
+    def __init__(self, inner: Blobs) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def read(self, name: str, ranges: list[tuple[int, int]]) -> list[memoryview]:
+        return [memoryview(bytes(len(view))) for view in self._inner.read(name, ranges)]
+
+
+def test_a_snapshot_is_read_back_before_the_log_is_cut(bucket: Bucket, tmp_path: Path) -> None:
+    """A store that did not keep it is noticed; the log stays whole and the rows are there."""
+    options = everything(bucket)
+    storage, store = opened(tmp_path / "db", options)
+    for n in range(4):
+        store.put([row(n)])
+        storage.snapshot()
+    files = storage._parts.snapshots
+    files._blobs = Forgetful(files._blobs)  # type: ignore[attr-defined, arg-type]
+    before = [info.name for info in open_blobs(bucket.url()).list("log/")]
+    store.put([row(9)])
+    with pytest.raises(AmatersError, match="AM-4001"):
+        storage.snapshot()
+    after = [info.name for info in open_blobs(bucket.url()).list("log/")]
+    assert set(before) < set(after)
+    shut(storage, store, dies=True)
+    storage, store = opened(tmp_path / "new", options)
+    assert keys_of(store) == [0, 1, 2, 3, 9]
+    shut(storage, store)
 
 
 def test_writers_on_a_bad_network(bucket: Bucket, proxy: Proxy, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from blake3 import blake3
 from google.protobuf.message import DecodeError
 
 from amaters.base.clock import SystemClock
@@ -68,9 +69,12 @@ class RemoteFiles:
     def write(self, name: str, parts: Iterable[Buffer], at_most: int) -> None:
         self._check_owner()
         writer = self._blobs.writer(_SNAPSHOTS + name, at_most)
+        digest, size = blake3(), 0
         try:
             for part in parts:
                 writer.write(part)
+                digest.update(part)
+                size += len(part)
             self._check_owner()
             writer.finish()
         except BaseException:
@@ -78,6 +82,17 @@ class RemoteFiles:
             raise
         with self._lock:
             self._ahead.pop(name, None)
+        self._read_back(name, size, digest.digest())
+
+    def _read_back(self, name: str, size: int, expected: bytes) -> None:
+        """The log is cut below what was written: it must be there as it was sent."""
+        found = blake3()
+        for start in range(0, size, _READ_AHEAD):
+            length = min(_READ_AHEAD, size - start)
+            (view,) = self._blobs.read(_SNAPSHOTS + name, [(start, length)])
+            found.update(view)
+        if found.digest() != expected:
+            fail("AM-4001", file=_SNAPSHOTS + name, what="it is not what was written")
 
     def read(self, name: str, offset: int, length: int) -> memoryview:
         with self._lock:
