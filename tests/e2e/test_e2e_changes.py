@@ -182,3 +182,21 @@ def test_racing_updates_lose_nothing(tmp_path: Path) -> None:
             return (await db.sql("SELECT k, v FROM c ORDER BY k")).rows()
 
     assert asyncio.run(race()) == [(1, 8), (2, 8), (3, 8)]
+
+
+def test_explain_of_changes(pair: Pair) -> None:
+    """EXPLAIN changes nothing and says that the rows become known; ANALYZE makes the change and
+    adds what it cost.
+    """
+    shown = pair.db.explain("UPDATE t SET a = 1, p = 'v' WHERE a = 3")
+    assert "Update a, p of t, in one commit" in shown.splitlines()[0]
+    assert "which rows are replaced" in shown
+    assert "the new values of p (public)" in shown
+    document = pair.db.explain("DELETE FROM t WHERE a = 3", format="json")
+    assert '"kind": "delete"' in document
+    assert "which rows are deleted" in document
+    pair.check()
+    lines = pair.db.sql("EXPLAIN ANALYZE DELETE FROM t WHERE a = 3").rows()
+    assert any(line.startswith("actual") for (line,) in lines)
+    pair.plain.execute("DELETE FROM t WHERE a = 3")
+    pair.check()

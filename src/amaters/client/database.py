@@ -81,21 +81,21 @@ class AsyncDatabase:
         *,
         format: str = "text",  # noqa: A002
     ) -> str:
-        """How a SELECT would run and what the engine would learn; ``format``: text, json, pgjson
-        (PostgreSQL's keys) or mermaid.
+        """How a SELECT, UPDATE or DELETE would run and what the engine would learn; ``format``:
+        text, json, pgjson (PostgreSQL's keys) or mermaid.
         """
         session = self._session.measured()
         bound = await _bind(session, text, parameters)
-        select = bound.select if isinstance(bound, Explain) else bound
-        if not isinstance(select, Select):
+        statement = bound.statement if isinstance(bound, Explain) else bound
+        if not isinstance(statement, Select | Update | Delete):
             errors.fail(
                 "AM-5007",
                 what=f"EXPLAIN of {type(bound).__name__}",
-                fix="explain a SELECT",
+                fix="explain a SELECT, UPDATE or DELETE",
             )
-        from amaters.client.reader import explain
+        from amaters.client.explaining import explain
 
-        return await explain(session, select, format)
+        return await explain(session, statement, format)
 
     async def create_table(self, name: str, columns: Mapping[str, Declaration]) -> AsyncTable:
         """Create a table; columns are declared with ``am.Int32(...)`` and its siblings."""
@@ -354,7 +354,7 @@ async def _run(session: Session, statement: Statement) -> Result:  # noqa: PLR09
 
             return await select(session, statement)
         case Explain():
-            from amaters.client.reader import explain_result
+            from amaters.client.explaining import explain_result
 
             return await explain_result(session, statement)
         case Insert():

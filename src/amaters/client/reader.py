@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -29,14 +29,11 @@ from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch, ColumnValues, concatenate
 from amaters.columns.schema import Column, Table
 from amaters.columns.types import integer
-from amaters.plan import explain as explaining
 from amaters.plan.cost import Statistics
 from amaters.plan.evaluate import matches
-from amaters.plan.explain_formats import FORMATS, render
 from amaters.plan.expressions import (
     Aggregate,
     ColumnRef,
-    Explain,
     OutputItem,
     Predicate,
     Select,
@@ -322,41 +319,3 @@ def _rows_needed(statement: Select) -> int | None:
     if statement.limit is None or statement.order_by or statement.distinct:
         return None
     return None if statement.is_aggregate else statement.limit + statement.offset
-
-
-async def explain(session: Session, statement: Select, form: str, *, analyze: bool = False) -> str:
-    """EXPLAIN as text or JSON; ``analyze`` runs the statement and adds what it really cost.
-
-    Without ``analyze`` the engine is asked for the sizes of the table only.
-    """
-    if form not in FORMATS:
-        fix = f"the formats are {', '.join(FORMATS)}"
-        errors.fail("AM-5007", what=f"EXPLAIN format {form!r}", fix=fix)
-    actual = None
-    if analyze:
-        stats = (await select(session, statement)).stats
-        actual = {key: float(value) for key, value in asdict(stats).items()}
-    async with snapshot(session, statement.table) as pinned:
-        known = statistics_of(pinned)
-    return await asyncio.to_thread(_explained, session, statement, known, actual, form)
-
-
-def _explained(
-    session: Session,
-    statement: Select,
-    known: Statistics,
-    actual: dict[str, float] | None,
-    form: str,
-) -> str:
-    prepared = prepare(statement, statement.table, known, session.parameters)
-    document = explaining.explain(
-        prepared, statement.table, known, parameters=session.parameters, actual=actual
-    )
-    return render(document, form)
-
-
-async def explain_result(session: Session, statement: Explain) -> Result:
-    """EXPLAIN as a result with one column of lines."""
-    text = await explain(session, statement.select, statement.format, analyze=statement.analyze)
-    lines = [text] if statement.format in ("json", "pgjson") else text.splitlines()
-    return Result(("explain",), ("VARCHAR",), (lines,), stats=session.stats())

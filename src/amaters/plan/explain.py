@@ -14,7 +14,14 @@ from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters, get_parameters
 from amaters.plan.circuit import CompiledPlan, Step
 from amaters.plan.cost import Cost, Statistics, estimate, output_seconds, step_seconds
-from amaters.plan.expressions import Aggregate, Predicate, predicate_columns
+from amaters.plan.expressions import (
+    Aggregate,
+    Explainable,
+    Predicate,
+    Select,
+    Update,
+    predicate_columns,
+)
 from amaters.plan.graph import OUTPUT
 from amaters.plan.indexes import IndexUse, choose
 from amaters.plan.leakage import leakage
@@ -76,6 +83,27 @@ def explain(
         "server_does_not_learn": list(found.does_not_learn),
     }
     return document
+
+
+def changing(document: Document, statement: Explainable) -> Document:
+    """``document``, of the rows an UPDATE or DELETE looks for, with what is done to them; of a
+    SELECT as it is.
+    """
+    if isinstance(statement, Select):
+        return document
+    table, columns = statement.table, "rows"
+    learns = ["which rows are deleted"]
+    if isinstance(statement, Update):
+        assigned = [table.column(column_id) for column_id, _ in statement.assignments]
+        columns = ", ".join(column.name for column in assigned)
+        public = [column.name for column in assigned if not column.encrypted]
+        learns = ["which rows are replaced, and that their new versions belong together"]
+        learns += [f"the new values of {', '.join(public)} (public)"] if public else []
+    kind = type(statement).__name__
+    detail = f"{kind} {columns} of {table.name}, in one commit"
+    plan = _operator("change", kind, detail, {}, [document["plan"]])
+    learned = [*document["server_learns"], *learns]
+    return {**document, "kind": kind.lower(), "plan": plan, "server_learns": learned}
 
 
 def as_text(document: Document) -> str:

@@ -249,11 +249,14 @@ class CopyFrom:
     options: tuple[tuple[str, Any], ...] = ()
 
 
+Explainable = Select | Update | Delete
+
+
 @dataclass(frozen=True, slots=True)
 class Explain:
-    """EXPLAIN of a SELECT; ``format`` is text, json, pgjson or mermaid."""
+    """EXPLAIN of a statement; ``format`` is text, json, pgjson or mermaid."""
 
-    select: Select
+    statement: Explainable
     analyze: bool = False
     format: str = "text"
 

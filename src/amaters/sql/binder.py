@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from amaters.plan.expressions import Explain, Statement
+from amaters.plan.expressions import Explain, Explainable, Statement
 from amaters.sql.changes import bind_delete, bind_update
 from amaters.sql.indexes import bind_create_index, bind_drop_index
 from amaters.sql.literals import Arguments, Parameters
@@ -26,18 +26,14 @@ def bind(  # noqa: PLR0911 - one per kind
     """
     arguments = Arguments(parsed, parameters)
     tree = parsed.tree
+    if parsed.explain is not None:
+        statement = _explainable(tree, catalogue, arguments)
+        return Explain(statement, parsed.explain.analyze, parsed.explain.format)
     match tree:
-        case exp.Select():
-            select = bind_select(tree, catalogue, arguments)
-            if parsed.explain is None:
-                return select
-            return Explain(select, parsed.explain.analyze, parsed.explain.format)
+        case exp.Select() | exp.Update() | exp.Delete():
+            return _explainable(tree, catalogue, arguments)
         case exp.Insert():
             return bind_insert(tree, catalogue, arguments)
-        case exp.Update():
-            return bind_update(tree, catalogue, arguments)
-        case exp.Delete():
-            return bind_delete(tree, catalogue, arguments)
         case exp.Create():
             if _is_of_index(tree):
                 return bind_create_index(tree, catalogue)
@@ -47,6 +43,17 @@ def bind(  # noqa: PLR0911 - one per kind
         case exp.Copy():
             return bind_copy(tree, catalogue, arguments)
     refuse(tree, f"{tree.key.upper()} statements", "see the list of statements")
+
+
+def _explainable(tree: exp.Expr, catalogue: Catalogue, arguments: Arguments) -> Explainable:
+    match tree:
+        case exp.Select():
+            return bind_select(tree, catalogue, arguments)
+        case exp.Update():
+            return bind_update(tree, catalogue, arguments)
+        case exp.Delete():
+            return bind_delete(tree, catalogue, arguments)
+    refuse(tree, f"EXPLAIN of {tree.key.upper()}", "explain SELECT, UPDATE or DELETE")
 
 
 def _is_of_index(tree: exp.Create | exp.Drop) -> bool:

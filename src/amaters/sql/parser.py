@@ -107,12 +107,12 @@ def _statement(dialect: AmateRS, tokens: list[Token], text: str) -> Parsed:
     if len(parsed) != 1 or not isinstance(tree, _KINDS):
         what = f"a statement starting with {rest[0].text.upper()}" if rest else "this statement"
         fail("AM-2205", what=what, where=token_place(rest[0] if rest else None), fix=SUPPORTED)
-    if explain is not None and not isinstance(tree, exp.Select):
+    if explain is not None and not isinstance(tree, (exp.Select, exp.Update, exp.Delete)):
         fail(
             "AM-2205",
             what=f"EXPLAIN of {tree.key.upper()}",
             where=token_place(tokens[0]),
-            fix="EXPLAIN [ANALYZE] SELECT ...",
+            fix="EXPLAIN [ANALYZE] SELECT, UPDATE or DELETE",
         )
     positional, names = _parameters(tree)
     return Parsed(tree, explain, positional, names)
