@@ -65,7 +65,7 @@ def rows(path: Path, count: int) -> list[Record]:
             _batches("put", order, lambda keys: store.put([row(key) for key in keys]), plain.put),
             _batches("get", asked, lambda keys: _check(store.get(keys), keys), plain.get),
             _together(store, count, -(-count * 32 // 100 // _CLIENTS)),
-            _mixed(store, count, -(-count // 50 // _MIXERS)),
+            _mixed(store, count, -(-count // 100 // _MIXERS)),
         ]
     finally:
         plain.close()
