@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from amaters.base.lru import Lru
-from amaters.storage.index_runs import KeyRange, Run, Slots, total_of
+from amaters.storage.index_runs import KeyRange, Slots, total_of
+from amaters.storage.stored_runs import StoredRun
 
 BUILDING, READY, FAILED = "building", "ready", "failed"
 REGISTERED_FROM = 1 << 16  # numbers from here on are not the schema's
@@ -67,7 +68,7 @@ class IndexReader:
 
     def __init__(self, cache_bytes: int = RUN_CACHE_BYTES) -> None:
         self._cache_bytes = cache_bytes
-        self._runs: Lru[tuple[int, int, int, bytes], Run] = Lru(cache_bytes)
+        self._runs: Lru[tuple[int, int, int, bytes], StoredRun] = Lru(cache_bytes)
 
     def find(
         self, database: Database, tid: int, index: IndexRow, ranges: Sequence[KeyRange]
@@ -124,7 +125,7 @@ class IndexReader:
         )
         return [place for (place,) in (*segments, *tail)]
 
-    def run(self, database: Database, name: tuple[int, IndexRow, int, bytes]) -> Run | None:
+    def run(self, database: Database, name: tuple[int, IndexRow, int, bytes]) -> StoredRun | None:
         """The run of a segment; None when it has gone meanwhile."""
         tid, index, place, stamp = name
         key = (tid, index.number, place, stamp)
@@ -137,6 +138,6 @@ class IndexReader:
             )
             if row is None:
                 return None
-            run = Run.decode(row[0], index.columns)
+            run = StoredRun(row[0], index.columns)
             self._runs.put(key, run, run.size)
         return run

@@ -22,7 +22,6 @@ SLOTS = 0  # the column of a run's block that holds the slots; ids of real colum
 _STAMP_BYTES = 8
 _VALUE, _NULL, _ABOVE = b"\x01", b"\x02", b"\xff"
 _TEXT_END = b"\0\0"
-_TEXT_BYTES = 64  # of a Python text of usual length
 _OFFSET, _WIDTH = 1 << 63, 9  # signed and unsigned 64-bit integers, in one order
 
 Slots = NDArray[np.int64]
@@ -136,13 +135,6 @@ class Run:
         return len(self.slots)
 
     @property
-    def size(self) -> int:
-        """About how many bytes it takes in memory."""
-        texts = sum(field.values.dtype == object for field in self.fields)
-        arrays = sum(field.values.nbytes + field.valid.nbytes for field in self.fields)
-        return int(arrays) + self.slots.nbytes + _TEXT_BYTES * texts * self.rows
-
-    @property
     def ends(self) -> tuple[bytes, bytes]:
         """The first and the last entry, encoded; there is at least one."""
         first, last = listed(self.fields, [0, self.rows - 1])
@@ -160,50 +152,10 @@ class Run:
         fields = tuple(IndexedField(column, *block.columns[column]) for column in columns)
         return cls(fields, block.columns[SLOTS][0])
 
-    def find(self, wanted: KeyRange) -> Slots:
-        """The slots of the entries in a range, unordered. Cost: a few binary searches."""
-        start, stop = 0, self.rows
-        for field, value in zip(self.fields, wanted.prefix, strict=False):
-            start, stop = _between(field, (start, stop), Bound(value), Bound(value))
-        if wanted.low is not None or wanted.high is not None:
-            field = self.fields[len(wanted.prefix)]
-            start, stop = _between(field, (start, stop), wanted.low, wanted.high)
-        return self.slots[start:stop]
-
-    def holding(self, values: blocks.Values) -> NDArray[np.bool_]:
-        """Which of ``values`` occur in the first column (a fast first look)."""
-        field = self.fields[0]
-        known = field.values[: int(np.count_nonzero(field.valid))]
-        at = np.searchsorted(known, values)
-        inside = at < len(known)
-        found: NDArray[np.bool_] = inside.copy()
-        found[inside] = known[at[inside]] == values[inside]
-        return found
-
 
 def stamp_of(data: bytes) -> bytes:
     """Tells the runs apart that one place number may have had."""
     return blake3(data).digest(length=_STAMP_BYTES)
-
-
-def _between(
-    field: IndexedField, span: tuple[int, int], low: Bound | None, high: Bound | None
-) -> tuple[int, int]:
-    """The part of an ordered span whose values lie between the bounds."""
-    start, stop = span
-    stop = start + int(np.count_nonzero(field.valid[start:stop]))
-    values = field.values[start:stop]
-    first, last = 0, len(values)
-    if low is not None:
-        first = _position(values, low.value, right=not low.inclusive)
-    if high is not None:
-        last = _position(values, high.value, right=high.inclusive)
-    return start + first, start + max(first, last)
-
-
-def _position(values: blocks.Values, value: Key, *, right: bool) -> int:
-    wanted = np.array([value], dtype=values.dtype)
-    return int(np.searchsorted(values, wanted, side="right" if right else "left")[0])
 
 
 def _order(fields: Sequence[IndexedField]) -> Slots:

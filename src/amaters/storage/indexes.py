@@ -39,6 +39,7 @@ from amaters.storage.index_runs import (
     stamp_of,
 )
 from amaters.storage.rows import Key
+from amaters.storage.stored_runs import StoredRun
 from amaters.wire import blocks
 from amaters.wire import schema_pb2 as sb
 from amaters.wire import service_pb2 as pb
@@ -304,13 +305,12 @@ class IndexManager:
         rows = np.array(list(values), dtype=np.int64)
         firsts = [keys[0] for keys in values.values()]
         for place, run in self._runs_near(tid, index, (min(entries), max(entries))):
-            wanted = np.array(firsts, dtype=run.fields[0].values.dtype)
-            for row in rows[run.holding(wanted)].tolist():
+            for row in rows[run.holding(firsts)].tolist():
                 yield row, place, run.find(KeyRange(values[row]))
 
     def _runs_near(
         self, tid: int, index: IndexRow, ends: tuple[bytes, bytes]
-    ) -> Iterator[tuple[int, Run]]:
+    ) -> Iterator[tuple[int, StoredRun]]:
         """The runs that may hold entries between two."""
         rows = self._db.all(
             "SELECT place, stamp FROM index_runs WHERE tid = ? AND number = ? AND low <= ? "

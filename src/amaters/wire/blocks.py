@@ -138,13 +138,36 @@ class Frame:
         """Bytes it takes in memory."""
         return sum(int(array.nbytes) for array in self._columns.values())
 
-    def column(self, column_id: int, rows: NDArray[np.int64] | None = None) -> tuple[Values, Valid]:
-        """Values and validity of a column, at some rows or all. Raises: AM-3002."""
+    def array(self, column_id: int) -> Any:
+        """A column as Arrow has it. Raises: AM-3002."""
         array = self._columns.get(column_id)
         if array is None:
             fail("AM-3002", what=f"a block without column {column_id}")
+        return array
+
+    def column(self, column_id: int, rows: NDArray[np.int64] | None = None) -> tuple[Values, Valid]:
+        """Values and validity of a column, at some rows or all. Raises: AM-3002."""
+        array = self.array(column_id)
         taken = array if rows is None else array.take(self._pa.array(rows))
         return _column(self._pa, array.type, taken)
+
+
+def is_text(array: Any) -> bool:
+    """Whether an Arrow column holds texts."""
+    import pyarrow as pa
+
+    return bool(array.type == pa.string())
+
+
+def texts_in(values: Sequence[Any], array: Any) -> Valid:
+    """Which of some texts an Arrow column has; no Python object is made of its own."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found: Valid = pc.is_in(pa.array(values, type=pa.string()), value_set=array).to_numpy(
+        zero_copy_only=False
+    )
+    return found
 
 
 def _column(pa: Any, kind: Any, array: Any) -> tuple[Values, Valid]:
