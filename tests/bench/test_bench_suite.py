@@ -154,3 +154,17 @@ def test_merged_segments_are_read_cold() -> None:
     assert [item["core_us_per_row"] is None for item in found] == [True, False, False]
     stored = [float(str(item["stored_bytes_per_row"])) for item in found]
     assert stored[0] < 1.1 * stored[1] and 1.9 * stored[1] < stored[2] < 2.1 * stored[1]
+
+
+def test_indexes_find_what_scans_find() -> None:
+    """Writing with and without, building, and five questions, whose answers were compared."""
+    found = {str(item["name"]): item for item in run("indexes", 20_000)}
+    assert list(found) == [
+        "put_plain", "put_indexed", "put_unique", "build_by_n", "build_by_town",
+        "number", "no_number", "range_of_100", "town", "no_town",
+    ]  # fmt: skip
+    assert (found["no_number"]["found"], found["no_town"]["found"]) == (0, 0)
+    assert 5 < float(str(found["build_by_n"]["stored_bytes_per_row"])) < 20
+    for name in ("number", "range_of_100", "town"):
+        times = [found[name][f"{way}_ms"] for way in ("index", "scan", "cold_index", "cold_scan")]
+        assert all(time is not None for time in times)
