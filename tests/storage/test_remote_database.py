@@ -16,6 +16,7 @@ from amaters.storage.directory import DirectoryStorage, open_directory
 from amaters.storage.options import StorageOptions
 from amaters.storage.remote import Blobs, open_blobs
 from amaters.storage.rowstore import RowStore
+from amaters.wire import commands_pb2 as cb
 
 TABLE = table()
 KINDS = ("refuse", "late", "lost")
@@ -209,6 +210,27 @@ def test_writers_on_a_bad_network(bucket: Bucket, proxy: Proxy, tmp_path: Path) 
     storage, store = opened(tmp_path / "new", everything(bucket))
     assert keys_of(store) == sorted(told)
     shut(storage, store)
+
+
+def test_garbage_waits_for_the_store(bucket: Bucket, proxy: Proxy, tmp_path: Path) -> None:
+    """Objects of a dropped table go once no kept snapshot wants them; while the store is away they
+    stay listed, and nobody's request fails for it.
+    """
+    storage, store = opened(tmp_path / "db", everything(bucket, port=proxy.port))
+    store.put([row(n) for n in range(20_000)])
+    store.close()
+    there = set(storage.objects.ids())
+    storage.append(cb.Command(table_drop=cb.TableDrop(table_id=TABLE.id)))
+    for name in ("one", "two"):
+        assert storage.collect(set()) == 0
+        RowStore.create(storage, record(table(name))).close()
+        storage.snapshot()
+    refused = proxy.fail("POST", "delete", "refuse", times=99)
+    assert storage.collect(set()) == 0 and set(storage.objects.ids()) == there
+    refused.times = 0
+    assert storage.collect(set()) == len(there) > 0
+    assert storage.objects.ids() == [] and storage.failed is None
+    storage.close()
 
 
 def test_objects_alone_on_the_store(bucket: Bucket, tmp_path: Path) -> None:

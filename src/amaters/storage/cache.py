@@ -112,9 +112,9 @@ class DiskCache:
                 self.bytes -= size
                 self._disk.remove(self._directory / name)
 
-    def drop_all(self, prefix: str) -> None:
-        """Forget the entries whose names start with ``prefix``."""
+    def drop_all(self, groups: set[str]) -> None:
+        """Forget the entries named ``<group>-<part>`` of some groups."""
         with self._lock:
-            names = [name for name in self._sizes if name.startswith(prefix)]
+            names = [name for name in self._sizes if name.partition("-")[0] in groups]
         for name in names:
             self.drop(name)

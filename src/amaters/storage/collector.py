@@ -55,8 +55,9 @@ class Collector:
         for start in range(0, len(due), _BATCH):
             if not self._owns():
                 break
-            for one in due[start : start + _BATCH]:
-                self._objects.delete(one)
+            part = due[start : start + _BATCH]
+            self._objects.delete_many(part)
+            for one in part:
                 del self._seen[one]
-                deleted += 1
+            deleted += len(part)
         return deleted

@@ -9,6 +9,7 @@ is an error and never an answer.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -65,6 +66,9 @@ class ObjectStore(Protocol):
         """Every object there is; leftovers of interrupted uploads are removed first."""
 
     def delete(self, object_id: bytes) -> None: ...
+
+    def delete_many(self, ids: Sequence[bytes]) -> None:
+        """Many at once, which a store can do in few requests."""
 
 
 class BlockHashes:
@@ -149,6 +153,10 @@ class FileObjects:
 
     def delete(self, object_id: bytes) -> None:
         self._disk.remove(self._path(object_id))
+
+    def delete_many(self, ids: Sequence[bytes]) -> None:
+        for object_id in ids:
+            self.delete(object_id)
 
     def _path(self, object_id: bytes) -> Path:
         return self._directory / object_id.hex()
@@ -269,6 +277,10 @@ class MemoryObjects:
 
     def delete(self, object_id: bytes) -> None:
         self._objects.pop(object_id, None)
+
+    def delete_many(self, ids: Sequence[bytes]) -> None:
+        for object_id in ids:
+            self.delete(object_id)
 
 
 class _MemoryWriter:

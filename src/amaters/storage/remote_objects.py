@@ -7,6 +7,7 @@ one that the cache holds damaged is fetched again, one that the store holds dama
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -66,11 +67,14 @@ class RemoteObjects:
         return [bytes.fromhex(name) for name in names if len(name) == 32]
 
     def delete(self, object_id: bytes) -> None:
-        self._blobs.delete([_name(object_id)])
+        self.delete_many([object_id])
+
+    def delete_many(self, ids: Sequence[bytes]) -> None:
+        self._blobs.delete([_name(one) for one in ids])
         with self._lock:
-            self._reserved.discard(object_id)
+            self._reserved.difference_update(ids)
         if self._cache is not None:
-            self._cache.drop_all(object_id.hex())
+            self._cache.drop_all({one.hex() for one in ids})
 
 
 def _name(object_id: bytes) -> str:
