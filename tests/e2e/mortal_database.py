@@ -54,7 +54,7 @@ def plain_rows(batch: int, count: int) -> list[tuple[int, int, str]]:
 
 def write(db: Embedded, writer: int, life: int) -> None:
     rng = Random(life * WRITERS + writer)
-    mine: list[tuple[int, int]] = []
+    mine: list[tuple[int, int, tuple[str, ...]]] = []  # batch, rows, tables
     for n in itertools.count(life * 1000):
         number = n * WRITERS + writer
         count = rng.choice((1, 7, 40, 300, 900))
@@ -66,7 +66,8 @@ def write(db: Embedded, writer: int, life: int) -> None:
             changes["plain"] = {number: count}
         gone = mine.pop(rng.randrange(len(mine))) if kind == 3 and mine else None
         if gone is not None:
-            changes["plain"][gone[0]] = 0
+            for table in gone[2]:
+                changes[table][gone[0]] = 0
         say("begun", writer, json.dumps(changes))
         if kind == 0:
             db.table("secret").insert(secret_rows(number, count))
@@ -76,11 +77,10 @@ def write(db: Embedded, writer: int, life: int) -> None:
             with db.batch() as batch:
                 batch.insert("secret", secret_rows(number, count))
                 batch.insert("plain", plain_rows(number, count))
-                if gone is not None:
-                    batch.delete("plain", [gone[0] * ROWS_MAX + i for i in range(gone[1])])
+                for table in gone[2] if gone else ():
+                    batch.delete(table, [gone[0] * ROWS_MAX + i for i in range(gone[1])])
         say("told", writer)
-        if kind != 0:
-            mine.append((number, count))
+        mine.append((number, count, tuple(table for table in changes)))
 
 
 def tend(db: Embedded, home: Path, life: int) -> None:
