@@ -28,6 +28,7 @@ from amaters.storage.backupset import (
 from amaters.storage.database import open_memory
 from amaters.storage.directory import DirectoryStorage, open_directory
 from amaters.storage.files import Disk
+from amaters.storage.options import StorageOptions
 from amaters.storage.restore import check_backup, restore
 from amaters.storage.verify import verify
 from amaters.wire import commands_pb2 as cb
@@ -437,3 +438,29 @@ def test_a_store_that_fails_now_and_then(
     assert caught.value.code == "AM-4031"
     assert [one.name for one in list_backups(plain)] == [info.name]
     assert [blob.name for blob in plain.list("data/")] == before
+
+
+@pytest.mark.parametrize("log_on_store", [False, True])
+def test_a_database_is_restored_onto_an_object_store(
+    storage: DirectoryStorage, target: Target, bucket: Bucket, tmp_path: Path, log_on_store: bool
+) -> None:
+    """Objects alone, or log and snapshots as well: then the directory may be lost. A store that
+    holds something is refused.
+    """
+    put_keyset(storage, 1)
+    backup(storage, target)
+    options = StorageOptions(objects_url=bucket.url("there"), log_on_store=log_on_store)
+    restore(target, tmp_path / "new", options=options)
+    for n in range(2, 6):
+        copy = open_directory(tmp_path / "new")
+        assert copy.place is not None and not (copy.path / "objects").exists()
+        assert copy.position == storage.position + n - 2
+        put_keyset(copy, n)
+        assert verify(copy).findings == []
+        copy.abandon()
+        if log_on_store:
+            shutil.rmtree(tmp_path / "new")
+            open_directory(tmp_path / "new", options=options).close()
+    with pytest.raises(ConflictError) as caught:
+        restore(target, tmp_path / "other", options=options)
+    assert caught.value.code == "AM-4043" and not (tmp_path / "other").exists()

@@ -88,6 +88,8 @@ def backups(target: str, output: str) -> None:
 @database_argument
 @click.option("--name", help="Which backup; the newest by default.")
 @click.option("--replace", is_flag=True, help="Replace the database that is in DATABASE.")
+@click.option("--objects-url", metavar="URL", help="Put objects on this (empty) object store.")
+@click.option("--log-on-store", is_flag=True, help="Put log and snapshots there as well.")
 @form_option
 @click.pass_obj
 def restore(
@@ -97,18 +99,27 @@ def restore(
     *,
     name: str | None,
     replace: bool,
+    objects_url: str | None,
+    log_on_store: bool,
     output: str,
 ) -> None:
     """Restore a backup from TARGET to DATABASE. All of it is verified before anything changes."""
     from amaters.storage.backupset import list_backups, open_target
+    from amaters.storage.options import StorageOptions
     from amaters.storage.restore import restore as restore_backup
 
     place = open_target(target)
     damaged = [one.name for one in list_backups(place) if one.damaged] if name is None else []
     if damaged:
         say(f"amaters: these are damaged and cannot be the newest: {', '.join(damaged)}")
-    progress = _progress(context)
-    found = restore_backup(place, database, name=name, replace=replace, progress=progress)
+    found = restore_backup(
+        place,
+        database,
+        name=name,
+        replace=replace,
+        options=StorageOptions(objects_url=objects_url or "", log_on_store=log_on_store),
+        progress=_progress(context),
+    )
     say(f"restored {found.name} to {database}; the keys are not in it")
     _print_backups([found], output)
 

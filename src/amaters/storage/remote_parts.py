@@ -213,17 +213,24 @@ def new_marker(options: StorageOptions) -> cb.DatabaseFormat:
     )
     if not objects_url:
         return made
-    blobs = open_blobs(log_url or objects_url, timeout_seconds=_LOG_TIMEOUT_SECONDS)
-    if log_url.startswith("file:"):
-        what = "a log needs a store that makes the order of its writes durable"
-        fail("AM-4028", url=log_url, what=f"{what}; a directory has its own logs")
-    check_conditions(blobs)
+    blobs = check_store(options)
     if log_url:
         made.database_id = _claim(blobs, made.database_id, _patience(options))
     elif (found := _read_id(blobs)) is not None:
         # Its log was in a directory, and this one is empty.
         fail("AM-4030", url=objects_url, found=found.hex(), expected="none")
     return made
+
+
+def check_store(options: StorageOptions) -> Blobs:
+    """The store that a new database would begin with, found fit. Raises: AM-4028, AM-4029."""
+    objects_url, log_url = options.store_urls
+    blobs = open_blobs(log_url or objects_url, timeout_seconds=_LOG_TIMEOUT_SECONDS)
+    if log_url.startswith("file:"):
+        what = "a log needs a store that makes the order of its writes durable"
+        fail("AM-4028", url=log_url, what=f"{what}; a directory has its own logs")
+    check_conditions(blobs)
+    return blobs
 
 
 def claim(place: RemotePlace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -30,10 +31,13 @@ from amaters.storage.backupset import (
     state_file,
 )
 from amaters.storage.commitlog.core import SegmentLog
+from amaters.storage.directory import LOG, OBJECTS
 from amaters.storage.files import Buffer, Disk
 from amaters.storage.marker import FORMAT_VERSION, MARKER, write_marker
 from amaters.storage.migrations.context import JOURNAL, Staging, finish, remove_tree
-from amaters.storage.objects import FileObjects
+from amaters.storage.objects import FileObjects, ObjectStore
+from amaters.storage.options import StorageOptions
+from amaters.storage.remote_parts import RemotePlace, check_store, claim
 from amaters.storage.verify import check_restored
 from amaters.wire import backup_pb2 as bb
 from amaters.wire import commands_pb2 as cb
@@ -47,27 +51,30 @@ def restore(
     *,
     name: str | None = None,
     replace: bool = False,
+    options: StorageOptions | None = None,
     disk: Disk | None = None,
     progress: ProgressCallback = no_progress,
 ) -> BackupInfo:
     """Make the database of a backup (None: the newest) in ``path``, which must be new or empty, or
     with ``replace`` a database that nobody has open. Until all of the backup has been found whole,
-    ``path`` stays as it is; then it changes at once, also when the process dies.
+    ``path`` stays as it is; then it changes at once, also when the process dies. ``options`` that
+    name an object store put objects, and perhaps log and snapshots, there: it must hold nothing.
 
     Raises: AM-4001, AM-4002, AM-4005 (what is to be replaced is no database), AM-4041, AM-4042,
-    AM-4043.
+    AM-4043, and of stores AM-4025, AM-4028, AM-4029, AM-4031.
     """
-    disk = disk or Disk()
     kept = read_manifest(target, name or _newest(target))
-    if kept.manifest.format > FORMAT_VERSION:
-        fail("AM-4006", file=kept.manifest.name, found=kept.manifest.format, known=FORMAT_VERSION)
+    found = kept.manifest.format
+    if found > FORMAT_VERSION:
+        fail("AM-4006", file=kept.manifest.name, found=found, known=FORMAT_VERSION)
     check_chain(target, kept)
+    work = _Restoring(target, kept, options or StorageOptions(), disk or Disk(), progress)
     if _is_empty(path):
-        _make(target, kept, path, disk, progress)
+        work.make(path)
     elif not replace:
         fail("AM-4043", path=str(path))
     else:
-        _replace(target, kept, path, disk, progress)
+        work.replace(path)
     return info(kept.manifest)
 
 
@@ -94,58 +101,88 @@ def _is_empty(path: Path) -> bool:
     return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
-def _make(target: Target, kept: Kept, path: Path, disk: Disk, progress: ProgressCallback) -> None:
-    disk.make_directory(path.absolute().parent)
-    temporary = path.absolute().with_name(f".{path.name}.{new_id().hex()[:8]}.restoring")
-    disk.make_directory(temporary)
-    try:
-        _build(target, kept, temporary, disk, progress)
-        disk.publish(temporary, path.absolute())
-    except BaseException:
-        remove_tree(temporary, disk)
-        raise
+@dataclass(frozen=True, slots=True)
+class _Restoring:
+    """One restore: from where, and how."""
+
+    target: Target
+    kept: Kept
+    options: StorageOptions
+    disk: Disk
+    progress: ProgressCallback
+
+    def make(self, path: Path) -> None:
+        """A new directory, which gets its name when it is whole."""
+        disk, path = self.disk, path.absolute()
+        disk.make_directory(path.parent)
+        temporary = path.with_name(f".{path.name}.{new_id().hex()[:8]}.restoring")
+        disk.make_directory(temporary)
+        try:
+            self._build(temporary)
+            disk.publish(temporary, path)
+        except BaseException:
+            remove_tree(temporary, disk)
+            raise
+
+    def replace(self, path: Path) -> None:
+        """A database in place of another one."""
+        disk = self.disk
+        if not (path / MARKER).exists():
+            fail("AM-4005", path=str(path), what="only a database is replaced")
+        lock = disk.lock(path / _LOCK)
+        try:
+            with suppress(DataError):  # a journal that is damaged is replaced like everything else
+                finish(path, disk)
+            staging = Staging(path, disk)
+            staging.begin()
+            self._build(staging.staging)
+            mine = {path / _LOCK, path / JOURNAL}
+            old = [
+                file
+                for file in path.rglob("*")
+                if file.is_file() and file not in mine and staging.staging not in file.parents
+            ]
+            for name in (_LOCK, "state/state.db-shm"):  # of the process that checked it
+                disk.remove(staging.staging / name)
+            staging.commit(old)
+        finally:
+            disk.close(lock)
+
+    def _build(self, path: Path) -> None:
+        """A whole database in an empty directory, checked as ``amaters admin verify`` does."""
+        manifest, disk = self.kept.manifest, self.disk
+        reading = _Reading(self.target, self.kept, self.progress)
+        marker = cb.DatabaseFormat(version=manifest.format, database_id=manifest.database_id)
+        place = self._store(marker)
+        disk.make_directory(path / "state")
+        _write_state(reading, path / "state" / "state.db", disk)
+        objects = place.open_objects(path, disk) if place else FileObjects(path / OBJECTS, disk)
+        write = partial(_write_object, reading, objects)
+        for _ in in_order(self.target, write, manifest.objects):
+            pass
+        first = manifest.position + 1
+        if place is not None and place.has_log:
+            place.open_log().create(first)
+        else:
+            SegmentLog(path / LOG, disk, manifest.database_id).create(first)
+        write_marker(path, disk, marker)
+        check_restored(path, disk, manifest.position)
+
+    def _store(self, marker: cb.DatabaseFormat) -> RemotePlace | None:
+        """The store that the options name, claimed for this database."""
+        marker.objects_url, marker.log_url = self.options.store_urls
+        if not marker.objects_url:
+            return None
+        check_store(self.options)
+        place = RemotePlace(marker, self.options)
+        for blobs in (place.objects, place.log):
+            if next(iter(blobs.list("")), None) is not None:
+                fail("AM-4043", path=blobs.url)
+        claim(place)
+        return place
 
 
-def _replace(
-    target: Target, kept: Kept, path: Path, disk: Disk, progress: ProgressCallback
-) -> None:
-    if not (path / MARKER).exists():
-        fail("AM-4005", path=str(path), what="only a database is replaced")
-    lock = disk.lock(path / _LOCK)
-    try:
-        with suppress(DataError):  # a journal that is damaged is replaced like everything else
-            finish(path, disk)
-        staging = Staging(path, disk)
-        staging.begin()
-        _build(target, kept, staging.staging, disk, progress)
-        mine = {path / _LOCK, path / JOURNAL}
-        old = [
-            file
-            for file in path.rglob("*")
-            if file.is_file() and file not in mine and staging.staging not in file.parents
-        ]
-        for name in (_LOCK, "state/state.db-shm"):  # of the process that checked it
-            disk.remove(staging.staging / name)
-        staging.commit(old)
-    finally:
-        disk.close(lock)
-
-
-def _build(target: Target, kept: Kept, path: Path, disk: Disk, progress: ProgressCallback) -> None:
-    """A whole database in an empty directory, checked as ``amaters admin verify`` does."""
-    manifest, reading = kept.manifest, _Reading(target, kept, progress)
-    disk.make_directory(path / "state")
-    _write_state(reading, path / "state" / "state.db", disk)
-    objects = FileObjects(path / "objects", disk)
-    for _ in in_order(target, partial(_write_object, reading, objects), manifest.objects):
-        pass
-    SegmentLog(path / "log", disk, manifest.database_id).create(manifest.position + 1)
-    marker = cb.DatabaseFormat(version=manifest.format, database_id=manifest.database_id)
-    write_marker(path, disk, marker)
-    check_restored(path, disk, manifest.position)
-
-
-def _write_object(reading: _Reading, objects: FileObjects, part: bb.BackupObject) -> None:
+def _write_object(reading: _Reading, objects: ObjectStore, part: bb.BackupObject) -> None:
     writer = objects.create(part.ref.object_id, part.ref.size)
     try:
         for data in reading.content(part):
