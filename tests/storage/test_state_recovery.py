@@ -412,3 +412,84 @@ def test_rows_of_commands_after_an_abandoned_group(tmp_path: Path) -> None:
     assert not group.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
     storage.close()
     assert reopened(tmp_path / "killed")[1] == rows == reopened(path)[1]
+
+
+def harmed(path: Path, rng: Random) -> None:
+    """One thing that can befall a state between two opens, if any."""
+    what = rng.choice(["nothing", "lost", "flip", "log", "torn"])
+    file = state_file(path)
+    if what == "lost":
+        lose_state(path)
+    elif what == "log":
+        wal = file.with_name("state.db-wal")
+        wal.write_bytes(wal.read_bytes()[: rng.randrange(1 + wal.stat().st_size)])
+    elif what == "torn":
+        file.write_bytes(file.read_bytes()[: rng.randrange(file.stat().st_size)])
+    elif what == "flip":
+
+        def flip(data: bytearray) -> None:
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+
+        damaged(file, flip)
+
+
+def changed(rng: Random, rows: Rows, version: int) -> tuple[dict[str, object], Rows]:
+    """A batch as keywords of ``put``, and the rows after it."""
+    keys: list[int | str] = list(rng.sample(range(60), rng.randrange(1, 20)))
+    removed = {key: rows[key] for key in keys if key in rows}
+    new = keys if rng.random() < 0.75 else []
+    half = rng.choice([0, len(new) // 2, len(new)])
+    segments = [new[half:]] if new[half:] else []
+    after = {key: old for key, old in rows.items() if key not in removed}
+    after.update(dict.fromkeys(new, version))
+    return {"tail": new[:half], "segments": segments, "removed": removed}, after
+
+
+def lives(path: Path, seed: int, opens: int) -> None:
+    rng, version = Random(seed), 0
+    rows: Rows = {}
+    storage = open_directory(path)
+    append(storage, create())
+    for _ in range(opens):
+        may_hold = [rows]
+        try:
+            for _ in range(rng.randrange(12)):
+                version += 1
+                parts, after = changed(rng, rows, version)
+                may_hold = [rows, after]
+                put(storage, version, **parts)
+                may_hold, rows = [after], after
+                if rng.random() < 0.2:
+                    storage.snapshot()
+                    storage.collect(set())
+            storage.close() if rng.random() < 0.3 else storage.abandon()
+        except AmatersError as error:  # a damaged page that nobody had read before
+            assert error.code == "AM-4011"
+            storage.abandon()
+        harmed(path, rng)
+        try:
+            storage = open_directory(path)
+            found = contents(storage)
+        except AmatersError as error:
+            assert error.code == "AM-4011"
+            storage.abandon()
+            storage = open_directory(path)
+            found = contents(storage)
+        assert found in may_hold
+        rows = found
+    storage.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_lives(tmp_path: Path, seed: int) -> None:
+    """Writes, snapshots, collections, closes and deaths, and a harmed state in between: all rows
+    are always there, or the next open brings them.
+    """
+    lives(tmp_path / "db", seed, 12)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("seed", range(4, 104))
+def test_many_random_lives(tmp_path: Path, seed: int) -> None:
+    """The same for a hundred databases."""
+    lives(tmp_path / "db", seed, 40)
