@@ -11,7 +11,7 @@ from typing import Any
 import engine_support as support
 import pytest
 
-from amaters.base.errors import ConflictError
+from amaters.base.errors import ConflictError, InvalidError
 from amaters.base.ids import new_id
 from amaters.columns.declare import Int32, Int64, Text, build_table
 from amaters.columns.indexes import IndexDefinition
@@ -134,9 +134,7 @@ async def add_index(engine: Engine, table: Table, index: IndexDefinition) -> Tab
         request_id=new_id(), expected_version=table.version, schema=support.record(newer)
     )
     await engine.update_schema(request)
-    asked = pb.BuildIndexRequest(table_id=table.id, number=index.number)
-    async for _ in engine.build_index(asked):
-        pass
+    await finish(engine, pb.BuildIndexRequest(table_id=table.id, number=index.number))
     return newer
 
 
@@ -257,6 +255,53 @@ def test_a_build_that_was_cut_off_goes_on_at_open(tmp_path: Path) -> None:
         await engine.close()
 
     asyncio.run(resume())
+
+
+def test_writers_go_on_while_an_index_is_built() -> None:
+    """Commits that come between the slices are in the index when it is ready; a table that is
+    dropped in mid-build ends its build, and nothing else.
+    """
+
+    async def work() -> None:
+        engine = open_engine(":memory:", unsafe_scheme=True)
+        table = await support.setup(engine, make_table(()))
+        for start in range(0, 300, 10):
+            await support.commit(engine, table, segments=[list(range(start, start + 10))])
+        newer = table.with_indexes(INDEXES[:1])
+        request = pb.UpdateSchemaRequest(
+            request_id=new_id(), expected_version=table.version, schema=support.record(newer)
+        )
+        await engine.update_schema(request)
+        asked = pb.BuildIndexRequest(table_id=table.id, number=1)
+        build = asyncio.create_task(finish(engine, asked))
+        for start in range(300, 400, 10):
+            await support.commit(engine, newer, tail=list(range(start, start + 5)))
+            await support.commit(engine, newer, segments=[list(range(start + 5, start + 10))])
+        await build
+        snapshot = pin(engine, newer)
+        near = candidates(engine._storage, snapshot, Compare("=", 2, Literal("town1")))
+        assert near is not None
+        assert near.slots.keys() == {segment.sid for segment in snapshot.segments}
+        assert check(engine, snapshot, random.Random(6), 20)
+        more = newer.with_indexes(INDEXES)
+        request = pb.UpdateSchemaRequest(
+            request_id=new_id(), expected_version=newer.version, schema=support.record(more)
+        )
+        await engine.update_schema(request)
+        await engine.drop_table(pb.DropTableRequest(request_id=new_id(), table_id=table.id))
+        with pytest.raises(InvalidError, match="AM-3091"):
+            await finish(engine, pb.BuildIndexRequest(table_id=table.id, number=2))
+        other = await support.setup(engine, dataclasses.replace(make_table(), id=b"o" * 16))
+        await support.commit(engine, other, segments=[[1, 2]])
+        assert pin(engine, other).ready_indexes == [1, 2, 3]
+        await engine.close()
+
+    support.run(work)
+
+
+async def finish(engine: Engine, asked: pb.BuildIndexRequest) -> None:
+    async for _ in engine.build_index(asked):
+        pass
 
 
 def test_a_table_without_indexes_decodes_and_keeps_nothing_more(tmp_path: Path) -> None:

@@ -17,11 +17,17 @@ from amaters.columns.indexes import IndexDefinition
 from amaters.columns.records import encode_public
 from amaters.storage.database import Storage, open_memory
 from amaters.storage.directory import open_directory
-from amaters.storage.index_build import register_index, unregister_index
+from amaters.storage.index_build import (
+    build_index,
+    next_slice,
+    register_index,
+    unregister_index,
+)
 from amaters.storage.index_runs import IndexedField
 from amaters.storage.indexes import IndexManager, PublicColumns
 from amaters.storage.rowstore import RowStore, WriteBatch
 from amaters.wire import blocks
+from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
 
 BY_TEXT = IndexDefinition(1, "by_text", (2, 3))
@@ -204,3 +210,31 @@ def test_an_embedding_program_adds_indexes_of_its_own(tmp_path: Path) -> None:
     assert version.indexes == ()
     store.close()
     again.close()
+
+
+def test_a_value_that_is_repeated_while_an_index_is_built(storage: Storage) -> None:
+    """A row may take a value of one that the index does not know yet; the build finds both, fails,
+    and the index refuses nothing any more. Of rows it knows already it refuses the value at once.
+    """
+    store = RowStore.create(storage, record())
+    store.close()
+    store = RowStore(storage, b"t" * 16, segment_rows=10)
+    store.put([(key, None, key) for key in range(10)])
+    store.put([(key, None, key) for key in range(10, 13)])
+    store.close()
+    schema = record(ONE_N)
+    schema.version = 2
+    storage.append(cb.Command(schema_update=cb.SchemaUpdate(schema=schema)))
+    step = next_slice(storage, b"t" * 16, 3)
+    assert step.left
+    storage.append(step.command, step.rows)
+    store = RowStore(storage, b"t" * 16)
+    with pytest.raises(ConflictError, match="AM-3094"):
+        store.put([(100, None, 5)])
+    store.put([(100, None, 11)])
+    with pytest.raises(ConflictError, match="AM-3090"):
+        build_index(storage, b"t" * 16, 3)
+    store.put([(101, None, 5)])
+    with pytest.raises(InvalidError, match="AM-3091"):
+        store.find("one_n", 5)
+    store.close()
