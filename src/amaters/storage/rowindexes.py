@@ -43,7 +43,8 @@ def find_spots(
         if is_current and storage.version(table_id) is version:
             return index, _living(version, segments, tail)
     found: Spots = []
-    for place in (*version.segments, *version.tail):
+    places: list[Place] = [*version.segments, *version.tail]
+    for place in places:
         slots = _scanned(storage, public, place, index, wanted)
         if len(slots):
             found.append((place, slots))
