@@ -9,7 +9,7 @@ from pathlib import Path
 import engine_support as support
 import pytest
 
-from amaters.base.errors import AmatersError, fail
+from amaters.base.errors import AmatersError, ClosedError, fail
 from amaters.engine.service import Engine
 from amaters.storage.directory import DirectoryStorage, open_directory
 from amaters.storage.files import Buffer, Disk
@@ -196,7 +196,7 @@ async def live_and_die(path: Path, table: support.Table, life: int) -> tuple[boo
             if batch == 1:
                 opened.snapshot()
         await service.close()
-    except DiedError:
+    except (DiedError, ClosedError):  # the log's own thread may meet the end first
         if opened is not None:
             opened.abandon()
         return False, acknowledged
