@@ -60,7 +60,17 @@ class Told:
         if loop is not None:
             self._by_loop[loop].append((future, result))
         else:
-            _set(future, result)
+            _settle([(future, result)])
+
+    def add_all(self, appends: Sequence[Append], position: int) -> None:
+        """Tell appends their positions, the first of them ``position``."""
+        position -= 1
+        for records, _, _, future, loop in appends:
+            position += len(records)
+            if loop is not None and future is not None:
+                self._by_loop[loop].append((future, position))
+            elif future is not None:
+                future.set_result(position)
 
     def send(self) -> None:
         for loop, settled in self._by_loop.items():
@@ -70,12 +80,9 @@ class Told:
 
 def _settle(settled: list[tuple[Waiting, int | BaseException]]) -> None:
     for future, result in settled:
-        if not future.done():  # else its task was cancelled
-            _set(future, result)
-
-
-def _set(future: Waiting, result: int | BaseException) -> None:
-    if isinstance(result, int):
-        future.set_result(result)
-    else:
-        future.set_exception(result)
+        if future.done():  # its task was cancelled
+            continue
+        if isinstance(result, int):
+            future.set_result(result)
+        else:
+            future.set_exception(result)

@@ -60,6 +60,7 @@ class SegmentLog:
         self._work, self._room = threading.Condition(self._lock), threading.Condition(self._lock)
         self._files = threading.Lock()  # held while segments are made, recycled or counted
         self._queue: deque[Append] = deque()
+        self._capacity = self.options.channel_capacity
         self._taken: list[Append] = []  # from the queue, and not in a flight yet
         self._flights: deque[Flight] = deque()  # all that is not acknowledged, in order
         self._staged: list[Flight] = []  # the last of them, for the next write
@@ -191,7 +192,7 @@ class SegmentLog:
         body = self._laid_out((payload,), size) if size >= _LARGE else None
         with self._lock:
             self._check_open()
-            while len(self._queue) >= self.options.channel_capacity:
+            while len(self._queue) >= self._capacity:
                 self._room.wait()
                 self._check_open()
             self._enqueue(((payload,), size, body, future, None))
@@ -208,7 +209,7 @@ class SegmentLog:
         body = self._laid_out((payload,), size) if size >= _LARGE else None
         with self._lock:
             self._check_open()
-            if len(self._queue) >= self.options.channel_capacity:
+            if len(self._queue) >= self._capacity:
                 fail("AM-4009", waiting=len(self._queue))
             self._enqueue(((payload,), size, body, future, loop))
         return await future
@@ -239,11 +240,15 @@ class SegmentLog:
 
     def _enqueue(self, made: Append) -> None:
         self._queue.append(made)
+        if len(self._queue) == 1 or self._asleep:
+            self._wake_up()
+
+    def _wake_up(self) -> None:
         self._start_thread()
         if self._asleep and self._device is not None:
             self._asleep = False
             self._device.wake()
-        elif len(self._queue) == 1:
+        else:
             self._work.notify()
 
     def _start_thread(self) -> None:
@@ -421,14 +426,11 @@ class SegmentLog:
         told.send()
 
     def _acknowledge(self, flight: Flight, told: Told) -> None:
-        position = flight.first - 1
-        self._durable = position + flight.body.count
+        self._durable = flight.first + flight.body.count - 1
         self._durable_end = flight.offset + flight.body.length
         self._witnessed = max(self._witnessed, flight.witness)
         self._buffers.give(flight.body.buffer)
-        for made in flight.appends:
-            position += len(made[0])
-            told.add(made, position)
+        told.add_all(flight.appends, flight.first)
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
