@@ -49,15 +49,15 @@ class Division:
     tail_start: int
 
 
-def divide(rows: int, slots: int, *, whole: bool = False) -> Division:
-    """Full segments first; the rest becomes a segment if it fills half of one (``whole``: always),
-    because a segment costs every query the same however few rows it holds.
+def divide(rows: int, slots: int) -> Division:
+    """Full segments first; the rest becomes a segment if it fills half of one, because a segment
+    costs every query the same however few rows it holds.
     """
     full = slots - CANARIES
     cuts = [(start, start + full) for start in range(0, rows - full + 1, full)]
     rest_start = cuts[-1][1] if cuts else 0
     rest = rows - rest_start
-    if 2 * rest >= full or (whole and rest):
+    if 2 * rest >= full:
         cuts.append((rest_start, rows))
         rest_start = rows
     return Division(tuple(cuts), rest_start)
@@ -255,19 +255,27 @@ class Insertion:
 
     async def _take_tail_along(self) -> None:
         """Exchange: the tail's rows come into segments of this commit together with the rest.
-        What others add to the tail meanwhile stays there.
+        What does not fill half of one more segment stays a tail, as does what others add meanwhile.
         """
         if self._keyless:
             self.batch = self._numbered(self.batch, self.first_key)
         async with snapshot(self.session, self.table) as pinned:
             tail = await read_tail(self.session, self.table, pinned.handle)
-        self.moved = [kept for block in tail if (kept := self._staying(block)).rows.length]
+        coming = [self._staying(block) for block in tail]
+        total = self.batch.length + sum(block.rows.length for block in coming)
+        self.division = divide(total, self.session.parameters.slots)
+        room = self.division.tail_start
+        for block in coming:
+            kept = block.rows.slice(0, room)
+            if kept.length:
+                versions = block.versions[: kept.length]
+                self.moved.append(OpenedRows(b"", block.slots, kept, versions))
+            room -= kept.length
         old = [block.rows for block in self.moved]
         order = [column.id for column in self.table.columns]
         self.batch = concatenate([rows.select(order) for rows in (*old, self.batch)])
         newest = max((int(block.versions.max()) for block in self.moved), default=0)
         self.row_version = max(self.row_version, newest + 1)
-        self.division = divide(self.batch.length, self.session.parameters.slots, whole=True)
 
     def _staying(self, block: OpenedRows) -> OpenedRows:
         """Tail rows that come along: not those that this commit replaces or deletes."""
