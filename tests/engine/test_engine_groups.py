@@ -16,6 +16,7 @@ from amaters.engine.service import Engine
 from amaters.storage.committer import Committer
 from amaters.storage.database import MemoryStorage
 from amaters.wire import service_pb2 as pb
+from amaters.wire.service import chunks_of
 
 
 class Gate(MemoryStorage):
@@ -225,3 +226,26 @@ def test_work_that_raises_anything_is_told_so_and_nobody_else() -> None:
     assert right.result() == 1
     committer.close()
     gate.close()
+
+
+def test_of_two_keysets_that_come_at_once_one_claims_the_database() -> None:
+    """The other is refused, although both were sent before either was there."""
+
+    async def work() -> None:
+        async with gated() as (service, gate):
+            names = []
+            for keyset_id in (b"a" * 16, b"b" * 16):
+                name = pb.KeyName()
+                name.CopyFrom(support.KEY_NAME)
+                name.keyset_id = keyset_id
+                names.append(name)
+            gate.shut()
+            puts = [pb.PutKeysetRequest(request_id=new_id(), name=name) for name in names]
+            tasks = [asyncio.create_task(service.put_keyset(put, chunks_of())) for put in puts]
+            await reached(gate)
+            gate.opened.set()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            refused = [o.code for o in outcomes if isinstance(o, AmatersError)]
+            assert refused == ["AM-3010"]
+
+    support.run(work)

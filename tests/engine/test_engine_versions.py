@@ -386,3 +386,38 @@ def test_a_segment_without_live_rows_leaves_and_so_do_its_objects() -> None:
             assert set(service._storage.objects.ids()) == empty
 
     support.run(work)
+
+
+def test_a_batch_over_tables_is_replayed_whole(tmp_path: Path) -> None:
+    """The process died, and the state with it: the log alone makes all parts again, also those of
+    a table that was dropped afterwards.
+    """
+
+    async def work() -> None:
+        path = tmp_path / "db"
+        service = open_engine(path, unsafe_scheme=True, threads=1)
+        one = await support.setup(service)
+        two = await support.setup(service, support.make_table("two"))
+        three = await support.setup(service, support.make_table("three"))
+        await support.commit(service, one, tail=[1, 2], segments=[[10, 11]])
+        request = await batch_of(
+            service,
+            (one, {"tail": [3, 1], "removed": {1: 1, 10: 1}, "version": 5}),
+            (two, {"tail": [7], "segments": [[20, 21]], "version": 6}),
+            (three, {"segments": [[1]], "version": 6}),
+        )
+        reply = await service.commit_batch(request)
+        before = [await support.read_all(service, table) for table in (one, two)]
+        drop = pb.DropTableRequest(request_id=new_id(), table_id=three.id)
+        await service.drop_table(drop)
+        service._committer.close()
+        service._storage.abandon()
+        for file in (path / "state").iterdir():
+            file.unlink()
+        service = open_engine(path, unsafe_scheme=True, threads=1)
+        assert [await support.read_all(service, table) for table in (one, two)] == before
+        assert await service.commit_batch(request) == reply
+        assert len((await service.list_tables(pb.ListTablesRequest())).tables) == 2
+        await service.close()
+
+    support.run(work)

@@ -72,6 +72,7 @@ class Writer:
 
     def keyset(self, group: Group, name: pb.KeyName) -> cb.ObjectRef | None:
         """Evaluation keys of a secret key. Raises: AM-3010 for a foreign keyset."""
+        self.claim(self._storage.state.keyset_id())
         return self.known_keyset(name) or self._find_keyset(name)
 
     def _find_keyset(self, name: pb.KeyName) -> cb.ObjectRef | None:
@@ -90,7 +91,7 @@ class Writer:
         return reply
 
     def claim(self, keyset_id: bytes) -> None:
-        """After the group of a ``put_keyset``: the database belongs to somebody now."""
+        """The database belongs to somebody now, and to nobody else ever."""
         self._keyset_id = self._keyset_id or keyset_id
 
     def create_table(self, group: Group, request: pb.CreateTableRequest) -> pb.Done:
