@@ -477,7 +477,7 @@ def lives(path: Path, seed: int, opens: int) -> None:
             found = contents(storage)
         assert found in may_hold
         rows = found
-    storage.close()
+    storage.abandon()
 
 
 @pytest.mark.parametrize("seed", range(4))
