@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from amaters.storage import directory, recovery
 from amaters.storage.backup import backup
 from amaters.storage.backupset import open_target
 from amaters.storage.database import Storage
@@ -215,6 +216,15 @@ def agree(examples: int) -> int:
     )
     run_state_machine_as_test(Model, settings=chosen)
     return Model.steps
+
+
+@pytest.fixture(autouse=True)
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What usually happens once in a long while happens all the time."""
+    monkeypatch.setattr(directory, "WAL_PAGES", 12)
+    monkeypatch.setattr(recovery, "WAL_PAGES", 12)
+    monkeypatch.setattr(recovery, "_REPLAY_BYTES", 3000)
+    monkeypatch.setattr(directory, "SNAPSHOT_DEBT", 20_000)
 
 
 def test_a_dictionary() -> None:
