@@ -124,3 +124,23 @@ def test_canaries_differ_in_unique_columns_and_nowhere_give_themselves_away() ->
     assert len(set(drawn)) == len(drawn)
     assert not set(drawn) & real
     assert 10 < len(drawn) < 54
+
+
+def test_what_was_not_refused_is_taken_again() -> None:
+    """Keys and values that an earlier attempt kept come back; only the others are drawn."""
+    made = table(**BASE)
+    rows = [
+        {"id": 9 * i, "town": "x", "mail": f"m{i}", "n": i, "flag": True, "pay": 1}
+        for i in range(200)
+    ]
+    batch = ColumnBatch.from_any(made, rows, None)
+    first = plant(made, batch, rng=RNG).canaries.rows
+    keys, mails = (first.columns[column].values.tolist() for column in (1, 3))
+    kept = {1: keys[:60], 3: mails[5:]}
+    used = {3: set(mails)}
+    again = plant(made, batch, rng=RNG, taken=set(keys), used=used, kept=kept).canaries.rows
+    for column, old, count in ((1, keys, 60), (3, mails, 59)):
+        new = again.columns[column].values.tolist()
+        assert len(set(new)) == 64
+        assert set(new) & set(old) == set(kept[column])
+        assert len(kept[column]) == count

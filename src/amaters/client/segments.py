@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,7 @@ async def upload_segment(
     first_key: int | None,
     taken: Collection[object],
     used: Mapping[int, Collection[object]] | None = None,
+    kept: Mapping[int, Sequence[Any]] | None = None,
     lease: Lease | None = None,
     has_moved: bool = False,
 ) -> Prepared:
@@ -61,6 +63,7 @@ async def upload_segment(
         first_key=first_key,
         taken=taken,
         used=used,
+        kept=kept,
         count=count,
     )
     if has_moved:

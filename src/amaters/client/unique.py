@@ -19,7 +19,8 @@ from amaters.wire import service_pb2 as pb
 CROWDED_SPAN_MAX = 1 << 22
 
 Row = dict[int, Any]  # storage values of public columns, None for NULL
-Used = dict[int, set[Any]]
+Used = dict[int, set[Any]]  # by column
+Kept = dict[int, list[Any]]  # by column
 
 
 def refuse_repeated_values(table: Table, batch: ColumnBatch) -> None:
@@ -73,11 +74,21 @@ def collide(table: Table, conflict: pb.KeyConflict, old: Row, new: Row) -> bool:
     return all(old[c] is not None and old[c] == new[c] for c in index.columns)
 
 
-def note_refused(table: Table, conflict: pb.KeyConflict, used: Used, row: Row) -> None:
-    """A canary's value was in the way: it is not to be drawn again."""
+def note_refused(table: Table, conflict: pb.KeyConflict, refused: Used, row: Row) -> None:
+    """A canary was in the way: the values that a conflict is about are not to be drawn again."""
     index = _index(table, conflict)
-    for column in used.keys() & set(index.columns if index is not None else ()):
-        used[column].add(row[column])
+    for column in index.columns if index is not None else (table.primary_key.id,):
+        refused.setdefault(column, set()).add(row[column])
+
+
+def kept_values(table: Table, canaries: ColumnBatch, refused: Used) -> Kept:
+    """Keys and values of canaries that nobody refused, for their segment's next attempt."""
+    found: Kept = {}
+    for column in (table.primary_key, *distinguishing(table)):
+        wrong = refused.get(column.id, set())
+        known = _listed(canaries.columns[column.id])
+        found[column.id] = [value for value in known if value is not None and value not in wrong]
+    return found
 
 
 def refuse(table: Table, conflict: pb.KeyConflict, row: int) -> NoReturn:

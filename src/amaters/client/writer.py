@@ -132,7 +132,8 @@ class Insertion:
     moved: list[OpenedRows] = field(default_factory=list)
     removed: dict[Any, int] = field(default_factory=dict)
     taken: set[Any] = field(default_factory=set)
-    used: dict[int, set[Any]] = field(default_factory=dict)  # by column of a unique index
+    used: unique.Used = field(default_factory=dict)
+    kept: dict[int, unique.Kept] = field(default_factory=dict)  # of canaries, by segment
     first_key: int = 0
     row_version: int = 0
     attempt: int = 0
@@ -162,6 +163,7 @@ class Insertion:
         self.batch, self.moved, self.attempt = self.original, [], 0
         await self._divide()
         self.prepared = [None] * len(self.division.segments)
+        self.kept.clear()
         self._raise_version(max(self.going.values(), default=0))
         self.taken |= self.going.keys()
         if not self._keyless:
@@ -298,6 +300,7 @@ class Insertion:
                 first_key=self.first_key + start + index * CANARIES if self._keyless else None,
                 taken=self.taken,
                 used=self.used,
+                kept=self.kept.get(index),
                 lease=None if is_shared and stop < total else self.lease,
                 has_moved=bool(self.moved),
             )
@@ -360,18 +363,32 @@ class Insertion:
         rows = [conflict for conflict in conflicts if conflict.new_segment != REMOVED]
         if not all(self._is_sound(conflict) for conflict in rows):
             errors.fail("AM-5012", what="it names conflicts with rows that were not sent")
-        met = [(c, self._new_row(c), self._is_new_canary(c)) for c in rows]
-        for conflict, new, fake in met:
+        replaced = 0
+        refused: dict[int, unique.Used] = {}
+        for conflict in rows:
+            new = self._new_row(conflict)
             canary = existing.get(conflict.segment_id, {}).get(conflict.slot)
             if canary is not None and unique.collide(self.table, conflict, canary, new):
                 self.removed[canary[self.table.primary_key.id]] = conflict.version
-                self._raise_version(conflict.version)
-            elif fake:
-                self.taken.add(new[self.table.primary_key.id])
-                unique.note_refused(self.table, conflict, self.used, new)
-                self.prepared[conflict.new_segment] = None
+                replaced = max(replaced, conflict.version)
+            elif self._is_new_canary(conflict):
+                values = refused.setdefault(conflict.new_segment, {})
+                unique.note_refused(self.table, conflict, values, new)
             else:
                 self._refuse(conflict, new)
+        is_low = self._raise_version(replaced)
+        for index in range(len(self.prepared)) if is_low else refused:
+            self._plant_again(index, refused.get(index, {}))
+
+    def _plant_again(self, index: int, refused: unique.Used) -> None:
+        """A segment gets other canaries for those that were refused. Only for those: an engine that
+        compares the attempts tells what changed from rows.
+        """
+        made = self.prepared[index]
+        if made is not None:
+            rows = made.planted.canaries.rows
+            self.kept[index] = unique.kept_values(self.table, rows, refused)
+            self.prepared[index] = None
 
     def _is_sound(self, conflict: pb.KeyConflict) -> bool:
         """Whether the conflict names a row of this batch, and a version that can be replaced."""
@@ -402,11 +419,12 @@ class Insertion:
             found[item.segment_id] = dict(zip(block.positions.tolist(), listed, strict=True))
         return found
 
-    def _raise_version(self, replaced: int) -> None:
-        """Rows sealed under a version that turned out too low are sealed again."""
-        if replaced >= self.row_version:
+    def _raise_version(self, replaced: int) -> bool:
+        """Whether the version turned out too low: all rows have to be sealed again."""
+        is_low = replaced >= self.row_version
+        if is_low:
             self.row_version = replaced + 1
-            self.prepared = [None] * len(self.prepared)
+        return is_low
 
     def _new_row(self, conflict: pb.KeyConflict) -> unique.Row:
         """The public columns of the row that a conflict is about."""

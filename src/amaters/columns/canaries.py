@@ -81,6 +81,7 @@ def plant(
     first_key: int | None = None,
     taken: Collection[object] = (),
     used: Mapping[int, Collection[object]] | None = None,
+    kept: Mapping[int, Sequence[Any]] | None = None,
     count: int = CANARIES,
 ) -> Planted:
     """``batch``, in its order, with canaries at secret positions.
@@ -92,17 +93,20 @@ def plant(
     is in ascending order of its keys, it stays so where the gaps between them allow it. Fewer than
     ``count`` canaries result only when the key's type has no more free values, none for no rows.
     The columns that ``distinguishing`` names get values like keys do: ``used`` has those that were
-    refused, by column.
+    refused, by column. ``kept``: keys and such values, by column, that canaries of an earlier
+    attempt had and that were not refused: they are taken again.
     """
     key = table.primary_key
     wanted = count if batch.length else 0
-    apart = _apart(table, batch, wanted, used or {}, rng=rng)
+    kept = kept or {}
+    apart = _apart(table, batch, wanted, (used or {}, kept), rng=rng)
     wanted = min((len(values) for values in apart.values()), default=wanted)
     given = batch.columns.get(key.id)
     fakes: list[Any] = []
     positions: NDArray[np.int64] | None = None
     if given is not None:
-        fakes = fake_keys(key.type, given.values.tolist(), wanted, taken=taken, rng=rng)
+        known = given.values.tolist()
+        fakes = sorted(_more(key, known, wanted, (taken, kept.get(key.id, ())), rng))
         wanted = len(fakes)
         positions = _merged_positions(given.values.tolist(), fakes)
     if positions is None:
@@ -145,19 +149,34 @@ def _apart(
     table: Table,
     batch: ColumnBatch,
     count: int,
-    used: Mapping[int, Collection[object]],
+    known: tuple[Mapping[int, Collection[object]], Mapping[int, Sequence[Any]]],
     *,
     rng: Rng,
 ) -> dict[int, list[Any]]:
-    """New values for columns that must not repeat one; none where all rows are NULL."""
+    """Values for columns that must not repeat one; none where all rows are NULL."""
+    used, kept = known
     found = {}
     for column in distinguishing(table):
         data = batch.columns[column.id]
-        known = data.values[data.valid].tolist()
-        if known:
-            taken = used.get(column.id, ())
-            found[column.id] = fake_keys(column.type, known, count, taken=taken, rng=rng)
+        real = data.values[data.valid].tolist()
+        if real:
+            drawn = used.get(column.id, ()), kept.get(column.id, ())
+            found[column.id] = _more(column, real, count, drawn, rng)
     return found
+
+
+def _more(
+    column: Column,
+    real: list[Any],
+    count: int,
+    drawn: tuple[Collection[object], Sequence[Any]],
+    rng: Rng,
+) -> list[Any]:
+    """``count`` values that no row has: those to be kept, and fresh ones."""
+    taken, kept = drawn
+    kept = kept[:count]
+    missing = count - len(kept)
+    return [*kept, *fake_keys(column.type, real, missing, taken={*taken, *kept}, rng=rng)]
 
 
 def _set_apart(column: Column, rows: ColumnBatch, values: list[Any], rng: Rng) -> ColumnBatch:
