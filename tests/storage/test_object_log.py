@@ -13,6 +13,7 @@ from object_support import (
     PausedOwner,
     memory_blobs,
     opened,
+    options,
     payloads_of,
     store_owner,
 )
@@ -20,6 +21,7 @@ from s3 import Bucket, Proxy
 
 from amaters.base.errors import AmatersError, DataError
 from amaters.storage.commitlog import object_frames as frames
+from amaters.storage.commitlog.object import ObjectLog
 from amaters.storage.commitlog.object_reader import name_of
 from amaters.storage.remote import BlobInfo, Blobs, check_conditions, open_blobs
 
@@ -308,6 +310,25 @@ def test_cutting_is_ascending_and_keeps_the_newest() -> None:
     assert payloads_of(blobs, applied=6) == []
 
 
+def test_cutting_keeps_what_an_older_snapshot_needs() -> None:
+    """An owner that read only the end does not take what lies before it for useless: everything
+    after the position that is cut stays, whoever cuts.
+    """
+    for applied in (0, 3, 6, 8):
+        for position in (0, 2, 5, 8):
+            blobs = memory_blobs()
+            filled(blobs, 8)
+            log, _ = opened(blobs, applied=applied)
+            log.cut(position)
+            log.close()
+            assert payloads_of(blobs, applied=position) == [b"%d" % n for n in range(position, 8)]
+
+
+def unread(blobs: Blobs, newest: int) -> ObjectLog:
+    """A log that was not read yet, beside a snapshot."""
+    return ObjectLog(blobs, store_owner(blobs), DATABASE, options(), newest_snapshot=lambda: newest)
+
+
 def draft(sequence: int, epoch: int, first: int, previous: bytes) -> frames.Draft:
     return frames.Draft(DATABASE, sequence, epoch, first, b"n" * 16, previous)
 
@@ -337,6 +358,26 @@ def test_lower_epochs_behind_a_fence_are_void() -> None:
         log, found = opened(blobs, applied, owner=owner)
         assert [record.payload for record in found] == expected
         log.close()
+
+
+def test_late_objects_where_the_log_was_cut_are_ignored() -> None:
+    """One that lands directly before what is left of the log, which is one object or several."""
+    for kept in (1, 4):
+        blobs = memory_blobs()
+        filled(blobs, 3)
+        filled(blobs, 6)
+        names = [info.name for info in blobs.list("log/")]
+        zombie = len(names) - kept
+        blobs.delete(names[:zombie])
+        blobs.create(name_of(zombie), frames.encode(draft(zombie, 1, 4, b"x" * 32), [b"zombie"]))
+        applied = 9 - kept
+        assert payloads_of(blobs, applied) == [b"%d" % n for n in range(6 - kept, 6)]
+        assert payloads_of(blobs, 9) == []
+        given: list[object] = []
+        with pytest.raises(AmatersError, match="AM-4027"):
+            for record in unread(blobs, 9).replay(3):
+                given.append(record)
+        assert given == [], "what the log holds no more was given to a reader from an old snapshot"
 
 
 def test_objects_of_another_past_are_damage() -> None:

@@ -101,7 +101,9 @@ class Machine:
 
     def open(self) -> ObjectLog:
         self.newest_known = self.newest()
-        if len(self.state) < self.newest_known:
+        if self.rng.random() < 0.2 and len(self.snapshots) > 1:
+            self.state = list(self.snapshots[-2])  # the newest is damaged, and so is the state
+        elif len(self.state) < self.newest_known:
             self.state = list(self.snapshots[-1])
         owner = StoreCoordinator(self.chaos, PATIENCE)
         log = ObjectLog(
@@ -126,6 +128,7 @@ class Machine:
             self.told += enumerate(payloads, start=last - len(payloads) + 1)
             if self.rng.random() < 0.2 and self.owner.holds(log.epoch):
                 self.snapshots.append(list(self.state))
+                self.snapshots.sort(key=len)
                 log.cut(len(self.snapshots[-2]))
 
     def payload(self) -> bytes:

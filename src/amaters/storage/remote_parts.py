@@ -37,6 +37,7 @@ _SNAPSHOTS = "snapshots/"
 _OWNERS = "owners/"
 _SNAPSHOT_SUFFIX = ".snapshot"
 _LOG_TIMEOUT_SECONDS = 15.0
+_LOG_RETRIES = 2
 _READ_AHEAD = 4 << 20
 _BUFFERS = 4
 
@@ -166,9 +167,9 @@ class RemotePlace:
         self.has_log = bool(marker.log_url)
         patience = _patience(options)
         self.objects = open_blobs(objects_url or marker.objects_url)
-        # The log follows up what fails by itself: repeating inside the library would hide it.
+        # The log follows up what fails by itself, so that the library hardly needs to.
         where = log_url or marker.log_url or objects_url or marker.objects_url
-        self.log = open_blobs(where, timeout_seconds=_LOG_TIMEOUT_SECONDS)
+        self.log = open_blobs(where, timeout_seconds=_LOG_TIMEOUT_SECONDS, retries=_LOG_RETRIES)
         self.owner = Owner(StoreCoordinator(self.log, patience, _OWNERS))
         self.files = RemoteFiles(self.log, self.owner.check)
 

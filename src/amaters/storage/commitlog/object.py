@@ -135,6 +135,7 @@ class ObjectLog:
         if self._last < applied:
             what = f"record {self._last + 1}, which was applied before"
             fail("AM-4001", file="the log on the object store", what=what)
+        yield from reader.held()
         self._objects = reader.objects
         self.bytes_since_checkpoint = reader.debt if self._last > applied else 0
         self._advance(fence, draft, 0)

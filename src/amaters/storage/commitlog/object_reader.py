@@ -48,6 +48,8 @@ class LogReader:
         self._newest_snapshot, self._known_snapshot = newest_snapshot, known_snapshot
         self._applied = 0
         self._sure = False
+        self._held: list[Record] = []
+        self._heads: dict[int, frames.ObjectHead] = {}
 
     def records(self, applied: int) -> Iterator[Record]:
         """Records after ``applied`` that are there now. Raises: AM-4001, AM-4006, AM-4027."""
@@ -58,15 +60,18 @@ class LogReader:
         numbers = [self._number(info) for info in listed]
         start = max((i for i, (a, b) in enumerate(pairwise(numbers), 1) if b != a + 1), default=0)
         begin = self._locate(numbers[start:])
-        # What lies before cannot be needed, or it would not have been cut around.
-        self.objects.extend((number, 0) for number in numbers if number < begin)
+        # Nobody looked into those before, but they end where the first one read starts.
+        end = self._head(begin).first - 1
+        self.objects.extend((number, end) for number in numbers if number < begin)
         sizes = dict(zip(numbers, (info.size for info in listed), strict=True))
         self.debt = sum(max(sizes[n], _DEBT_MIN) for n in numbers if n >= begin)
         for sequence, data in self._fetch(range(begin, numbers[-1] + 1)):
             yield from self.accept(sequence, data)
 
     def accept(self, sequence: int, data: bytes) -> Iterator[Record]:
-        """The records of the object with the next number, as far as they count and are new."""
+        """The records of the object with the next number, as far as they count and are new; those
+        of the first one wait until another follows it, or for ``held``.
+        """
         name = name_of(sequence)
         head = frames.decode_head(data, name, self._database_id, sequence)
         payloads = frames.decode_body(data, head, name)
@@ -76,9 +81,15 @@ class LogReader:
             self._follow(head)
         self.sequence = sequence
         self.objects.append((sequence, self.last))
-        for position, payload in enumerate(payloads, start=head.first):
-            if position > self._applied:
-                yield Record(position, payload, head.epoch)
+        numbered = enumerate(payloads, start=head.first)
+        self._held += [Record(n, p, head.epoch) for n, p in numbered if n > self._applied]
+        if self._sure:
+            yield from self.held()
+
+    def held(self) -> list[Record]:
+        """Records that were kept back, once nobody doubts where the log starts."""
+        held, self._held = self._held, []
+        return held
 
     def _follow(self, head: frames.ObjectHead) -> None:
         """Go on to an object. The first one is believed: it was found by its position. Nothing is
@@ -106,7 +117,7 @@ class LogReader:
 
     def _locate(self, run: Sequence[int]) -> int:
         """The number to start at: the last object that starts at or before the wanted position and
-        follows the one before it. Cost: a header per halving.
+        counts. Cost: a header per halving.
         """
         low, high = 0, len(run) - 1
         while low < high:
@@ -115,12 +126,27 @@ class LogReader:
                 low = middle
             else:
                 high = middle - 1
-        while low and self._head(run[low]).previous != self._head(run[low - 1]).digest:
+        while low and not self._follows(run, low) and self._is_void(run, low):
             low -= 1
-        self._sure = low > 0
+        self._sure = self._follows(run, low)
         return run[low]
 
+    def _follows(self, run: Sequence[int], index: int) -> bool:
+        if index in (0, len(run)):
+            return False
+        return self._head(run[index]).previous == self._head(run[index - 1]).digest
+
+    def _is_void(self, run: Sequence[int], index: int) -> bool:
+        """Whether an object that does not follow the one before is itself of a deposed writer. Else
+        the one before is: it arrived late, where the log had been cut.
+        """
+        if self._follows(run, index + 1):
+            return False
+        return self._head(run[index]).epoch < self._head(run[index - 1]).epoch
+
     def _head(self, sequence: int) -> frames.ObjectHead:
+        if sequence in self._heads:
+            return self._heads[sequence]
         name = name_of(sequence)
         try:
             (data,) = self._blobs.read(name, [(0, frames.HEAD)])
@@ -128,7 +154,9 @@ class LogReader:
             if error.code != "AM-4007":
                 raise
             self.lost(f"{name} was deleted meanwhile")
-        return frames.decode_head(data, name, self._database_id, sequence)
+        head = frames.decode_head(data, name, self._database_id, sequence)
+        self._heads[sequence] = head
+        return head
 
     def _fetch(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """Objects in order, some fetched ahead."""
