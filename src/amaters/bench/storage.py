@@ -10,13 +10,13 @@ from amaters.bench.record import Record
 from amaters.bench.workbench import Workbench
 
 ROWS = 1_000_000
-_LOG_BYTES_PER_ROW = 1 << 10
+_LOG_BYTES_PER_ROW = 1000
 
 
 def storage(bench: Workbench, rows: int | None) -> list[Record]:
     """``rows``: how many rows are put and got, 1,000,000 by default; all else scales with it: 0.32
     single puts and 1 KiB of log to rebuild from per row. The directory is the system's for
-    temporary files, and takes about 2.5 KiB per row.
+    temporary files, and takes about 3 KiB per row.
     """
     count = rows or ROWS
     made: list[Record] = []

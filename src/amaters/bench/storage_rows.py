@@ -42,10 +42,10 @@ def table_schema() -> pb.SchemaRecord:
     return pb.SchemaRecord(table_id=new_id(), name="plain", version=1, public_bytes=public)
 
 
-def row(key: int) -> Row:
-    """The row of a key: text that hardly compresses, the same whenever it is made."""
-    start = key * 7919 % (len(_POOL) - _TEXT)
-    return key, _POOL[start : start + _TEXT]
+def row(key: int, text: int = _TEXT) -> Row:
+    """The row of a key: ``text`` bytes that hardly compress, the same whenever they are made."""
+    start = key * 7919 % (len(_POOL) - text)
+    return key, _POOL[start : start + text]
 
 
 def rows(path: Path, count: int) -> list[Record]:

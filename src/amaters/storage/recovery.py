@@ -28,7 +28,7 @@ from amaters.wire import state_pb2 as sb
 STATE_FILE = "state.db"
 BAD = "BAD"
 WAL_PAGES = 8192  # of SQLite's log, before they are moved into the file
-_REPLAY_BYTES = 8 << 20  # of log in one transaction of a replay
+_REPLAY_BYTES = 48 << 20  # of log in one transaction of a replay: what comes and goes in it is free
 _UNUSABLE = frozenset({"AM-4011", "AM-4014"})
 
 
