@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,8 +18,11 @@ from amaters.columns.records import encode_public
 from amaters.columns.schema import Table
 from amaters.storage.database import Storage, open_memory
 from amaters.storage.directory import open_directory
+from amaters.storage.lookup import Lookup
+from amaters.storage.publicblocks import PublicBlocks, place_id
 from amaters.storage.rowstore import RowStore, WriteBatch
 from amaters.storage.rowtable import Row
+from amaters.storage.versions import TableVersion, live_slots
 from amaters.wire import service_pb2 as pb
 
 KINDS = ("memory", "directory")
@@ -275,3 +280,61 @@ def test_the_store_is_a_dictionary(changes: list[tuple[str, list[int], int]]) ->
     store.close()
     first.close()
     storage.close()
+
+
+@pytest.mark.stress
+def test_keys_are_found_at_pinned_versions_while_others_write(storage: Storage) -> None:
+    """At a version pinned a while ago, and at the newest: what a scan of that version says."""
+    store = RowStore.create(storage, record(table()))
+    writing = RowStore(storage, store.table.table_id, segment_rows=150)
+    public = PublicBlocks(storage.objects)
+    lookup = Lookup(storage, public)
+    done = threading.Event()
+    wrong: list[object] = []
+
+    def write(seed: int) -> None:
+        draw = random.Random(seed)
+        while not done.is_set():
+            keys = draw.sample(range(400), draw.randrange(1, 80))
+            if draw.random() < 0.3:
+                writing.delete(keys)
+            else:
+                writing.put([row(key, draw.randrange(9)) for key in keys])
+
+    def scanned(version: TableVersion) -> dict[int, tuple[int, int]]:
+        found = {}
+        for place in (*version.segments, *version.tail):
+            keys = public.keys(place, 1).tolist()
+            for slot in np.flatnonzero(live_slots(place.rows, place.live_bits)).tolist():
+                assert keys[slot] not in found
+                found[keys[slot]] = (place_id(place), slot)
+        return found
+
+    def read(seed: int) -> None:
+        draw = random.Random(seed)
+        older: list[tuple[TableVersion, dict[int, tuple[int, int]]]] = []
+        for _ in range(1500):
+            keys = draw.sample(range(450), 60)
+            version, found = lookup.find_now(store.table.table_id, keys, 1)
+            older.append((version, scanned(version)))
+            pinned, expected = older.pop(0) if len(older) > 5 else older[-1]
+            for answer, said in (
+                (found, older[-1][1]),
+                (lookup.find(pinned, keys, 1), expected),
+            ):
+                places = {key: (place_id(place), slot) for key, (place, slot) in answer.items()}
+                if places != {key: said[key] for key in keys if key in said}:
+                    wrong.append(places)
+
+    writers = [threading.Thread(target=write, args=(seed,)) for seed in range(3)]
+    readers = [threading.Thread(target=read, args=(seed,)) for seed in range(3)]
+    for thread in (*writers, *readers):
+        thread.start()
+    for thread in readers:
+        thread.join()
+    done.set()
+    for thread in writers:
+        thread.join()
+    assert not wrong
+    writing.close()
+    store.close()
