@@ -17,7 +17,7 @@ NAMES = (
 @click.option("--rows", type=click.IntRange(min=1), help="Rows per measurement.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 def bench(name: str, rows: int | None, as_json: bool) -> None:
-    """Measure kernels, predicates, sums, loading, TPC-H query 6, the commit log; every answer is
+    """Measure kernels, predicates, sums, loading, TPC-H query 6 and storage; every answer is
     checked.
 
     Data and constants are encrypted under a throw-away key. Figures per row are CPU time.
