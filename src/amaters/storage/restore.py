@@ -116,8 +116,8 @@ class _Restoring:
         disk, path = self.disk, path.absolute()
         disk.make_directory(path.parent)
         temporary = path.with_name(f".{path.name}.{new_id().hex()[:8]}.restoring")
-        disk.make_directory(temporary)
         try:
+            disk.make_directory(temporary)
             self._build(temporary)
             disk.publish(temporary, path)
         except BaseException:
