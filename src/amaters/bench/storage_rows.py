@@ -7,7 +7,6 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from random import Random
 
 import numpy as np
 
@@ -147,9 +146,9 @@ def _together(store: RowStore, count: int, each: int) -> Record:
             store.put([row(key)])
 
     def read(number: int) -> None:
-        random = Random(number)
+        draw = np.random.default_rng(number)
         while not over.is_set():
-            key = random.randrange(count)
+            key = int(draw.integers(count))
             _check(store.get([key]), [key])
             reads[number] += 1
 
@@ -175,11 +174,11 @@ def _mixed(store: RowStore, count: int, each: int) -> Record:
     """Every thread does ``each`` times one put and four gets, all of single rows."""
 
     def work(number: int) -> None:
-        random = Random(number)
+        draw = np.random.default_rng(number)
         for _ in range(each):
-            store.put([row(random.randrange(count))])
+            store.put([row(int(draw.integers(count)))])
             for _ in range(4):
-                key = random.randrange(count)
+                key = int(draw.integers(count))
                 _check(store.get([key]), [key])
 
     seconds = _threads(work, _MIXERS)
