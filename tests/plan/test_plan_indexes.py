@@ -125,7 +125,7 @@ def holds(span: Span, values: list) -> bool:
     return above and (high is None or value < high[0] or (high[1] and value == high[0]))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(PREDICATES, st.sets(st.integers(1, 4)))
 def test_ranges_hold_every_row_that_matches(condition: Predicate, ready: set[int]) -> None:
     """Whatever the condition, its constants and the indexes that are ready; exact ranges hold no

@@ -82,7 +82,7 @@ def ranges(draw: st.DrawFn, kinds: list[str], rows: list[tuple]) -> KeyRange:
     return KeyRange(prefix, low, high)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_ranges_find_what_a_look_at_every_row_finds(data: st.DataObject) -> None:
     """A stored run and the encoded interval agree with
