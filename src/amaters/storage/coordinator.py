@@ -13,7 +13,7 @@ from typing import Protocol
 
 from blake3 import blake3
 
-from amaters.base.errors import fail
+from amaters.base.errors import AmatersError, fail, make
 from amaters.base.ids import new_id
 from amaters.storage.files import Disk
 from amaters.storage.remote import Blobs, Patience, settle_create
@@ -35,7 +35,7 @@ class Coordinator(Protocol):
 
     def holds(self, epoch: int) -> bool:
         """Whether ``epoch`` is still the newest. Linearizable: a yes means that nobody had acquired
-        when this was called. Raises: AM-4025 when it cannot be known.
+        when this was called. Raises: AM-4025 when it cannot be known, after asking more than once.
         """
 
     def release(self) -> None:
@@ -161,7 +161,13 @@ class StoreCoordinator:
         return epoch
 
     def holds(self, epoch: int) -> bool:
-        return self._blobs.get(self._name(epoch + 1)) is None
+        last: AmatersError | None = None
+        for _ in self._patience.waits():
+            try:
+                return self._blobs.get(self._name(epoch + 1)) is None
+            except AmatersError as error:
+                last = error
+        raise last or make("AM-4025", {"what": "the owner was not asked for"})
 
     def release(self) -> None:
         """The next owner deposes without it."""

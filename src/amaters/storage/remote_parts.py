@@ -171,7 +171,7 @@ class RemotePlace:
         where = log_url or marker.log_url or objects_url or marker.objects_url
         self.log = open_blobs(where, timeout_seconds=_LOG_TIMEOUT_SECONDS, retries=_LOG_RETRIES)
         self.owner = Owner(StoreCoordinator(self.log, patience, _OWNERS))
-        self.files = RemoteFiles(self.log, self.owner.check)
+        self.files = RemoteFiles(open_blobs(where), self.owner.check)
 
     def open_log(self) -> ObjectLog:
         """The log; whoever reads it to its end owns the database."""

@@ -268,13 +268,10 @@ class ObjectLog:
         return draft.first
 
     def _owns(self) -> bool:
-        last = "the coordinator was not asked"
-        for _ in self._patience.waits():
-            try:
-                return self._coordinator.holds(self.epoch)
-            except AmatersError as error:
-                last = error.message
-        fail("AM-4026", what=last)
+        try:
+            return self._coordinator.holds(self.epoch)
+        except AmatersError as error:
+            fail("AM-4026", what=error.message)
 
     def _fail(self, error: BaseException, batch: list[_Append]) -> None:
         with self._lock:
