@@ -129,8 +129,9 @@ class SegmentLog:
 
         Raises: AM-3005 (too large), AM-4003, AM-4008; after those only AM-4004.
         """
-        position = self._written_here([payload])
-        return self.submit(payload).result() if position is None else position
+        made = self._prepared([payload])
+        position = self._written_here(made)
+        return self._queued(made[0]).result() if position is None else position
 
     def append_all(self, payloads: Sequence[bytes]) -> int:
         """Make records durable together and return the position of the last. They go to the
@@ -138,29 +139,37 @@ class SegmentLog:
 
         Raises: as ``append``.
         """
-        position = self._written_here(payloads)
+        made = self._prepared(payloads)
+        position = self._written_here(made)
         if position is not None:
             return position
         last: Future[int] = Future()
-        made: list[Append] = []
-        for records, size in self._grouped(payloads):
-            last = Future()
-            last.set_running_or_notify_cancel()
-            made.append((records, size, self._laid_out(records, size), last, None))
+        last.set_running_or_notify_cancel()
+        made[-1] = (*made[-1][:3], last, None)
         with self._lock:
             self._check_open()
             for one in made:
                 self._enqueue(one)
         return last.result()  # told in order: all others are durable too
 
-    def _written_here(self, payloads: Sequence[bytes]) -> int | None:
-        """The position of the last, written on this thread if nobody else has anything to write:
-        to the writer thread and back would take as long as the write does.
+    def submit(self, payload: bytes) -> Future[int]:
+        """The position of a record, once it is durable. Waits while the channel is full.
+
+        Raises: AM-3005, AM-4004.
         """
-        made: list[Append] = [
+        return self._queued(self._prepared([payload])[0])
+
+    def _prepared(self, payloads: Sequence[bytes]) -> list[Append]:
+        """Appends that nobody waits for yet."""
+        return [
             (records, size, self._laid_out(records, size), None, None)
             for records, size in self._grouped(payloads)
         ]
+
+    def _written_here(self, made: list[Append]) -> int | None:
+        """The position of the last, written on this thread if nobody else has anything to write:
+        to the writer thread and back would take as long as the write does.
+        """
         with self._lock:
             self._check_open()
             if self._queue or self._busy:
@@ -181,21 +190,16 @@ class SegmentLog:
                 if self._queue or self._closing or not self._timed:
                     self._work.notify()
 
-    def submit(self, payload: bytes) -> Future[int]:
-        """The position of a record, once it is durable. Waits while the channel is full.
-
-        Raises: AM-3005, AM-4004.
-        """
+    def _queued(self, made: Append) -> Future[int]:
+        """The position of a prepared append, which the writer thread gets when there is room."""
         future: Future[int] = Future()
         future.set_running_or_notify_cancel()  # what is on its way cannot be called back
-        size = len(payload)
-        body = self._laid_out((payload,), size) if size >= _LARGE else None
         with self._lock:
             self._check_open()
             while len(self._queue) >= self._capacity:
                 self._room.wait()
                 self._check_open()
-            self._enqueue(((payload,), size, body, future, None))
+            self._enqueue((*made[:3], future, None))
         return future
 
     async def append_async(self, payload: bytes) -> int:
