@@ -144,3 +144,13 @@ def test_what_was_not_refused_is_taken_again() -> None:
         assert len(set(new)) == 64
         assert set(new) & set(old) == set(kept[column])
         assert len(kept[column]) == count
+
+
+def test_a_column_without_free_values_leaves_null_to_canaries() -> None:
+    """At most two rows of a unique BOOLEAN have a value: the others, and canaries, have NULL."""
+    columns = {"id": am.Int64(primary_key=True), "b": am.Boolean(index="unique", nullable=True)}
+    made = table(**columns)
+    rows = [{"id": 9 * i, "b": {0: True, 1: False}.get(i)} for i in range(100)]
+    fakes = plant(made, ColumnBatch.from_any(made, rows, None), rng=RNG).canaries.rows
+    assert fakes.length == 64
+    assert not fakes.columns[2].valid.any()

@@ -162,6 +162,8 @@ def _apart(
         if real:
             drawn = used.get(column.id, ()), kept.get(column.id, ())
             found[column.id] = _more(column, real, count, drawn, rng)
+            if column.nullable:  # a segment without canaries would be worse than some NULLs
+                found[column.id] += [None] * (count - len(found[column.id]))
     return found
 
 
