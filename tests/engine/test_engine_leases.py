@@ -312,3 +312,28 @@ def test_a_merge_whose_part_left_is_thrown_away() -> None:
         await service.close()
 
     support.run(work)
+
+
+def test_damage_in_a_part_never_gets_into_a_merge() -> None:
+    """One flipped bit in a ciphertext: a typed error, the parts stay, and nothing is left over."""
+
+    async def work() -> None:
+        service = made()
+        table = await support.setup(service)
+        for number in range(2):
+            await add_part(service, table, range(1000 * number, 1000 * number + SHARE))
+        storage = service._storage
+        before = storage.version(table.id)
+        objects = set(storage.objects.ids())
+        encodings = before.segments[1].manifest.segment.encodings
+        data = storage.objects._objects[encodings[0].object_id]
+        data[len(data) // 2] ^= 4
+        with pytest.raises(AmatersError, match="AM-12"):
+            await service.merge()
+        assert storage.version(table.id) is before
+        assert set(storage.objects.ids()) == objects
+        data[len(data) // 2] ^= 4
+        assert await service.merge() == 1
+        await service.close()
+
+    support.run(work)

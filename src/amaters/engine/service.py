@@ -225,15 +225,21 @@ class Engine:
         prepared = await self._prepared([request])
         size = request.ByteSize()
         reply = await self._write(self._writer.commit, request, prepared, size=size)
-        if self._merges and any(segment.open_segment for segment in request.segments):
-            self._merger.poke()
+        self._look_for_merges([request])
         return reply
 
     async def commit_batch(self, request: pb.BatchRequest) -> pb.BatchReply:
         await self._slow_down(request.parts)
         prepared = await self._prepared(request.parts)
         size = request.ByteSize()
-        return await self._write(self._writer.commit_batch, request, prepared, size=size)
+        reply = await self._write(self._writer.commit_batch, request, prepared, size=size)
+        self._look_for_merges(request.parts)
+        return reply
+
+    def _look_for_merges(self, parts: Sequence[pb.CommitRequest]) -> None:
+        shared = any(segment.open_segment for part in parts for segment in part.segments)
+        if shared and self._merges:
+            self._merger.poke()
 
     async def merge(self) -> int:
         """Merge partial segments now, however few of an open segment; how many were made."""
