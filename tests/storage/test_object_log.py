@@ -29,16 +29,16 @@ TIMEOUT = 0.25  # of requests that are left hanging
 
 
 def test_one_winner_per_object(bucket: Bucket) -> None:
-    """Eight writers that take over from each other at every turn: each acknowledged record is
+    """Six writers that take over from each other at every turn: each acknowledged record is
     there once, at its position, and no position twice.
     """
     told: dict[int, bytes] = {}
-    barrier = threading.Barrier(8)
+    barrier = threading.Barrier(6)
 
     def work(writer: int) -> None:
         blobs = open_blobs(bucket.url())
         barrier.wait()
-        for turn in range(3):
+        for turn in range(2):
             try:
                 log, _ = opened(blobs)
             except AmatersError as error:
@@ -54,8 +54,8 @@ def test_one_winner_per_object(bucket: Bucket) -> None:
             finally:
                 log.close()
 
-    with ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(work, n) for n in range(8)]:
+    with ThreadPoolExecutor(6) as pool:
+        for done in [pool.submit(work, n) for n in range(6)]:
             done.result()
     found = payloads_of(open_blobs(bucket.url()))
     assert {position: found[position - 1] for position in told} == told

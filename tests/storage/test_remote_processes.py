@@ -71,7 +71,7 @@ def test_kill_9_loses_nothing(bucket: Bucket, tmp_path: Path) -> None:
     after each, with its directory and without: what was acknowledged is there, what was not is
     there whole or not at all.
     """
-    kill_often(bucket, tmp_path, 4)
+    kill_often(bucket, tmp_path, 3)
 
 
 @pytest.mark.stress
