@@ -43,7 +43,7 @@ STATEMENTS = {
     "SELECT count(*) FROM people WHERE age > 'old'": "AM-2208",
     "SELECT max(age) FROM people": "AM-2205",
     "SELECT count(*) FROM people WHERE": "AM-2201",
-    "DELETE FROM people": "AM-2205",
+    "DELETE FROM people USING other": "AM-2205",
     "CREATE TABLE people (a INTEGER)": "AM-3020",
     "CREATE TABLE t (a TEXT ENCRYPTED WITH (QUERIES = 'sum'))": "AM-2024",
     "INSERT INTO people (id, dept) VALUES (1, 'R&D')": "AM-2004",
