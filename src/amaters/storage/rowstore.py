@@ -2,7 +2,7 @@
 
 The plain row API for tables without encrypted columns, which need no client: rows are tuples in the
 order of the table's columns. Writers may be many threads: what waits is made durable together.
-Readers wait for no writer and see whole batches. The tail is exchanged for a segment when it is full.
+Readers wait for no writer and see whole batches. A full tail is exchanged for a segment.
 """
 
 from __future__ import annotations
