@@ -43,8 +43,7 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
     (
         "AM-3092",
         e.ConflictError,
-        "row {row} written to {table} has a value of the unique index {index} "
-        "that another row has",
+        "row {row} written to {table} has a value of the unique index {index} that another row has",
         "write other values, or delete the other row first",
         {"dbapi": "IntegrityError"},
     ),
