@@ -310,10 +310,10 @@ class _Statement:
     # ---- HAVING ------------------------------------------------------------------------------
 
     def _having(self, groups: list[ColumnCase]) -> str:
-        if self.rng.random() < 0.75:
+        if self.rng.random() < 0.8:
             return ""
         parts = [self._group_condition(groups) for _ in range(self.rng.randint(1, 3))]
-        return f" HAVING {self.rng.choice([' AND ', ' OR ']).join(parts)}"
+        return f" HAVING {self.rng.choice([' AND ', ' OR ', ' OR ']).join(parts)}"
 
     def _group_condition(self, groups: list[ColumnCase]) -> str:
         """A condition on an aggregate or a group column, whose truth varies over the groups."""
