@@ -20,7 +20,7 @@ from faults.journal import Journal
 from faults.recording import RecordingDisk, RecordingVfs
 from faults.workload import Workload
 
-QUICK = LogOptions(backend="buffered", witness_seconds=3600.0)
+QUICK = LogOptions(backend="buffered", witness_seconds=3600.0, spare_segments=1)
 Recorder = Callable[[Journal], Disk]
 
 
@@ -129,7 +129,8 @@ def generations(
     root.mkdir()
     for generation in range(count):
         backend = ("buffered", "direct")[generation % 2]
-        options = LogOptions(backend=backend, witness_seconds=rng.choice((0.001, 3600.0)))
+        witness = rng.choice((0.001, 3600.0))
+        options = LogOptions(backend=backend, witness_seconds=witness, spare_segments=1)
         life = Life(root, rng, ids, options, recorder)
         version = life.live(25, tables, version)
         if generation % 3 == 0:

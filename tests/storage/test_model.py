@@ -142,6 +142,7 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
+        self.storage.snapshot()
         self.storage.close()
         self.work.storage = self._opened()
 
