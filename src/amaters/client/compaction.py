@@ -29,6 +29,7 @@ from amaters.columns.schema import Table
 from amaters.wire import service_pb2 as pb
 
 ATTEMPTS_MAX = 8
+CROWDED_AFTER = 3
 SLACK_STEPS = 8
 
 
@@ -178,6 +179,7 @@ class _Rewrite:
     carried: ColumnBatch = field(default_factory=lambda: ColumnBatch({}, 0))
     moved: list[tuple[ColumnBatch, NDArray[np.uint64]]] = field(default_factory=list)
     dropped: list[tuple[ColumnBatch, NDArray[np.uint64]]] = field(default_factory=list)
+    kept: unique.Kept = field(default_factory=dict)  # of fresh canaries that nobody refused
 
     # ---- reading -----------------------------------------------------------------------------
 
@@ -240,7 +242,10 @@ class _Rewrite:
         row_version = max(int(self.session.outside.clock.now() * 1e6), newest + 1)
         taken: set[object] = set()
         used = unique.used_values(self.table, concatenate([self.rows, self.carried]))
-        for _ in range(ATTEMPTS_MAX):
+        for attempt in range(ATTEMPTS_MAX):
+            if attempt == CROWDED_AFTER and self.rows.length:
+                # The gaps between these keys are full of other rows: look beside them instead.
+                taken |= unique.crowded(self.rows.columns[self.table.primary_key.id])
             request = self._request(row_version)
             planted = await self._planted(taken, used)
             if planted is not None:
@@ -268,6 +273,7 @@ class _Rewrite:
             rng=self.session.outside.rng,
             taken=taken,
             used=used,
+            kept=self.kept,
         )
 
     def _request(self, row_version: int) -> pb.CommitRequest:
@@ -300,9 +306,16 @@ class _Rewrite:
         again. Raises: AM-5012 for other conflicts.
         """
         fakes = planted.canaries.positions.tolist() if planted is not None else []
+        refused: unique.Used = {}
         if planted is None or not all(c.new_segment == 0 and c.new_row in fakes for c in conflicts):
             errors.fail("AM-5012", what="it names conflicts with rows that move")
         for conflict in conflicts:
             row = unique.row_of(self.table, planted.rows, conflict.new_row)
             taken.add(row[self.table.primary_key.id])
             unique.note_refused(self.table, conflict, used, row)
+            unique.note_refused(self.table, conflict, refused, row)
+        key = self.table.primary_key.id
+        came_along = set(self.carried.columns[key].values.tolist())
+        known = planted.canaries.rows.columns[key].values.tolist()
+        fresh = np.array([one not in came_along for one in known], dtype=np.bool_)
+        self.kept = unique.kept_values(self.table, planted.canaries.rows.take(fresh), refused)

@@ -197,17 +197,21 @@ def replant(
     rng: Rng,
     taken: Collection[object] = (),
     used: Mapping[int, Collection[object]] | None = None,
+    kept: Mapping[int, Sequence[Any]] | None = None,
     count: int = CANARIES,
 ) -> Planted:
     """Rows of older segments with the canaries that come along, and fresh ones if those are fewer
     than ``count``: all in order of their keys, so that no place tells a canary. With witnesses.
+    ``taken``, ``used`` and ``kept`` are about the fresh ones, as in ``plant``.
     """
     key = table.primary_key.id
     mixed = concatenate([batch, carried])
     keys = mixed.columns[key].values.tolist()
     order = np.array(sorted(range(mixed.length), key=keys.__getitem__), dtype=np.int64)
     missing = max(count - carried.length, 0)
-    planted = plant(table, mixed.take(order), rng=rng, taken=taken, used=used, count=missing)
+    planted = plant(
+        table, mixed.take(order), rng=rng, taken=taken, used=used, kept=kept, count=missing
+    )
     is_fake = np.zeros(planted.rows.length, dtype=np.bool_)
     is_fake[planted.canaries.positions] = True
     old = np.flatnonzero(~is_fake)
