@@ -26,7 +26,7 @@ from .plain import Plain
 from .runner import database
 from .tables import TableCase, make_table
 
-PLAIN_STATEMENTS = 250
+PLAIN_STATEMENTS = 450
 NOOP_STATEMENTS = 60
 Patch = pytest.MonkeyPatch
 Answers = list[tuple[Case, Rows]]
