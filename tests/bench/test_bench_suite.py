@@ -145,6 +145,12 @@ def test_table_aligns_and_leaves_out_empty_columns() -> None:
     assert second.split() == ["longer", "64", "1,000,000", "yes"]
 
 
+def test_records_come_back_from_json() -> None:
+    """`bench all` joins what processes of their own have printed."""
+    made = [Record("eq", bits=8, rows=10), Record("put", rows=5, extra={"per_second": 7.5})]
+    assert record.from_json(record.to_json(made)) == made
+
+
 def test_merged_segments_are_read_cold() -> None:
     """Fresh, two parts with their seeds, eight with c1; adding up has a cost that fresh has not."""
     found = run("merged", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 
 @dataclass(slots=True)
@@ -35,6 +35,16 @@ class Record:
         found = asdict(self)
         found.update(found.pop("extra"))
         return {key: _short(value) for key, value in found.items()}
+
+
+def from_json(text: str) -> list[Record]:
+    """What ``to_json`` wrote."""
+    known = {item.name for item in fields(Record)} - {"extra"}
+    found = []
+    for plain in json.loads(text):
+        extra = {key: value for key, value in plain.items() if key not in known}
+        found.append(Record(**{key: plain[key] for key in known}, extra=extra))
+    return found
 
 
 def to_json(records: Sequence[Record]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import mmap
 import os
 from collections.abc import Callable
@@ -33,6 +34,8 @@ def appends(path: Path, small: int, large: int) -> list[Record]:
     files in the same rounds, which is a sync per record, or O_DIRECT with RWF_DSYNC over a file
     that was written before. ``backend``: what was really used.
     """
+    gc.collect()
+    gc.freeze()  # modules and test data are not looked at again at every turn
     logs = {backend: _open(path / backend, backend) for backend in BACKENDS}
     used = {backend: log.backend for backend, log in logs.items()}
     try:
@@ -41,6 +44,7 @@ def appends(path: Path, small: int, large: int) -> list[Record]:
     finally:
         for log in logs.values():
             log.close()
+        gc.unfreeze()
     return [
         *_records("append_100B", _SMALL, found, used),
         *_records("append_1MiB", _LARGE, found_large, used),
