@@ -22,7 +22,7 @@ _SMALL, _SMALL_WRITERS = 100, 64
 _LARGE, _LARGE_WRITERS = 1 << 20, 8
 _PLAIN_APPENDS = 100
 _ROUNDS = 5
-_WARM_LARGE = 3  # until the log has segments of full size to use again
+_WARM_LARGE = 6  # until the log has segments of full size to use again
 _ID = bytes(16)
 
 Timed = dict[str, Callable[[], tuple[int, float]]]
