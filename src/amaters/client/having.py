@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
 from amaters.plan.expressions import (
+    COMPARISONS,
     And,
     Between,
     Compare,
@@ -21,14 +21,6 @@ from amaters.plan.expressions import (
 )
 
 ValueOf = Callable[[int], Any]
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq,
-    "<>": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 
 
 def truth(predicate: Predicate, value_of: ValueOf) -> bool | None:
@@ -83,4 +75,4 @@ def _compare(op: str, value: Any, literal: Literal) -> bool | None:
         return None
     if isinstance(value, float) and isinstance(constant, int | Decimal):
         constant = float(constant)
-    return _OPERATORS[op](value, constant)
+    return bool(COMPARISONS[op](value, constant))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -24,6 +23,7 @@ from amaters.columns.batch import ColumnBatch, ColumnValues
 from amaters.columns.schema import Column, PublicColumn, PublicTable, Table
 from amaters.columns.types import TypeKind, to_storage
 from amaters.plan.expressions import (
+    COMPARISONS,
     And,
     Between,
     Compare,
@@ -41,14 +41,6 @@ Mask = NDArray[np.bool_]
 AnyColumn = Column | PublicColumn
 
 _EXPONENT_MAX = 60  # far beyond every column's domain, far below what exhausts memory
-_TEXT_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    "=": operator.eq,
-    "<>": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +170,7 @@ def _compare(column: AnyColumn, data: ColumnValues, op: str, literal: Literal) -
     if isinstance(constant, str):
         # As an object, because NumPy's own texts lose the NULs at their end.
         text = np.array([constant], dtype=np.object_)
-        hit = _TEXT_OPERATORS[op](data.values, text).astype(np.bool_)
+        hit = COMPARISONS[op](data.values, text).astype(np.bool_)
     else:
         hit = _compare_numbers(data.values, op, constant)
     return _Truths(data.valid & hit, data.valid & ~hit)

@@ -8,6 +8,8 @@ are exact.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -20,7 +22,14 @@ if TYPE_CHECKING:
 
 Value = int | Decimal | str | bool | date | None
 
-COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
+COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 AGGREGATES = ("count_star", "count", "sum", "avg")
 
 
