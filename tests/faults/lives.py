@@ -14,6 +14,7 @@ from amaters.storage.commitlog.devices import LogOptions
 from amaters.storage.database import Storage
 from amaters.storage.directory import open_directory
 from amaters.storage.files import Disk
+from amaters.storage.verify import verify
 from faults.contents import Tables, contents
 from faults.images import Image, crash_images, final_files
 from faults.journal import Journal
@@ -30,6 +31,29 @@ def quick_directory() -> Iterator[Path]:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as made:
         yield Path(made)
+
+
+def small_database(path: Path, seed: int) -> Tables:
+    """A small database with two snapshots, closed; what it holds."""
+    storage = open_directory(path, options=QUICK)
+    work = Workload(Random(seed), storage)
+    for n in range(25):
+        work.run(work.choose())
+        if n in (8, 16):
+            storage.snapshot()
+    storage.close()
+    return work.tables
+
+
+def held(path: Path) -> Tables:
+    """What a database holds, in which verifying finds nothing."""
+    storage = open_directory(path, options=QUICK)
+    try:
+        found = contents(storage)
+        assert verify(storage).findings == []
+    finally:
+        storage.close()
+    return found
 
 
 @dataclass

@@ -12,10 +12,10 @@ from typing import Any
 
 import apsw
 import pytest
-from faults.contents import Tables, contents
+from faults.contents import contents
 from faults.images import Image, crash_images
 from faults.journal import Journal
-from faults.lives import QUICK, quick_directory
+from faults.lives import QUICK, held, quick_directory, small_database
 from faults.recording import RecordingDisk, RecordingVfs
 from faults.workload import Workload
 from formats_support import unpacked
@@ -63,28 +63,6 @@ def failures(
         shutil.rmtree(path)
 
 
-def database(path: Path, seed: int) -> Tables:
-    """A small database; what it holds."""
-    storage = open_directory(path, options=QUICK)
-    work = Workload(Random(seed), storage)
-    for n in range(25):
-        work.run(work.choose())
-        if n in (8, 16):
-            storage.snapshot()
-    storage.close()
-    return work.tables
-
-
-def held(path: Path) -> Tables:
-    storage = open_directory(path, options=QUICK)
-    try:
-        found = contents(storage)
-        assert verify(storage).findings == []
-    finally:
-        storage.close()
-    return found
-
-
 def backed_up(path: Path, target: Path) -> None:
     storage = open_directory(path, options=QUICK)
     backup(storage, open_target(str(target)))
@@ -93,7 +71,7 @@ def backed_up(path: Path, target: Path) -> None:
 
 def test_restoring_into_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database is there whole under its name, or not at all."""
-    tables = database(home / "db", 1)
+    tables = small_database(home / "db", 1)
     backed_up(home / "db", home / "backups")
     (home / "new").mkdir()
 
@@ -111,11 +89,11 @@ def test_restoring_into_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert seen == {True, False}
 
 
-def test_restoring_over_a_database(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restoring_over_a_small_database(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next open finds the old database or the restored one."""
-    new = database(home / "other", 1)
+    new = small_database(home / "other", 1)
     backed_up(home / "other", home / "backups")
-    old = database(home / "db", 2)
+    old = small_database(home / "db", 2)
 
     def work(journal: Journal, disk: Disk) -> None:
         restore(open_target(str(home / "backups")), home / "db", replace=True, disk=disk)
@@ -159,7 +137,7 @@ def shape(path: Path) -> list[object]:
 
 def test_backing_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is listed is whole, and a backup that was acknowledged is listed."""
-    database(home / "db", 3)
+    small_database(home / "db", 3)
     (home / "backups").mkdir()
 
     def work(journal: Journal, disk: Disk) -> None:

@@ -10,13 +10,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 import pytest
-from faults.contents import Tables, contents
+from faults.contents import contents
 from faults.failing import WRITING, FailingDisk, Faults
-from faults.lives import QUICK, quick_directory
-from faults.workload import Workload
+from faults.lives import QUICK, held, quick_directory, small_database
 from formats_support import unpacked
 
 from amaters.base.errors import AmatersError
@@ -43,8 +41,8 @@ class Base:
     copies: int = 0
 
     def __post_init__(self) -> None:
-        self.first = made(self.home / "first", 1)
-        self.second = made(self.home / "second", 2)
+        self.first = small_database(self.home / "first", 1)
+        self.second = small_database(self.home / "second", 2)
         self.target = open_target(str(self.home / "backups"))
         storage = open_directory(self.home / "first", options=QUICK)
         backup(storage, self.target)
@@ -53,27 +51,6 @@ class Base:
     def fresh(self) -> Path:
         self.copies += 1
         return self.home / f"copy{self.copies}"
-
-
-def made(path: Path, seed: int) -> Tables:
-    storage = open_directory(path, options=QUICK)
-    work = Workload(Random(seed), storage)
-    for n in range(25):
-        work.run(work.choose())
-        if n in (8, 16):
-            storage.snapshot()
-    storage.close()
-    return work.tables
-
-
-def held(path: Path) -> Tables:
-    storage = open_directory(path, options=QUICK)
-    try:
-        found = contents(storage)
-        assert verify(storage).findings == []
-    finally:
-        storage.close()
-    return found
 
 
 @pytest.fixture(scope="module")

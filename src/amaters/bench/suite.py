@@ -40,15 +40,8 @@ def run(
     parameters: Parameters = DEFAULT,
     notice: Callable[[str], None] = lambda _: None,
 ) -> list[Record]:
-    """The records of one benchmark, or of all of them in turn, under fresh keys.
-
-    ``notice`` is told which benchmark starts.
-    """
-    if name != "all" and name not in TABLE:
+    """The records of one benchmark, under fresh keys. ``notice`` is told when it starts."""
+    if name not in TABLE:
         fail("AM-1000", what=f"there is no benchmark {name[:40]!r}")
-    bench = Workbench(parameters)
-    made: list[Record] = []
-    for chosen in TABLE if name == "all" else (name,):
-        notice(chosen)
-        made += TABLE[chosen](bench, rows)
-    return made
+    notice(name)
+    return TABLE[name](Workbench(parameters), rows)
