@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     )
     from amaters.base.progress import Progress
     from amaters.client.batches import AsyncBatch
-    from amaters.client.database import AsyncDatabase, AsyncQuery, AsyncTable
+    from amaters.client.database import AsyncDatabase
     from amaters.client.expression import avg, col, count, public, sum  # noqa: A004
     from amaters.client.result import Result, Stats
     from amaters.client.sync import Batch, Database, Query, Table
+    from amaters.client.table import AsyncQuery, AsyncTable
     from amaters.columns.declare import (
         Boolean,
         Date,
@@ -58,10 +59,11 @@ _HOMES = {
     ),
     "amaters.base.progress": "Progress",
     "amaters.client.batches": "AsyncBatch",
-    "amaters.client.database": "AsyncDatabase AsyncQuery AsyncTable",
+    "amaters.client.database": "AsyncDatabase",
     "amaters.client.expression": "avg col count public sum",
     "amaters.client.result": "Result Stats",
     "amaters.client.sync": "Batch Database Query Table",
+    "amaters.client.table": "AsyncQuery AsyncTable",
     "amaters.columns.declare": (
         "Boolean Date Decimal Enum Int8 Int16 Int32 Int64 Text UInt8 UInt16 UInt32 UInt64"
     ),

@@ -1,32 +1,21 @@
-"""The asynchronous API: databases, tables and queries. ``client.sync`` derives the blocking one."""
+"""The asynchronous API: a database and its statements. ``client.sync`` derives the blocking one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from amaters.base import errors
-from amaters.client import expression as ex
-from amaters.client import indexes, lookup, writer
+from amaters.client import indexes, writer
 from amaters.client.attempts import repeated
 from amaters.client.batches import AsyncBatch
 from amaters.client.compaction import Compacted, compact
 from amaters.client.csvfile import read_csv
-from amaters.client.lowering import (
-    Question,
-    Selected,
-    Sorting,
-    as_columns,
-    to_delete,
-    to_sql,
-    to_update,
-)
 from amaters.client.parquetfile import read_parquet
 from amaters.client.result import Result
 from amaters.client.session import Session, find_table
-from amaters.columns.batch import ColumnBatch
+from amaters.client.table import AsyncTable
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters
@@ -46,10 +35,6 @@ from amaters.plan.expressions import (
 )
 
 if TYPE_CHECKING:
-    import pandas
-    import polars
-    import pyarrow
-
     from amaters.sql.parser import Parsed
 
 Arguments = Sequence[Any] | Mapping[str, Any] | None
@@ -61,6 +46,11 @@ class AsyncDatabase:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    @property
+    def session(self) -> Session:
+        """What this database's tables and queries share."""
+        return self._session
 
     async def sql(self, text: str | Parsed, parameters: Arguments = None) -> Result:
         """Run one SQL statement. ``parameters`` fill ``?`` (a sequence) or ``:name`` (a mapping).
@@ -108,11 +98,11 @@ class AsyncDatabase:
             key_id=keyset.key_id,
         )
         await self._session.create_table(table)
-        return AsyncTable(self._session, name)
+        return AsyncTable(self, name)
 
     async def table(self, name: str) -> AsyncTable:
         """The table called ``name``. Raises: InvalidError AM-5009."""
-        return AsyncTable(self._session, (await self._session.table(name)).name)
+        return AsyncTable(self, (await self._session.table(name)).name)
 
     async def tables(self) -> list[str]:
         """The names of all tables, in order."""
@@ -154,173 +144,6 @@ class AsyncDatabase:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-class AsyncTable:
-    """A table by name; also the start of every query on it."""
-
-    def __init__(self, session: Session, name: str) -> None:
-        self._session = session
-        self.name = name
-
-    async def insert(self, rows: object, columns: Sequence[str] | None = None) -> int:
-        """Insert rows: sequences, dictionaries, a dictionary of columns, or anything with
-        ``__arrow_c_stream__`` (Polars, pandas, DuckDB, pyarrow). All or nothing; returns how many.
-
-        Raises: InvalidError AM-20xx for a value the schema does not allow, ConflictError AM-5010
-        for an existing primary key.
-        """
-        first = await self._session.table(self.name)
-        batch = await asyncio.to_thread(ColumnBatch.from_any, first, rows, columns)
-
-        async def attempt() -> int:
-            table = await self._session.table(self.name)
-            return await writer.insert(self._session, table, batch)
-
-        return await repeated(self._session, attempt)
-
-    async def get(self, keys: Sequence[object], columns: Sequence[str] | None = None) -> Result:
-        """The rows with these primary keys, in that order; keys without a row are left out.
-        ``columns``: only these.
-
-        Cost: one round trip, whatever the table's size. Leaks: the keys asked for.
-        """
-        session = self._session.measured()
-
-        async def attempt() -> Result:
-            known = await session.known_tables()
-            table = known.get(self.name) or await session.table(self.name)
-            return await lookup.get(session, table, keys, columns)
-
-        return await repeated(session, attempt)
-
-    async def upsert(self, rows: object, columns: Sequence[str] | None = None) -> int:
-        """Insert rows, or replace those with the same primary keys. All or nothing; returns how
-        many. Leaks: as ``insert``, and which rows are replaced.
-        """
-        batch = AsyncBatch(self._session.measured())
-        batch.upsert(self.name, rows, columns)
-        return await batch.commit()
-
-    async def delete(self, keys: Iterable[object]) -> int:
-        """Delete the rows with these primary keys that are there; returns how many. Rows by
-        condition: ``filter(...).delete()``.
-        """
-        batch = AsyncBatch(self._session.measured())
-        batch.delete(self.name, keys)
-        return await batch.commit()
-
-    async def schema(self) -> Table:
-        """The table's columns as declared."""
-        return await self._session.table(self.name)
-
-    def query(self) -> AsyncQuery:
-        """All rows and columns, to be narrowed."""
-        return AsyncQuery(self._session, Question(self.name))
-
-    def filter(self, condition: ex.Condition | ex.Column) -> AsyncQuery:
-        """The rows for which ``condition`` is true."""
-        return self.query().filter(condition)
-
-    def select(self, *columns: str | ex.Column) -> AsyncQuery:
-        """Some columns only."""
-        return self.query().select(*columns)
-
-    def group_by(self, *columns: str | ex.Column) -> AsyncQuery:
-        """One row per distinct combination; follow with ``agg``."""
-        return self.query().group_by(*columns)
-
-    def agg(self, *aggregates: ex.Aggregation) -> AsyncQuery:
-        """Totals over all rows."""
-        return self.query().agg(*aggregates)
-
-
-@dataclass(frozen=True, slots=True)
-class AsyncQuery:
-    """A question being built; nothing is sent before ``collect`` or one of its siblings."""
-
-    _session: Session
-    _question: Question
-
-    def _with(self, **changes: Any) -> AsyncQuery:
-        return AsyncQuery(self._session, replace(self._question, **changes))
-
-    def filter(self, condition: ex.Condition | ex.Column) -> AsyncQuery:
-        """Narrow to the rows for which ``condition`` is true as well."""
-        made = ex.as_condition(condition)
-        earlier = self._question.where
-        return self._with(where=made if earlier is None else earlier & made)
-
-    def select(self, *columns: str | ex.Column) -> AsyncQuery:
-        """Return these columns."""
-        return self._with(selected=columns)
-
-    def group_by(self, *columns: str | ex.Column) -> AsyncQuery:
-        """One row per distinct combination of these columns."""
-        return self._with(groups=as_columns(columns))
-
-    def agg(self, *aggregates: ex.Aggregation) -> AsyncQuery:
-        """Return these aggregates, one row per group."""
-        return self._with(selected=aggregates)
-
-    def order_by(self, *keys: Sorting) -> AsyncQuery:
-        """Sort by columns, or by ``col("a").desc()``; NULLs last unless asked otherwise."""
-        return self._with(order=keys)
-
-    def limit(self, count: int, offset: int = 0) -> AsyncQuery:
-        """At most ``count`` rows, after ``offset``."""
-        return self._with(count=count, offset=offset)
-
-    def distinct(self) -> AsyncQuery:
-        """Each different row once."""
-        return self._with(distinct=True)
-
-    async def collect(self) -> Result:
-        """The answer."""
-        text, parameters = to_sql(self._question)
-        return await AsyncDatabase(self._session).sql(text, parameters)
-
-    async def rows(self) -> list[tuple[Any, ...]]:
-        """The answer as tuples."""
-        return (await self.collect()).rows()
-
-    async def dicts(self) -> list[dict[str, Any]]:
-        """The answer as dictionaries."""
-        return (await self.collect()).dicts()
-
-    async def scalar(self) -> Any:
-        """The only value of the answer."""
-        return (await self.collect()).scalar()
-
-    async def arrow(self) -> pyarrow.Table:
-        """The answer as a ``pyarrow.Table``."""
-        return (await self.collect()).arrow()
-
-    async def polars(self) -> polars.DataFrame:
-        """The answer as a Polars data frame."""
-        return (await self.collect()).polars()
-
-    async def pandas(self) -> pandas.DataFrame:
-        """The answer as a pandas data frame."""
-        return (await self.collect()).pandas()
-
-    async def update(self, values: Mapping[str, Any]) -> Result:
-        """Set columns to these values in all rows of the query; ``message`` says how many.
-
-        Leaks: which rows change. Raises: InvalidError AM-20xx; nothing is changed then.
-        """
-        text, parameters = to_update(self._question, values)
-        return await AsyncDatabase(self._session).sql(text, parameters)
-
-    async def delete(self) -> Result:
-        """Delete all rows of the query; ``message`` says how many. Leaks: which rows go."""
-        text, parameters = to_delete(self._question)
-        return await AsyncDatabase(self._session).sql(text, parameters)
-
-    async def explain(self, *, format: str = "text") -> str:  # noqa: A002
-        """How the query would run and what the engine would learn."""
-        text, parameters = to_sql(self._question)
-        return await AsyncDatabase(self._session).explain(text, parameters, format=format)
 
 
 async def _bind(session: Session, text: str | Parsed, parameters: Arguments) -> Statement:
@@ -424,6 +247,3 @@ async def _drop(session: Session, statement: DropTable) -> Result:
 
 def _message(session: Session, text: str) -> Result:
     return Result(message=text, stats=session.stats())
-
-
-__all__ = ["AsyncDatabase", "AsyncQuery", "AsyncTable", "Selected"]

@@ -1,4 +1,4 @@
-"""The blocking API: every method is derived from its asynchronous twin in ``client.database``."""
+"""The blocking API: every method is derived from its asynchronous twin."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from amaters.client.batches import AsyncBatch
 from amaters.client.blocking import Blocking, blocking, blocking_as, chaining, starting
-from amaters.client.database import AsyncDatabase, AsyncQuery, AsyncTable
+from amaters.client.database import AsyncDatabase
+from amaters.client.table import AsyncQuery, AsyncTable
 
 
 class Query(Blocking[AsyncQuery]):

@@ -1,0 +1,203 @@
+"""Tables and the questions that start from them, in the asynchronous API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from amaters.client import expression as ex
+from amaters.client import lookup, writer
+from amaters.client.attempts import repeated
+from amaters.client.batches import AsyncBatch
+from amaters.client.lowering import (
+    Question,
+    Selected,
+    Sorting,
+    as_columns,
+    to_delete,
+    to_sql,
+    to_update,
+)
+from amaters.client.result import Result
+from amaters.columns.batch import ColumnBatch
+from amaters.columns.schema import Table
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+    from amaters.client.database import AsyncDatabase
+
+
+class AsyncTable:
+    """A table by name; also the start of every query on it."""
+
+    def __init__(self, database: AsyncDatabase, name: str) -> None:
+        self._database = database
+        self._session = database.session
+        self.name = name
+
+    async def insert(self, rows: object, columns: Sequence[str] | None = None) -> int:
+        """Insert rows: sequences, dictionaries, a dictionary of columns, or anything with
+        ``__arrow_c_stream__`` (Polars, pandas, DuckDB, pyarrow). All or nothing; returns how many.
+
+        Raises: InvalidError AM-20xx for a value the schema does not allow, ConflictError AM-5010
+        for an existing primary key.
+        """
+        first = await self._session.table(self.name)
+        batch = await asyncio.to_thread(ColumnBatch.from_any, first, rows, columns)
+
+        async def attempt() -> int:
+            table = await self._session.table(self.name)
+            return await writer.insert(self._session, table, batch)
+
+        return await repeated(self._session, attempt)
+
+    async def get(self, keys: Sequence[object], columns: Sequence[str] | None = None) -> Result:
+        """The rows with these primary keys, in that order; keys without a row are left out.
+        ``columns``: only these.
+
+        Cost: one round trip, whatever the table's size. Leaks: the keys asked for.
+        """
+        session = self._session.measured()
+
+        async def attempt() -> Result:
+            known = await session.known_tables()
+            table = known.get(self.name) or await session.table(self.name)
+            return await lookup.get(session, table, keys, columns)
+
+        return await repeated(session, attempt)
+
+    async def upsert(self, rows: object, columns: Sequence[str] | None = None) -> int:
+        """Insert rows, or replace those with the same primary keys. All or nothing; returns how
+        many. Leaks: as ``insert``, and which rows are replaced.
+        """
+        batch = AsyncBatch(self._session.measured())
+        batch.upsert(self.name, rows, columns)
+        return await batch.commit()
+
+    async def delete(self, keys: Iterable[object]) -> int:
+        """Delete the rows with these primary keys that are there; returns how many. Rows by
+        condition: ``filter(...).delete()``.
+        """
+        batch = AsyncBatch(self._session.measured())
+        batch.delete(self.name, keys)
+        return await batch.commit()
+
+    async def schema(self) -> Table:
+        """The table's columns as declared."""
+        return await self._session.table(self.name)
+
+    def query(self) -> AsyncQuery:
+        """All rows and columns, to be narrowed."""
+        return AsyncQuery(self._database, Question(self.name))
+
+    def filter(self, condition: ex.Condition | ex.Column) -> AsyncQuery:
+        """The rows for which ``condition`` is true."""
+        return self.query().filter(condition)
+
+    def select(self, *columns: str | ex.Column) -> AsyncQuery:
+        """Some columns only."""
+        return self.query().select(*columns)
+
+    def group_by(self, *columns: str | ex.Column) -> AsyncQuery:
+        """One row per distinct combination; follow with ``agg``."""
+        return self.query().group_by(*columns)
+
+    def agg(self, *aggregates: ex.Aggregation) -> AsyncQuery:
+        """Totals over all rows."""
+        return self.query().agg(*aggregates)
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncQuery:
+    """A question being built; nothing is sent before ``collect`` or one of its siblings."""
+
+    _database: AsyncDatabase
+    _question: Question
+
+    def _with(self, **changes: Any) -> AsyncQuery:
+        return AsyncQuery(self._database, replace(self._question, **changes))
+
+    def filter(self, condition: ex.Condition | ex.Column) -> AsyncQuery:
+        """Narrow to the rows for which ``condition`` is true as well."""
+        made = ex.as_condition(condition)
+        earlier = self._question.where
+        return self._with(where=made if earlier is None else earlier & made)
+
+    def select(self, *columns: str | ex.Column) -> AsyncQuery:
+        """Return these columns."""
+        return self._with(selected=columns)
+
+    def group_by(self, *columns: str | ex.Column) -> AsyncQuery:
+        """One row per distinct combination of these columns."""
+        return self._with(groups=as_columns(columns))
+
+    def agg(self, *aggregates: ex.Aggregation) -> AsyncQuery:
+        """Return these aggregates, one row per group."""
+        return self._with(selected=aggregates)
+
+    def order_by(self, *keys: Sorting) -> AsyncQuery:
+        """Sort by columns, or by ``col("a").desc()``; NULLs last unless asked otherwise."""
+        return self._with(order=keys)
+
+    def limit(self, count: int, offset: int = 0) -> AsyncQuery:
+        """At most ``count`` rows, after ``offset``."""
+        return self._with(count=count, offset=offset)
+
+    def distinct(self) -> AsyncQuery:
+        """Each different row once."""
+        return self._with(distinct=True)
+
+    async def collect(self) -> Result:
+        """The answer."""
+        text, parameters = to_sql(self._question)
+        return await self._database.sql(text, parameters)
+
+    async def rows(self) -> list[tuple[Any, ...]]:
+        """The answer as tuples."""
+        return (await self.collect()).rows()
+
+    async def dicts(self) -> list[dict[str, Any]]:
+        """The answer as dictionaries."""
+        return (await self.collect()).dicts()
+
+    async def scalar(self) -> Any:
+        """The only value of the answer."""
+        return (await self.collect()).scalar()
+
+    async def arrow(self) -> pyarrow.Table:
+        """The answer as a ``pyarrow.Table``."""
+        return (await self.collect()).arrow()
+
+    async def polars(self) -> polars.DataFrame:
+        """The answer as a Polars data frame."""
+        return (await self.collect()).polars()
+
+    async def pandas(self) -> pandas.DataFrame:
+        """The answer as a pandas data frame."""
+        return (await self.collect()).pandas()
+
+    async def update(self, values: Mapping[str, Any]) -> Result:
+        """Set columns to these values in all rows of the query; ``message`` says how many.
+
+        Leaks: which rows change. Raises: InvalidError AM-20xx; nothing is changed then.
+        """
+        text, parameters = to_update(self._question, values)
+        return await self._database.sql(text, parameters)
+
+    async def delete(self) -> Result:
+        """Delete all rows of the query; ``message`` says how many. Leaks: which rows go."""
+        text, parameters = to_delete(self._question)
+        return await self._database.sql(text, parameters)
+
+    async def explain(self, *, format: str = "text") -> str:  # noqa: A002
+        """How the query would run and what the engine would learn."""
+        text, parameters = to_sql(self._question)
+        return await self._database.explain(text, parameters, format=format)
+
+
+__all__ = ["AsyncQuery", "AsyncTable", "Selected"]
