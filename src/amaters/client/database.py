@@ -47,11 +47,6 @@ class AsyncDatabase:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    @property
-    def session(self) -> Session:
-        """What this database's tables and queries share."""
-        return self._session
-
     async def sql(self, text: str | Parsed, parameters: Arguments = None) -> Result:
         """Run one SQL statement. ``parameters`` fill ``?`` (a sequence) or ``:name`` (a mapping).
 
@@ -98,11 +93,11 @@ class AsyncDatabase:
             key_id=keyset.key_id,
         )
         await self._session.create_table(table)
-        return AsyncTable(self, name)
+        return AsyncTable(self, self._session, name)
 
     async def table(self, name: str) -> AsyncTable:
         """The table called ``name``. Raises: InvalidError AM-5009."""
-        return AsyncTable(self, (await self._session.table(name)).name)
+        return AsyncTable(self, self._session, (await self._session.table(name)).name)
 
     async def tables(self) -> list[str]:
         """The names of all tables, in order."""

@@ -21,6 +21,7 @@ from amaters.client.lowering import (
     to_update,
 )
 from amaters.client.result import Result
+from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch
 from amaters.columns.schema import Table
 
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 class AsyncTable:
     """A table by name; also the start of every query on it."""
 
-    def __init__(self, database: AsyncDatabase, name: str) -> None:
+    def __init__(self, database: AsyncDatabase, session: Session, name: str) -> None:
         self._database = database
-        self._session = database.session
+        self._session = session
         self.name = name
 
     async def insert(self, rows: object, columns: Sequence[str] | None = None) -> int:
