@@ -21,11 +21,13 @@ def errors_page() -> str:
         "Made by `make docs` from the one table in the code. A program acts on code or kind,",
         "a person on message and fix. Messages never carry values of encrypted columns.",
         "",
-        "| code | kind | message | fix |",
-        "|---|---|---|---|",
+        "`DB-API`: the class `amaters.dbapi` raises.",
+        "",
+        "| code | kind | DB-API | message | fix |",
+        "|---|---|---|---|---|",
     ]
     for code, row in sorted(errors.TABLE.items()):
-        cells = (code, row.cls.kind, row.message, row.fix)
+        cells = (code, row.cls.kind, row.dbapi, row.message, row.fix)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -121,6 +121,7 @@ def connect(
     keys: str | os.PathLike[str] | None = None,
     passphrase: str | None = None,
     progress: ProgressCallback | None = None,
+    timeout_seconds: float | None = None,
     threads: int | None = None,
     parameters: str | None = None,
     unsafe_scheme: str | None = None,
@@ -133,7 +134,8 @@ def connect(
 
     ``keys``: a keyring directory or one ``.keyset`` file; by default the user's keyring, or for
     ``":memory:"`` a keyset that is never written. ``progress`` is called during long work; on a
-    terminal a line with an ETA is shown by default. ``parameters="deep"`` makes a new database's
+    terminal a line with an ETA is shown by default. ``timeout_seconds`` is how long a statement may
+    take, by default for ever; ``sql`` takes its own. ``parameters="deep"`` makes a new database's
     keyset for deeper filters, at about twice the cost. ``unsafe_scheme="noop"`` encrypts nothing,
     and ``unsafe_parameters="insecure_n1024"`` protects nothing: for tests only.
 
@@ -154,6 +156,7 @@ def connect(
                 keys=keys,
                 passphrase=passphrase,
                 progress=progress,
+                timeout_seconds=timeout_seconds,
                 threads=threads,
                 parameters=parameters,
                 unsafe_scheme=unsafe_scheme,
@@ -175,6 +178,7 @@ async def _open(
     keys: str | os.PathLike[str] | None = None,
     passphrase: str | None = None,
     progress: ProgressCallback | None = None,
+    timeout_seconds: float | None = None,
     threads: int | None = None,
     parameters: str | None = None,
     unsafe_scheme: str | None = None,
@@ -197,6 +201,7 @@ async def _open(
         notice=_notice,
         progress=progress or _default_progress(found),
         threads=found.threads,
+        timeout_seconds=timeout_seconds,
     )
     if choice.scheme == "bgv" and not _kernels_are_compiled():
         _notice("compiling the kernels for this machine: half a minute or so, once")

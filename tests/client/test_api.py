@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import subprocess
 import sys
 
@@ -96,3 +98,32 @@ def test_results_as_tables() -> None:
     assert result.stats == Stats()
     with pytest.raises(am.InvalidError, match="AM-5007"):
         result.scalar()
+
+
+async def _timed_out() -> None:
+    async with am.connect_async(":memory:", unsafe_scheme="noop", timeout_seconds=60) as db:
+        table = await db.create_table("t", {"id": am.Int64(primary_key=True)})
+        await table.insert([(1,)])
+        assert (await db.sql("SELECT id FROM t")).rows() == [(1,)]
+        with pytest.raises(am.UnavailableError, match="AM-5041"):
+            await db.sql("SELECT id FROM t", timeout_seconds=0)
+        assert (await db.sql("SELECT id FROM t", timeout_seconds=math.inf)).rows() == [(1,)]
+
+
+def test_a_statement_has_a_time_limit() -> None:
+    """Its own, or the connection's; the database works afterwards."""
+    asyncio.run(_timed_out())
+
+
+def test_progress_of_one_statement() -> None:
+    """A callback for one statement hears of that statement only."""
+    heard: list[am.Progress] = []
+    with am.connect(":memory:", unsafe_scheme="noop", unsafe_parameters="insecure_n1024") as db:
+        table = db.create_table("t", {"a": am.Int8(encrypt=["range"])})
+        table.insert([(n % 100,) for n in range(1000)])
+        assert not heard
+        db.sql("SELECT count(*) FROM t WHERE a > 3", progress=heard.append)
+        assert heard[-1].done == heard[-1].total > 0
+        before = len(heard)
+        db.sql("SELECT count(*) FROM t WHERE a > 3")
+        assert len(heard) == before

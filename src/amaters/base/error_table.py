@@ -10,6 +10,7 @@ from amaters.base import (
     error_table_engine,
     error_table_fhe,
     error_table_indexes,
+    error_table_python,
     error_table_remote,
     error_table_sql,
     error_table_state,
@@ -376,6 +377,7 @@ def _engine(define: Callable[..., None]) -> None:
         error_table_backup,
         error_table_compaction,
         error_table_indexes,
+        error_table_python,
         error_table_remote,
     )
     for code, cls, message, fix, more in (row for table in tables for row in table.ROWS):

@@ -83,15 +83,28 @@ class InternalError(AmatersError):
     """A bug in AmateRS: please report it."""
 
 
+DBAPI_OF_KIND = {
+    "Invalid": "ProgrammingError",
+    "Denied": "OperationalError",
+    "Unavailable": "OperationalError",
+    "Conflict": "OperationalError",
+    "Closed": "InterfaceError",
+    "Data": "InternalError",
+    "Internal": "InternalError",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. ``retry`` is never | same | backoff | reconnect."""
+    """One line of the table. ``retry`` is never | same | backoff | reconnect; ``dbapi`` is the
+    class of ``amaters.dbapi`` that stands for it, by default its kind's.
+    """
 
     cls: type[AmatersError]
     message: str
     fix: str = ""
     retry: str = "never"
-    dbapi: str = "ProgrammingError"
+    dbapi: str = ""
 
 
 # Code ranges: 10xx base and usage, 11xx keys, 12xx parameters and ciphertexts, 20xx schema and
@@ -103,6 +116,7 @@ def define(code: str, cls: type[AmatersError], message: str, fix: str = "", **mo
     """Add one row; called only by the table modules beside this file."""
     if code in TABLE:
         raise ValueError(f"error code {code} is defined twice")
+    more.setdefault("dbapi", DBAPI_OF_KIND[cls.kind])
     TABLE[code] = Row(cls, message, fix, **more)
 
 

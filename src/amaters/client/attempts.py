@@ -1,8 +1,10 @@
-"""Statements that lost a race that a fresh look settles, made again."""
+"""Statements that lost a race that a fresh look settles, made again; and their time limit."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from amaters.base import errors
@@ -23,3 +25,20 @@ async def repeated(session: Session, attempt: Callable[[], Awaitable[R]]) -> R:
                 raise
             session.forget_tables()
     return await attempt()
+
+
+@asynccontextmanager
+async def within(session: Session, seconds: float | None) -> AsyncIterator[None]:
+    """Cancels what stands in it after ``seconds``, or the connection's limit if that is None.
+
+    Raises: UnavailableError AM-5041.
+    """
+    limit = session.outside.timeout_seconds if seconds is None else seconds
+    timer = asyncio.timeout(limit)
+    try:
+        async with timer:
+            yield
+    except TimeoutError:
+        if timer.expired():
+            errors.fail("AM-5041", seconds=limit)
+        raise

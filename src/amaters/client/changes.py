@@ -77,6 +77,7 @@ def _result(session: Session, verb: str, found: Matching) -> Result:
         message=f"{verb} {count:,} rows",
         learned=(*found.learned, f"which {count:,} rows were {verb}"),
         stats=session.stats(),
+        changed=count,
     )
 
 

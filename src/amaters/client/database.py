@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from amaters.base import errors
-from amaters.client import indexes, writer
-from amaters.client.attempts import repeated
+from amaters.base.progress import ProgressCallback
+from amaters.client import indexes, many, writer
+from amaters.client.attempts import repeated, within
 from amaters.client.batches import AsyncBatch
 from amaters.client.compaction import Compacted, compact
 from amaters.client.csvfile import read_csv
@@ -47,17 +48,53 @@ class AsyncDatabase:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def sql(self, text: str | Parsed, parameters: Arguments = None) -> Result:
+    async def sql(
+        self,
+        text: str | Parsed,
+        parameters: Arguments = None,
+        *,
+        timeout_seconds: float | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Result:
         """Run one SQL statement. ``parameters`` fill ``?`` (a sequence) or ``:name`` (a mapping).
+        ``timeout_seconds`` and ``progress`` are the connection's unless they are given here.
 
-        Raises: InvalidError for a statement that cannot be answered, before anything is sent.
+        Raises: InvalidError for a statement that cannot be answered, before anything is sent;
+        UnavailableError AM-5041 when the time is over.
         """
-        session = self._session.measured()
+        session = self._session.measured(progress)
 
         async def attempt() -> Result:
             return await _run(session, await _bind(session, text, parameters))
 
-        return await repeated(session, attempt)
+        async with within(session, timeout_seconds):
+            return await repeated(session, attempt)
+
+    async def sql_many(
+        self,
+        text: str | Parsed,
+        parameter_sets: Iterable[Sequence[Any] | Mapping[str, Any]],
+        *,
+        timeout_seconds: float | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Result:
+        """Run one INSERT, UPDATE or DELETE for each set of parameters; ``changed`` counts all rows.
+
+        The rows of an INSERT go in together or not at all. UPDATE and DELETE run one after the
+        other. Raises: as ``sql``; InvalidError AM-5040 for another statement.
+        """
+        session = self._session.measured(progress)
+        parsed = await asyncio.to_thread(many.parsed_change, text)
+        sets = list(parameter_sets)
+
+        async def attempt() -> Result:
+            return await _run(session, await _bind(session, parsed, sets, _bound_rows))
+
+        async with within(session, timeout_seconds):
+            if sets and many.is_insert(parsed):
+                return await repeated(session, attempt)
+            done = [await self.sql(parsed, one, progress=progress) for one in sets]
+            return many.total(done, session.stats())
 
     async def explain(
         self,
@@ -141,16 +178,22 @@ class AsyncDatabase:
         await self.close()
 
 
-async def _bind(session: Session, text: str | Parsed, parameters: Arguments) -> Statement:
+async def _bind(
+    session: Session,
+    text: str | Parsed,
+    parameters: Any,
+    bound: Callable[[Session, Mapping[str, Table], str | Parsed, Any], Statement] | None = None,
+) -> Statement:
     """Parse and bind in a worker thread: sqlglot is slow to load."""
+    bound = bound or _bound
     catalogue = await session.known_tables()
     try:
-        return await asyncio.to_thread(_bound, session, catalogue, text, parameters)
+        return await asyncio.to_thread(bound, session, catalogue, text, parameters)
     except errors.InvalidError as refused:
         if refused.code != UNKNOWN_TABLE:
             raise
     catalogue = await session.tables()
-    return await asyncio.to_thread(_bound, session, catalogue, text, parameters)
+    return await asyncio.to_thread(bound, session, catalogue, text, parameters)
 
 
 def _bound(
@@ -165,6 +208,16 @@ def _bound(
     return bind(parsed, catalogue, parameters, new=new)
 
 
+def _bound_rows(
+    session: Session,
+    catalogue: Mapping[str, Table],
+    parsed: str | Parsed,
+    sets: Sequence[Arguments],
+) -> Statement:
+    """One INSERT of the rows of all sets of parameters."""
+    return many.joined([_bound(session, catalogue, parsed, one) for one in sets])
+
+
 async def _run(session: Session, statement: Statement) -> Result:  # noqa: PLR0911 - one per kind
     match statement:
         case Select():
@@ -177,13 +230,13 @@ async def _run(session: Session, statement: Statement) -> Result:  # noqa: PLR09
             return await explain_result(session, statement)
         case Insert():
             count = await writer.insert(session, statement.table, statement.batch)
-            return _message(session, f"inserted {count:,} rows")
+            return _message(session, f"inserted {count:,} rows", count)
         case CopyFrom():
             options = dict(statement.options)
             read = read_parquet if statement.format == "parquet" else read_csv
             batch = await asyncio.to_thread(read, statement.table, statement.path, options)
             count = await writer.insert(session, statement.table, batch)
-            return _message(session, f"copied {count:,} rows")
+            return _message(session, f"copied {count:,} rows", count)
         case Update():
             from amaters.client.changes import update
 
@@ -240,5 +293,5 @@ async def _drop(session: Session, statement: DropTable) -> Result:
     return _message(session, f"dropped table {statement.name}")
 
 
-def _message(session: Session, text: str) -> Result:
-    return Result(message=text, stats=session.stats())
+def _message(session: Session, text: str, changed: int | None = None) -> Result:
+    return Result(message=text, stats=session.stats(), changed=changed)

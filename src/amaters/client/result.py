@@ -41,8 +41,9 @@ class Stats:
 class Result:
     """An immutable result. ``types`` are SQL type names such as ``BIGINT`` or ``DECIMAL(38,2)``.
 
-    Statements without rows (CREATE TABLE, INSERT) have no columns and a ``message``. ``learned``
-    lists what the engine learned from the statement.
+    Statements without rows (CREATE TABLE, INSERT) have no columns and a ``message``; ``changed``
+    says how many rows INSERT, COPY, UPDATE or DELETE wrote. ``learned`` lists what the engine
+    learned from the statement.
     """
 
     names: tuple[str, ...] = ()
@@ -51,6 +52,7 @@ class Result:
     message: str = ""
     learned: tuple[str, ...] = ()
     stats: Stats = field(default_factory=Stats)
+    changed: int | None = None
 
     def __len__(self) -> int:
         return len(self.columns[0]) if self.columns else 0

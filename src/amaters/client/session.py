@@ -38,6 +38,7 @@ class Outside:
     notice: NoticeCallback
     progress: ProgressCallback
     threads: int
+    timeout_seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -62,11 +63,16 @@ class Session:
     began: float
     _shared: _Shared = field(default_factory=_Shared)
 
-    def measured(self) -> Session:
-        """This session with a meter and a stopwatch of its own, for one statement."""
+    def measured(self, progress: ProgressCallback | None = None) -> Session:
+        """This session with a meter and a stopwatch of its own, for one statement; ``progress`` is
+        told of that statement's progress instead of the connection's callback.
+        """
         meter = Meter()
-        began = self.outside.clock.monotonic()
-        return replace(self, service=metered(self.service, meter), meter=meter, began=began)
+        outside = self.outside
+        if progress is not None:
+            outside = replace(outside, progress=progress)
+        service, began = metered(self.service, meter), outside.clock.monotonic()
+        return replace(self, service=service, meter=meter, outside=outside, began=began)
 
     def stats(self, **more: Any) -> Stats:
         """What was measured since ``measured``; ``more`` is what only the caller knows."""

@@ -84,6 +84,7 @@ class Database(Blocking[AsyncDatabase]):
     """An open database; made by ``connect``. Safe to use from several threads."""
 
     sql = blocking(AsyncDatabase.sql)
+    sql_many = blocking(AsyncDatabase.sql_many)
     explain = blocking(AsyncDatabase.explain)
     create_table = blocking_as(AsyncDatabase.create_table, Table)
     table = blocking_as(AsyncDatabase.table, Table)
