@@ -235,7 +235,7 @@ REFUSED = {
         "SELECT age FROM pay JOIN pay q ON TRUE", "SELECT age FROM pay, pay",
         "WITH x AS (SELECT 1) SELECT age FROM pay", "SELECT age FROM main.pay",
         "SELECT age FROM pay WHERE age = salary", "SELECT age FROM pay WHERE age + 1 = 2",
-        "SELECT age FROM pay WHERE dept LIKE 'x%'", "SELECT age FROM pay WHERE age IN (SELECT 1)",
+        "SELECT age FROM pay WHERE dept ILIKE 'x%'", "SELECT age FROM pay WHERE age IN (SELECT 1)",
         "SELECT age FROM pay WHERE EXISTS (SELECT 1)", "SELECT age + 1 FROM pay",
         "SELECT count(DISTINCT age) FROM pay", "SELECT sum(age) OVER () FROM pay",
         "SELECT sum(age) FILTER (WHERE TRUE) FROM pay", "SELECT sum(age) * 2 FROM pay",

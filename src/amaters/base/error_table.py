@@ -10,6 +10,7 @@ from amaters.base import (
     error_table_engine,
     error_table_fhe,
     error_table_indexes,
+    error_table_joins,
     error_table_python,
     error_table_remote,
     error_table_sql,
@@ -26,6 +27,7 @@ def fill(define: Callable[..., None]) -> None:
     _schema(define)
     _planning(define)
     error_table_sql.fill_text(define)
+    error_table_joins.fill(define)
     _engine(define)
     _client(define)
     _more_client(define)
@@ -269,7 +271,7 @@ def _more_declarations(define: Callable[..., None]) -> None:
         "AM-2028",
         e.InvalidError,
         "column {column}: unknown query capability {query}",
-        "the capabilities are: eq, range, sum, group",
+        "the capabilities are: eq, range, sum, group, prefix(n)",
     )
     define("AM-2029", e.InvalidError, "{type} is not a type this version stores", "{fix}")
     define(

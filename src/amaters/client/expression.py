@@ -111,6 +111,14 @@ class Nullness(Condition):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Likeness(Condition):
+    """``name LIKE pattern``."""
+
+    name: str
+    pattern: Value | Public
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Product:
     """The product of two columns, for ``sum`` and ``avg``."""
 
@@ -177,6 +185,10 @@ class Column:
     def is_in(self, values: Iterable[Value | Public]) -> Condition:
         """The column equals one of ``values``."""
         return Membership(self.name, tuple(_value(value) for value in values))
+
+    def like(self, pattern: str | Public) -> Condition:
+        """The text fits the pattern: ``%`` stands for any characters, ``_`` for one."""
+        return Likeness(self.name, pattern)
 
     def is_null(self) -> Condition:
         """The column holds NULL."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from amaters.columns.patterns import Pattern
 from amaters.plan.expressions import (
     COMPARISONS,
     And,
@@ -13,6 +14,7 @@ from amaters.plan.expressions import (
     Compare,
     In,
     IsNull,
+    Like,
     Literal,
     Not,
     Or,
@@ -53,6 +55,11 @@ def _leaf(predicate: Predicate, value_of: ValueOf) -> bool | None:
             value = value_of(column_id)
             found = _negated(_all([_compare("<>", value, literal) for literal in literals]))
             return _negated(found) if negated else found
+        case Like(column_id=column_id, pattern=pattern, escape=escape, negated=negated):
+            text = value_of(column_id)
+            if text is None:
+                return None
+            return Pattern(str(pattern.value), escape).matches(text) != negated
     raise TypeError(f"not a predicate: {type(predicate).__name__}")
 
 

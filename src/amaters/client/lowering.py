@@ -131,6 +131,8 @@ class _Writer:
             case ex.Range():
                 low, high = self._constant(node.low), self._constant(node.high)
                 return f"({quoted(node.name)} BETWEEN {low} AND {high})"
+            case ex.Likeness():
+                return f"({quoted(node.name)} LIKE {self._constant(node.pattern)})"
             case ex.Nullness():
                 return f"({quoted(node.name)} IS NULL)"
         errors.fail(

@@ -13,6 +13,7 @@ from amaters.base.errors import InvalidError, fail
 from amaters.base.ids import new_id
 from amaters.columns.dictionary import Dictionary
 from amaters.columns.indexes import IndexDefinition, check_indexes, default_name
+from amaters.columns.prefixes import split_prefix
 from amaters.columns.schema import QUERIES, ROWID, Column, Query, Table
 from amaters.columns.types import (
     BIGINT,
@@ -179,7 +180,8 @@ def build_column(name: str, declaration: Declaration, number: int) -> Column:
     _check_key(name, declaration)
     if encrypted and declaration.index:
         fail("AM-2031", column=name)
-    queries = _queries(name, declaration)
+    written, prefix = split_prefix(name, declaration.encrypt or ())
+    queries = _queries(name, declaration.type, written)
     categories = _categories(name, declaration, queries)
     minimum, maximum = _bounds(name, declaration, categories)
     needs_dictionary = declaration.type.kind is TypeKind.TEXT and "eq" in queries
@@ -195,6 +197,7 @@ def build_column(name: str, declaration: Declaration, number: int) -> Column:
         maximum=maximum,
         categories=categories,
         dictionary=Dictionary(()) if needs_dictionary and not categories else None,
+        prefix=prefix,
     )
 
 
@@ -214,17 +217,18 @@ def _check_key(name: str, declaration: Declaration) -> None:
         fail("AM-2032", column=name, what="a BOOLEAN")
 
 
-def _queries(name: str, declaration: Declaration) -> frozenset[Query]:
+def _queries(name: str, type_: SqlType, given: tuple[str, ...]) -> frozenset[Query]:
     """The capabilities, each possible for the type. Raises: AM-2024, AM-2028."""
-    given = declaration.encrypt or ()
     for query in given:
         if query not in QUERIES:
             fail("AM-2028", column=name, query=query)
-    kind = declaration.type.kind
-    if "sum" in given and not declaration.type.is_numeric:
-        _refuse(name, declaration.type, "sum", "only numbers can be summed")
-    if "range" in given and kind is TypeKind.TEXT:
-        _refuse(name, declaration.type, "range", "declare TEXT for eq, or for group with VALUES")
+    if "sum" in given and not type_.is_numeric:
+        _refuse(name, type_, "sum", "only numbers can be summed")
+    if "range" in given and type_.kind is TypeKind.TEXT:
+        fix = "declare TEXT for eq, for prefix(n), or for group with VALUES"
+        _refuse(name, type_, "range", fix)
+    if "prefix" in given and type_.kind is not TypeKind.TEXT:
+        _refuse(name, type_, "prefix", "declare range: only texts have prefixes")
     return frozenset(cast("tuple[Query, ...]", given))
 
 

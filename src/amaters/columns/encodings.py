@@ -8,7 +8,7 @@ encoding. Source: FHE section 5.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from amaters.base.errors import fail
 
-Kind = Literal["digits", "limbs", "onehot", "notnull"]
+Kind = Literal["digits", "limbs", "onehot", "notnull", "prefix"]
 Bounds = tuple[tuple[int, int], ...]
 Values = NDArray[np.int64] | NDArray[np.uint64]
 Mask = NDArray[np.bool_]
@@ -92,6 +92,21 @@ class DigitsEncoding:
             for value in range(4 if digit == digits - 1 else 3):
                 np.equal(digit_of_slot, np.uint8(value), out=out[3 * digit + value])
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixEncoding:
+    """The first ``length`` bytes of a text (``columns.prefixes``) as one-hot base-4 digits."""
+
+    length: int
+
+    @property
+    def shape(self) -> EncodingShape:
+        return replace(DigitsEncoding(0, 8 * self.length).shape, kind="prefix")
+
+    def encode(self, values: Values, valid: Mask, slots: int, positions: Positions) -> Slots:
+        """See ``Encoding``; ``values`` are numbers of ``length`` bytes."""
+        return DigitsEncoding(0, 8 * self.length).encode(values, valid, slots, positions)
 
 
 @dataclass(frozen=True, slots=True)

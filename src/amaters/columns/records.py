@@ -49,6 +49,7 @@ _ENCODING_KINDS: dict[Kind, pb.EncodingShape.Kind] = {
     "limbs": pb.EncodingShape.LIMBS,
     "onehot": pb.EncodingShape.ONEHOT,
     "notnull": pb.EncodingShape.NOTNULL,
+    "prefix": pb.EncodingShape.PREFIX,
 }
 _ENCODING_KINDS_BACK = {number: kind for kind, number in _ENCODING_KINDS.items()}
 
@@ -271,6 +272,7 @@ def _shape_of(message: pb.EncodingShape) -> EncodingShape:
         "limbs": bits == 0 and digits == slices and 1 <= slices <= 9,
         "onehot": bits == 0 and digits == 0 and 1 <= slices <= _SLICES_MAX,
         "notnull": bits == 0 and digits == 0 and slices == 1,
+        "prefix": bits in range(8, 65, 8) and digits == bits // 2 and slices == 3 * digits + 1,
     }
     if kind is None or not possible[kind]:
         _damaged("an encoding has an impossible shape")
@@ -340,6 +342,7 @@ def _joined(public: PublicColumn, sealed: pb.SealedColumn) -> Column:
     bounded = sealed.HasField("minimum") and sealed.HasField("maximum")
     if len(sealed.dictionary) > DICTIONARY_VALUES_MAX:
         _damaged("a dictionary is too long")
+    prefix = public.encoding("prefix")
     column = Column(
         id=public.id,
         name=public.name,
@@ -353,6 +356,7 @@ def _joined(public: PublicColumn, sealed: pb.SealedColumn) -> Column:
         maximum=int(_value_of(sealed.maximum)) if bounded else None,
         categories=tuple(_values_of(sealed.categories)),
         dictionary=Dictionary(tuple(sealed.dictionary)) if sealed.has_dictionary else None,
+        prefix=prefix.bits // 8 if prefix is not None else 0,
     )
     if column.encodings != public.encodings:
         _damaged(f"the encodings of column {public.name} do not fit its bounds")

@@ -23,13 +23,15 @@ from amaters.columns.encodings import (
     LimbsEncoding,
     NotNullEncoding,
     OneHotEncoding,
+    PrefixEncoding,
     domain_width,
 )
 from amaters.columns.indexes import IndexDefinition
+from amaters.columns.prefixes import prefix_codes
 from amaters.columns.types import SqlType, Storage, TypeKind
 
-Query = Literal["eq", "range", "sum", "group"]
-QUERIES: tuple[Query, ...] = ("eq", "range", "sum", "group")
+Query = Literal["eq", "range", "sum", "group", "prefix"]
+QUERIES: tuple[Query, ...] = ("eq", "range", "sum", "group", "prefix")
 ROWID = "rowid"
 Codes = NDArray[np.int64] | NDArray[np.uint64]
 EMPTY_DICTIONARY = Dictionary(())
@@ -61,7 +63,8 @@ class Column:
     ``minimum`` and ``maximum`` are storage values, inclusive, set for every encrypted column that
     is not TEXT
     and for a public one that declares them. ``categories`` are storage values in declared order.
-    ``dictionary`` holds the codes of an ``eq`` TEXT column without categories.
+    ``dictionary`` holds the codes of an ``eq`` TEXT column without categories; ``prefix``: how
+    many bytes of a text LIKE can compare.
     """
 
     id: int
@@ -76,6 +79,7 @@ class Column:
     maximum: int | None = None
     categories: tuple[Storage, ...] = ()
     dictionary: Dictionary | None = None
+    prefix: int = 0
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -95,8 +99,8 @@ class Column:
 
     @cached_property
     def encoders(self) -> tuple[Encoding, ...]:
-        """One encoding per purpose, in the order digits, limbs, onehot, notnull. Empty for public
-        columns.
+        """One encoding per purpose, in the order digits, limbs, onehot, prefix, notnull. Empty for
+        public columns.
         """
         if not self.encrypted:
             return ()
@@ -108,7 +112,9 @@ class Column:
             made.append(LimbsEncoding(low, high))
         if "group" in self.queries:
             made.append(OneHotEncoding(len(self.categories)))
-        if self.nullable and not self.queries & {"eq", "range", "group"}:
+        if self.prefix:
+            made.append(PrefixEncoding(self.prefix))
+        if self.nullable and not self.queries & {"eq", "range", "group", "prefix"}:
             made.append(NotNullEncoding())
         return tuple(made)
 
@@ -163,6 +169,8 @@ class Column:
     ) -> Codes:
         if kind == "notnull":
             return np.zeros(len(values), dtype=np.int64)
+        if kind == "prefix":
+            return prefix_codes(values, self.prefix)
         if kind == "onehot":
             return _lookup(self._category_index, values, valid)
         if self.type.kind is not TypeKind.TEXT:

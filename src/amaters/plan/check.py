@@ -7,7 +7,7 @@ from typing import NoReturn
 from amaters.base.errors import InvalidError, fail
 from amaters.columns.schema import PublicColumn, PublicTable
 from amaters.plan.expressions import Predicate, predicate_columns
-from amaters.plan.leaves import constants_of
+from amaters.plan.leaves import constants_of, encoding_of
 from amaters.plan.logic import normalised
 from amaters.plan.outputs import ACCUMULATORS_MAX, is_computed
 from amaters.plan.spec import (
@@ -16,10 +16,13 @@ from amaters.plan.spec import (
     Node,
     NullLeaf,
     PlanSpec,
+    PrefixLeaf,
     PublicNode,
     RangeLeaf,
     leaves,
 )
+
+ConstantLeaf = RangeLeaf | EqualLeaf | MemberLeaf | PrefixLeaf
 
 CONSTANTS_MAX = 1 << 14
 _SIGNIFICANT_MAX = 64
@@ -40,7 +43,7 @@ def constant_slots(spec: PlanSpec, table: PublicTable) -> int:
     """How many encrypted constants the plan reads."""
     total = 0
     for leaf in leaves(spec.filter):
-        if isinstance(leaf, (RangeLeaf, EqualLeaf, MemberLeaf)):
+        if isinstance(leaf, (RangeLeaf, EqualLeaf, MemberLeaf, PrefixLeaf)):
             total += constants_of(table.column(leaf.column_id), leaf)
     return total
 
@@ -94,11 +97,9 @@ class _Checker:
             if all(shape.kind == "limbs" for shape in column.encodings):
                 self.refuse(f"nothing tells where {column.name} is NULL")
             return
-        if not isinstance(leaf, (RangeLeaf, EqualLeaf, MemberLeaf)):
+        if not isinstance(leaf, (RangeLeaf, EqualLeaf, MemberLeaf, PrefixLeaf)):
             raise TypeError(f"not a leaf: {type(leaf).__name__}")
-        column = self.encoded(
-            leaf.column_id, "onehot" if isinstance(leaf, MemberLeaf) else "digits"
-        )
+        column = self.encoded(leaf.column_id, encoding_of(leaf))
         count = constants_of(column, leaf)
         if leaf.slot + count > CONSTANTS_MAX:
             self.refuse("too many constants")
@@ -108,7 +109,7 @@ class _Checker:
         used.update(slots)
         self._codes(leaf, column)
 
-    def _codes(self, leaf: RangeLeaf | EqualLeaf | MemberLeaf, column: PublicColumn) -> None:
+    def _codes(self, leaf: ConstantLeaf, column: PublicColumn) -> None:
         if leaf.codes is None:
             return
         if isinstance(leaf, MemberLeaf):
@@ -116,7 +117,12 @@ class _Checker:
             if len(leaf.codes) != shape.slices or not set(leaf.codes) <= {0, 1}:
                 self.refuse("public categories of a wrong shape")
             return
-        shape = next(shape for shape in column.encodings if shape.kind == "digits")
+        shape = next(shape for shape in column.encodings if shape.kind == encoding_of(leaf))
+        if isinstance(leaf, PrefixLeaf):
+            code, known = leaf.codes
+            if not 0 <= code < 1 << shape.bits or not 0 <= 8 * known <= shape.bits:
+                self.refuse("a public prefix of a wrong length")
+            return
         if shape.bits > _SIGNIFICANT_MAX or any(
             not -1 <= code < 1 << shape.bits for code in leaf.codes
         ):

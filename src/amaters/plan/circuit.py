@@ -25,7 +25,16 @@ from amaters.plan.leaves import LeafCircuits, Truth
 from amaters.plan.levels import Prover, assign, culprit, summed
 from amaters.plan.logic import FilterCircuits, Literals, Place, implied_not_null, normalised
 from amaters.plan.outputs import Accumulator, OutputCircuits
-from amaters.plan.spec import AndNode, EqualLeaf, Node, PlanSpec, PublicNode, RangeLeaf, leaves
+from amaters.plan.spec import (
+    AndNode,
+    EqualLeaf,
+    Node,
+    PlanSpec,
+    PrefixLeaf,
+    PublicNode,
+    RangeLeaf,
+    leaves,
+)
 
 MASKS_PER_CIPHERTEXT = 16
 SEGMENTS_MIN = 64  # that many segments fit one accumulator, unless slot values or depth forbid it
@@ -211,7 +220,9 @@ def _places(spec: PlanSpec) -> list[tuple[Place, ...]]:
     masked = spec.masked or spec.public_filter is not None
     if not masked and not any(isinstance(leaf, PublicNode) for leaf in found):
         first = ("late",)
-    if len(first) > 1 and any(isinstance(leaf, EqualLeaf | RangeLeaf) for leaf in found):
+    if len(first) > 1 and any(
+        isinstance(leaf, EqualLeaf | RangeLeaf | PrefixLeaf) for leaf in found
+    ):
         return [first, ("careful",)]
     return [first]
 

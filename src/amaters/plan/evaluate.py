@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from amaters.base.errors import InvalidError, fail
 from amaters.columns.batch import ColumnBatch, ColumnValues
+from amaters.columns.patterns import Pattern
 from amaters.columns.schema import Column, PublicColumn, PublicTable, Table
 from amaters.columns.types import TypeKind, to_storage
 from amaters.plan.expressions import (
@@ -29,6 +30,7 @@ from amaters.plan.expressions import (
     Compare,
     In,
     IsNull,
+    Like,
     Literal,
     Not,
     Or,
@@ -149,6 +151,9 @@ def _leaf(predicate: Predicate, batch: ColumnBatch, table: Table | PublicTable) 
         case IsNull():
             _, data = _read(predicate.column_id, batch, table)
             return _negated(_Truths(~data.valid, data.valid), predicate.negated)
+        case Like():
+            column, data = _read(predicate.column_id, batch, table)
+            return _negated(_like(column, data, predicate), predicate.negated)
     raise TypeError(f"not a predicate: {type(predicate).__name__}")
 
 
@@ -173,6 +178,18 @@ def _compare(column: AnyColumn, data: ColumnValues, op: str, literal: Literal) -
         hit = COMPARISONS[op](data.values, text).astype(np.bool_)
     else:
         hit = _compare_numbers(data.values, op, constant)
+    return _Truths(data.valid & hit, data.valid & ~hit)
+
+
+def _like(column: AnyColumn, data: ColumnValues, predicate: Like) -> _Truths:
+    """Each different text is matched once."""
+    text = predicate.pattern.value
+    if column.type.kind is not TypeKind.TEXT or not isinstance(text, str):
+        _incomparable(column, "LIKE", text)
+    pattern = Pattern(text, predicate.escape)
+    listed = data.values.tolist()
+    known = {value: pattern.matches(value) for value in set(listed)}
+    hit = np.fromiter((known[value] for value in listed), dtype=np.bool_, count=len(listed))
     return _Truths(data.valid & hit, data.valid & ~hit)
 
 

@@ -34,6 +34,7 @@ from amaters.plan.spec import (
     Node,
     NullLeaf,
     OrNode,
+    PrefixLeaf,
     PublicNode,
     RangeLeaf,
 )
@@ -277,7 +278,7 @@ def _node_text(node: Node, table: Table) -> tuple[str, str]:  # noqa: PLR0911 - 
         return "Or", "Or"
     if isinstance(node, PublicNode):
         return "Public", f"{_public_text(node.predicate, table)} (public)"
-    assert isinstance(node, (RangeLeaf, EqualLeaf, MemberLeaf, NullLeaf))
+    assert isinstance(node, (RangeLeaf, EqualLeaf, MemberLeaf, NullLeaf, PrefixLeaf))
     column = table.column(node.column_id).name
     if isinstance(node, NullLeaf):
         return "Null", f"{column} IS {'NOT ' if node.negated else ''}NULL"
@@ -285,6 +286,8 @@ def _node_text(node: Node, table: Table) -> tuple[str, str]:  # noqa: PLR0911 - 
     if isinstance(node, RangeLeaf):
         return "Range", _FORMS[node.form].format(column) + suffix
     negation = "NOT " if node.negated else ""
+    if isinstance(node, PrefixLeaf):
+        return "Prefix", f"{column} {negation}LIKE ?{suffix}"
     if isinstance(node, MemberLeaf):
         return "Member", f"{column} {negation}IN categories{suffix}"
     if node.count > 1:

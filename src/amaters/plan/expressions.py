@@ -90,6 +90,16 @@ class IsNull(Predicate):
 
 
 @dataclass(frozen=True, slots=True)
+class Like(Predicate):
+    """``column [NOT] LIKE pattern``, a text; ``escape``: one character or empty."""
+
+    column_id: int
+    pattern: Literal
+    escape: str = ""
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class And(Predicate):
     """All of ``children`` (at least one)."""
 
@@ -299,6 +309,6 @@ def predicate_columns(predicate: Predicate | None) -> frozenset[int]:
         return frozenset().union(*(predicate_columns(child) for child in predicate.children))
     if isinstance(predicate, Not):
         return predicate_columns(predicate.child)
-    if isinstance(predicate, (Compare, Between, In, IsNull)):
+    if isinstance(predicate, (Compare, Between, In, IsNull, Like)):
         return frozenset({predicate.column_id})
     raise TypeError(f"not a predicate: {type(predicate).__name__}")

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from amaters.columns.schema import Table
 from amaters.plan.expressions import Predicate, Select, predicate_columns
 from amaters.plan.prepare import Prepared
-from amaters.plan.spec import EqualLeaf, MemberLeaf, PublicNode, RangeLeaf, leaves
+from amaters.plan.spec import EqualLeaf, MemberLeaf, PrefixLeaf, PublicNode, RangeLeaf, leaves
+
+_CONSTANT_LEAVES = (RangeLeaf, EqualLeaf, MemberLeaf, PrefixLeaf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ def leakage(prepared: Prepared, table: Table) -> Leakage:
     constants = _hidden_constants(prepared, table)
     if constants:
         hidden.append(f"the constants compared with {', '.join(constants)}")
+    if any(isinstance(leaf, PrefixLeaf) and leaf.codes is None for leaf in leaves(filter_)):
+        hidden.append("how long the prefix is that LIKE looks for")
     hidden.append(_values_sentence(table))
     if prepared.kind == "aggregate":
         _aggregate(prepared, table, learns, hidden)
@@ -76,7 +80,7 @@ def _public_values(prepared: Prepared, table: Table, learns: list[str]) -> None:
             f"the conditions on the public columns {', '.join(seen)} and the constants in them"
         )
     for leaf in leaves(spec.filter):
-        if isinstance(leaf, (RangeLeaf, EqualLeaf, MemberLeaf)) and leaf.codes is not None:
+        if isinstance(leaf, _CONSTANT_LEAVES) and leaf.codes is not None:
             name = table.column(leaf.column_id).name
             learns.append(f"the constants compared with {name}, marked PUBLIC")
         if isinstance(leaf, EqualLeaf) and leaf.count > 1:
@@ -88,7 +92,7 @@ def _hidden_constants(prepared: Prepared, table: Table) -> list[str]:
     spec = prepared.spec
     names: dict[str, None] = {}
     for leaf in leaves(spec.filter if spec is not None else None):
-        if isinstance(leaf, (RangeLeaf, EqualLeaf, MemberLeaf)) and leaf.codes is None:
+        if isinstance(leaf, _CONSTANT_LEAVES) and leaf.codes is None:
             names[table.column(leaf.column_id).name] = None
     return list(names)
 

@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from amaters.base.errors import fail
-from amaters.columns.encodings import EncodingShape
+from amaters.columns.encodings import EncodingShape, Kind
 from amaters.columns.schema import PublicColumn
 from amaters.plan.graph import Graph, Vector
 from amaters.plan.polynomials import equality_polynomial, size_for
-from amaters.plan.spec import EqualLeaf, MemberLeaf, NullLeaf, RangeLeaf
+from amaters.plan.spec import EqualLeaf, MemberLeaf, NullLeaf, PrefixLeaf, RangeLeaf
 
 INDICATOR = (0, 1)
+_DIGITS = ("digits", "prefix")  # encodings whose last four slices tell NULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,12 @@ class LeafCircuits:
 
     # ---- operands ----------------------------------------------------------------------------
 
-    def data_digits(self, column: PublicColumn, vector: Vector | None) -> Digits:
+    def data_digits(
+        self, column: PublicColumn, vector: Vector | None, kind: str = "digits"
+    ) -> Digits:
         """The stored digits; masking the top digit is enough, a leaf needs it everywhere."""
-        shape = shape_of(column, "digits")
-        nodes = [self.graph.input(column.id, "digits", i) for i in range(shape.slices)]
+        shape = shape_of(column, kind)
+        nodes = [self.graph.input(column.id, kind, i) for i in range(shape.slices)]
         return _as_digits(nodes[:-4], [self.masked(node, vector) for node in nodes[-4:]])
 
     def constant_digits(self, column: PublicColumn, slot: int) -> Digits:
@@ -86,14 +89,14 @@ class LeafCircuits:
         """1 where the row exists and the value is not NULL. No level."""
         shape = min(
             (shape for shape in column.encodings if shape.kind != "limbs"),
-            key=lambda shape: 4 if shape.kind == "digits" else shape.slices,
+            key=lambda shape: 4 if shape.kind in _DIGITS else shape.slices,
             default=None,
         )
         if shape is None:
             fail("AM-1000", what=f"column {column.id} has nothing that tells NULL")
-        first = shape.slices - 4 if shape.kind == "digits" else 0
+        first = shape.slices - 4 if shape.kind in _DIGITS else 0
         nodes = [self.graph.input(column.id, shape.kind, i) for i in range(first, shape.slices)]
-        if shape.kind == "digits":
+        if shape.kind in _DIGITS:
             nodes = [self.masked(node, vector) for node in nodes]
             return self.graph.linear([(1, node) for node in nodes], bound=INDICATOR)
         return self.masked(
@@ -162,6 +165,59 @@ class LeafCircuits:
         if leaf.negated:
             terms.append((factor, self.not_null(column, vector)))
         return Truth(self.graph.linear(terms, bound=INDICATOR), factor)
+
+    def prefix(self, leaf: PrefixLeaf, column: PublicColumn, vector: Vector | None) -> Truth:
+        """Equality of all digits, those that may be anything counting as equal; or nn minus it."""
+        graph, shape = self.graph, shape_of(column, "prefix")
+        data = self.data_digits(column, vector, "prefix")
+        if leaf.codes is not None:
+            same = self._prefix_public(data, shape, leaf.codes)
+        else:
+            same = self._prefix_encrypted(data, leaf.slot)
+        if self._careful and vector is not None:
+            made = Truth(self._all([graph.switch(self._summed(digit)) for digit in same]))
+        else:
+            size, bound = _size_and_bound(shape.digits)
+            terms = [(1, node) for digit in same for node in digit.rest]
+            pairs = [pair for digit in same for pair in digit.pairs]
+            if pairs:
+                terms.append((1, graph.switch(graph.dot(pairs))))
+            count = graph.linear(terms, size - shape.digits, bound)
+            made = self._equality(count, shape.digits)
+        if not leaf.negated:
+            return made
+        terms = [(-1, made.node), (made.factor, self.not_null(column, vector))]
+        return Truth(graph.linear(terms, bound=INDICATOR), made.factor)
+
+    def _prefix_encrypted(self, data: Digits, slot: int) -> list[Sum]:
+        """Per digit 1 where it equals the constant's or that has all indicators; the top one is 0
+        on NULL. All four indicators of a constant are sent: the fourth is not implied.
+        """
+        same: list[Sum] = []
+        for digit, mine in enumerate((*data.lower, data.top)):
+            first = slot + 4 * digit
+            theirs = [self.graph.constant_slot(first + value) for value in range(4)]
+            if len(mine) == 4:
+                same.append(Sum(tuple(zip(mine, theirs, strict=True))))
+            else:
+                against = self._against(theirs[:3], theirs[3])
+                same.append(Sum(tuple(zip(mine, against, strict=True)), (theirs[3],)))
+        return same
+
+    def _prefix_public(
+        self, data: Digits, shape: EncodingShape, codes: tuple[int, ...]
+    ) -> list[Sum]:
+        code, known = codes
+        same: list[Sum] = []
+        for digit, mine in enumerate((*data.lower, data.top)):
+            if digit >= shape.digits - 4 * known:
+                node = self._indicator(mine, (code >> 2 * digit) & 3)
+            elif len(mine) == 4:
+                node = self.graph.linear([(1, node) for node in mine], bound=INDICATOR)
+            else:
+                node = self.graph.linear([(0, data.top[0])], 1, INDICATOR)
+            same.append(Sum(rest=(node,)))
+        return same
 
     def _equal_by_products(
         self, leaf: EqualLeaf, column: PublicColumn, data: Digits, vector: Vector
@@ -382,12 +438,23 @@ def shape_of(column: PublicColumn, kind: str) -> EncodingShape:
     fail("AM-1000", what=f"column {column.id} has no encoding {kind}")
 
 
-def constants_of(column: PublicColumn, leaf: RangeLeaf | EqualLeaf | MemberLeaf) -> int:
+def encoding_of(leaf: RangeLeaf | EqualLeaf | MemberLeaf | PrefixLeaf) -> Kind:
+    """Which of a column's encodings a leaf reads."""
+    if isinstance(leaf, PrefixLeaf):
+        return "prefix"
+    return "onehot" if isinstance(leaf, MemberLeaf) else "digits"
+
+
+def constants_of(
+    column: PublicColumn, leaf: RangeLeaf | EqualLeaf | MemberLeaf | PrefixLeaf
+) -> int:
     """Constant slots that a leaf needs."""
     if leaf.codes is not None:
         return 0
     if isinstance(leaf, MemberLeaf):
         return shape_of(column, "onehot").slices
+    if isinstance(leaf, PrefixLeaf):
+        return 4 * shape_of(column, "prefix").digits
     slices = shape_of(column, "digits").slices
     if isinstance(leaf, EqualLeaf):
         return leaf.count * slices

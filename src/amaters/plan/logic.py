@@ -29,6 +29,7 @@ from amaters.plan.spec import (
     Node,
     NullLeaf,
     OrNode,
+    PrefixLeaf,
     PublicNode,
     RangeLeaf,
 )
@@ -84,7 +85,9 @@ class FilterCircuits:
         self.graph.owner = outer
         return truth
 
-    def _circuit(self, node: Node, literals: Literals | None) -> Truth:
+    def _circuit(  # noqa: PLR0911 - one per kind
+        self, node: Node, literals: Literals | None
+    ) -> Truth:
         if isinstance(node, AndNode):
             return self._and(node, literals)
         if isinstance(node, OrNode):
@@ -98,6 +101,8 @@ class FilterCircuits:
                 return self.leaves.equal(node, column, vector)
             case MemberLeaf():
                 return self.leaves.member(node, column, vector)
+            case PrefixLeaf():
+                return self.leaves.prefix(node, column, vector)
             case NullLeaf():
                 return self.leaves.null(node, column, vector)
         raise TypeError(f"not an encrypted leaf: {type(node).__name__}")
@@ -172,7 +177,7 @@ class FilterCircuits:
             case RangeLeaf():
                 shape = shape_of(self.table.column(node.column_id), "digits")
                 return 4 + shape.digits / 64
-            case EqualLeaf():
+            case EqualLeaf() | PrefixLeaf():
                 return 4 + _EQUALITY_COST
             case MemberLeaf():
                 return shape_of(self.table.column(node.column_id), "onehot").slices
@@ -236,6 +241,6 @@ def _scaled(factor: int) -> tuple[int, int]:
 
 
 def _column_of(node: Node) -> int:
-    if isinstance(node, (RangeLeaf, EqualLeaf, MemberLeaf, NullLeaf)):
+    if isinstance(node, (RangeLeaf, EqualLeaf, MemberLeaf, NullLeaf, PrefixLeaf)):
         return node.column_id
     raise TypeError(f"not an encrypted leaf: {type(node).__name__}")

@@ -14,6 +14,7 @@ from amaters.plan.expressions import (
     Compare,
     In,
     IsNull,
+    Like,
     Literal,
     Not,
     Or,
@@ -44,6 +45,8 @@ def encode_predicate(predicate: Predicate) -> Any:  # noqa: PLR0911 - one per ki
             return _leaf("in", predicate.column_id, predicate.literals, negated=predicate.negated)
         case IsNull():
             return _leaf("null", predicate.column_id, (), negated=predicate.negated)
+        case Like(column_id=column, pattern=pattern, escape=escape, negated=negated):
+            return _leaf("like", column, (pattern,), negated=negated, escape=escape)
         case And():
             return _branch("and", predicate.children)
         case Or():
@@ -55,7 +58,9 @@ def encode_predicate(predicate: Predicate) -> Any:  # noqa: PLR0911 - one per ki
     raise TypeError(f"not a predicate: {type(predicate).__name__}")
 
 
-def decode_predicate(message: Any, depth: int = 0) -> Predicate:
+def decode_predicate(  # noqa: PLR0911 - one per kind
+    message: Any, depth: int = 0
+) -> Predicate:
     """The predicate in ``message``. Raises: AM-2101 for anything malformed or too large."""
     if depth > DEPTH_MAX or len(message.children) > CHILDREN_MAX:
         _malformed("its public predicate is too large")
@@ -65,7 +70,7 @@ def decode_predicate(message: Any, depth: int = 0) -> Predicate:
     if kind in ("and", "or", "not"):
         return _decode_branch(message, depth)
     literals = tuple(_decode_literal(literal) for literal in message.literals)
-    wanted = {"compare": 1, "between": 2, "null": 0, "truth": 1}.get(kind, len(literals))
+    wanted = {"compare": 1, "between": 2, "null": 0, "truth": 1, "like": 1}.get(kind, len(literals))
     if message.children or len(literals) != wanted:
         _malformed("a public predicate with wrong operands")
     column, negated = message.column_id, message.negated
@@ -78,6 +83,8 @@ def decode_predicate(message: Any, depth: int = 0) -> Predicate:
             return In(column, literals, negated)
         case "null":
             return IsNull(column, negated)
+        case "like" if isinstance(literals[0].value, str) and len(message.escape) <= 1:
+            return Like(column, literals[0], message.escape, negated)
         case "truth" if literals[0].value is None or isinstance(literals[0].value, bool):
             return Truth(literals[0].value)
     _malformed("an unknown public predicate")
@@ -94,9 +101,12 @@ def _leaf(
     *,
     op: str = "",
     negated: bool = False,
+    escape: str = "",
 ) -> Any:
     made = [_encode_literal(literal.value) for literal in literals]
-    return pb.PlanPredicate(kind=kind, column_id=column_id, literals=made, op=op, negated=negated)
+    return pb.PlanPredicate(
+        kind=kind, column_id=column_id, literals=made, op=op, negated=negated, escape=escape
+    )
 
 
 def _branch(kind: str, children: tuple[Predicate, ...]) -> Any:

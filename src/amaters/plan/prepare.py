@@ -20,6 +20,8 @@ from amaters.columns.constants import (
     normalize_in,
     onehot_scalars,
 )
+from amaters.columns.patterns import Pattern
+from amaters.columns.prefixes import prefix_code, prefix_scalars
 from amaters.columns.schema import Column, Table
 from amaters.fhe.parameters import Parameters, get_parameters
 from amaters.plan.check import check_spec
@@ -32,6 +34,7 @@ from amaters.plan.expressions import (
     Compare,
     In,
     IsNull,
+    Like,
     Literal,
     Not,
     Or,
@@ -51,6 +54,7 @@ from amaters.plan.spec import (
     NullLeaf,
     OrNode,
     PlanSpec,
+    PrefixLeaf,
     PublicNode,
     RangeLeaf,
     Term,
@@ -243,7 +247,7 @@ class _FilterBuilder:
     def _numbered(self, node: Node, constants: list[int]) -> Node:
         if isinstance(node, (AndNode, OrNode)):
             return type(node)(tuple(self._numbered(child, constants) for child in node.children))
-        if isinstance(node, (RangeLeaf, EqualLeaf, MemberLeaf)) and node.codes is None:
+        if isinstance(node, (RangeLeaf, EqualLeaf, MemberLeaf, PrefixLeaf)) and node.codes is None:
             slot = len(constants)
             constants.extend(self._scalars[node.slot])
             return replace(node, slot=slot)
@@ -276,6 +280,8 @@ class _FilterBuilder:
                 return self._between(predicate, negated != predicate.negated)
             case In():
                 return self._in(predicate, negated != predicate.negated)
+            case Like():
+                return self._like(predicate, negated != predicate.negated)
         raise TypeError(f"not a predicate: {type(predicate).__name__}")
 
     def _compare(self, predicate: Compare, negated: bool) -> Node | bool:
@@ -285,6 +291,8 @@ class _FilterBuilder:
         op: Operator = _INVERSE[predicate.op] if negated else predicate.op  # type: ignore[assignment]
         if op in _EQUALITY and column.encoding("onehot") is not None:
             return self._member(column, (predicate.literal,), op == "<>")
+        if op in _EQUALITY and _only_prefix(column):
+            return self._prefix(column, predicate.literal, op == "<>", exact=True)
         self._require(column, "compared" if op not in _EQUALITY else "tested for equality", op)
         comparison = normalize_compare(column, op, predicate.literal.value)
         codes, public = (comparison.code,), predicate.literal.public
@@ -313,12 +321,47 @@ class _FilterBuilder:
         column = self.table.column(predicate.column_id)
         if column.encoding("onehot") is not None:
             return self._member(column, literals, negated)
+        if _only_prefix(column):
+            each = (Compare("<>" if negated else "=", column.id, one) for one in literals)
+            known = tuple(one for one in each if one.literal.value is not None)
+            return self._convert(And(known) if negated else Or(known), negated=False)
         self._require(column, "tested for equality", "=")
         if len(literals) > ENTRIES_MAX:
             what = f"an IN list of {len(literals)} values over an encrypted column"
             fail("AM-2108", what=what, fix=f"use at most {ENTRIES_MAX} values")
         public = all(literal.public for literal in literals)
         return self._equal(column, normalize_in(column, values), negated, public)
+
+    def _like(self, predicate: Like, negated: bool) -> Node | bool:
+        """LIKE of categories, which all are known, or of a prefix (AM-2140, AM-2141)."""
+        column, text = self.table.column(predicate.column_id), predicate.pattern.value
+        if not isinstance(text, str):
+            fail("AM-2140", column=column.name)
+        pattern = Pattern(text, predicate.escape)
+        if column.encoding("onehot") is not None:
+            fitting = [c for c in column.categories if pattern.matches(str(c))]
+            chosen = [Literal(value, predicate.pattern.public) for value in fitting]
+            return self._member(column, chosen or (Literal(None),), negated)
+        literal = Literal(pattern.literal, predicate.pattern.public)
+        if pattern.shape == "exact" and column.encoding("digits") is not None:
+            return self._compare(Compare("<>" if negated else "=", column.id, literal), False)
+        if pattern.shape == "other":
+            fail("AM-2140", column=column.name)
+        if column.encoding("prefix") is None:
+            _missing(self.table, column, "searched by LIKE", "'prefix(8)'")
+        return self._prefix(column, literal, negated, exact=pattern.shape == "exact")
+
+    def _prefix(self, column: Column, literal: Literal, negated: bool, *, exact: bool) -> Node:
+        """Texts that begin with, or ``exact``: are, a text. Raises: AM-2141 for too long a one."""
+        written = str(literal.value).encode()
+        length = column.prefix
+        if len(written) + exact > length:
+            fail("AM-2141", column=column.name, length=length)
+        code, known = prefix_code(written, length), length if exact else len(written)
+        if literal.public:
+            return PrefixLeaf(column.id, negated, codes=(code, known))
+        slot = self._keep(prefix_scalars(code, known, length))
+        return PrefixLeaf(column.id, negated, slot=slot)
 
     # ---- leaves ------------------------------------------------------------------------------
 
@@ -386,6 +429,11 @@ class _FilterBuilder:
     def _keep(self, scalars: tuple[int, ...]) -> int:
         self._scalars.append(scalars)
         return len(self._scalars) - 1
+
+
+def _only_prefix(column: Column) -> bool:
+    """Whether equality has nothing but the first bytes to go by."""
+    return column.prefix > 0 and column.encoding("digits") is None
 
 
 def _are_pair(a: Node | bool, b: Node | bool) -> bool:

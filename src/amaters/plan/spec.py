@@ -96,6 +96,20 @@ class MemberLeaf(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixLeaf(Node):
+    """The first bytes of a text are those of a constant; negated: they are not, x not NULL.
+
+    Constants: four scalars per digit (``columns.prefixes``), whatever the prefix. ``codes``: the
+    number of the prefix and how many of its bytes count, public.
+    """
+
+    column_id: int
+    negated: bool = False
+    slot: int = 0
+    codes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NullLeaf(Node):
     """x IS NULL; negated: x IS NOT NULL."""
 
@@ -201,7 +215,7 @@ def _encode_node(node: Node) -> Any:
         return pb.PlanNode(kind="public", predicate=encode_predicate(node.predicate))
     if isinstance(node, NullLeaf):
         return pb.PlanNode(kind="null", column_id=node.column_id, negated=node.negated)
-    if not isinstance(node, (RangeLeaf, EqualLeaf, MemberLeaf)):
+    if not isinstance(node, (RangeLeaf, EqualLeaf, MemberLeaf, PrefixLeaf)):
         raise TypeError(f"not a node: {type(node).__name__}")
     message = pb.PlanNode(column_id=node.column_id, slot=node.slot)
     message.is_public = node.codes is not None
@@ -210,7 +224,8 @@ def _encode_node(node: Node) -> Any:
     if isinstance(node, RangeLeaf):
         message.kind, message.form = "range", node.form
         return message
-    message.kind, message.negated = "member", node.negated
+    message.kind = "prefix" if isinstance(node, PrefixLeaf) else "member"
+    message.negated = node.negated
     if isinstance(node, EqualLeaf):
         message.kind, message.count = "equal", node.count
     return message
@@ -222,7 +237,9 @@ class _Reader:
     def __init__(self) -> None:
         self.nodes = 0
 
-    def node(self, message: Any, depth: int) -> Node:
+    def node(  # noqa: PLR0911 - one per kind
+        self, message: Any, depth: int
+    ) -> Node:
         self.nodes += 1
         if self.nodes > NODES_MAX or depth > DEPTH_MAX:
             _malformed("its filter is too large")
@@ -239,6 +256,8 @@ class _Reader:
                 return NullLeaf(column, message.negated)
             case "member":
                 return MemberLeaf(column, message.negated, slot, codes)
+            case "prefix":
+                return _prefix_leaf(message, codes)
             case "equal":
                 return _equal_leaf(message, codes)
             case "range":
@@ -262,6 +281,12 @@ def _equal_leaf(message: Any, codes: tuple[int, ...] | None) -> EqualLeaf:
     if not 1 <= message.count <= ENTRIES_MAX or (codes is not None and len(codes) != message.count):
         _malformed("an equality with a wrong number of entries")
     return EqualLeaf(message.column_id, message.count, message.negated, message.slot, codes)
+
+
+def _prefix_leaf(message: Any, codes: tuple[int, ...] | None) -> PrefixLeaf:
+    if codes is not None and len(codes) != 2:
+        _malformed("a prefix with a wrong number of codes")
+    return PrefixLeaf(message.column_id, message.negated, message.slot, codes)
 
 
 def _range_leaf(message: Any, codes: tuple[int, ...] | None) -> RangeLeaf:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from sqlglot import exp
 
+from amaters.columns.patterns import Pattern
 from amaters.columns.schema import Column
 from amaters.columns.types import TypeKind
 from amaters.plan.expressions import (
@@ -17,6 +18,7 @@ from amaters.plan.expressions import (
     Compare,
     In,
     IsNull,
+    Like,
     Literal,
     Not,
     Or,
@@ -36,7 +38,7 @@ _OPERATORS: dict[type[exp.Expr], str] = {
     exp.GTE: ">=",
 }
 _MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_FORMS = "compare a column with constants: = <> < <= > >= BETWEEN IN IS NULL, AND OR NOT"
+_FORMS = "compare a column with constants: = <> < <= > >= BETWEEN IN LIKE IS NULL, AND OR NOT"
 IN_LIST_MAX = 4096
 
 
@@ -56,7 +58,7 @@ class Conditions:
                 return And(children) if isinstance(node, exp.And) else Or(children)
             case exp.Not():
                 return Not(self.bind(node.this))
-            case exp.In() | exp.Between() | exp.Is():
+            case exp.In() | exp.Between() | exp.Is() | exp.Like() | exp.Escape():
                 return self._postfix(node)
             case exp.NullSafeEQ() | exp.NullSafeNEQ():
                 return self._null_safe(node)
@@ -71,6 +73,8 @@ class Conditions:
                 return self._membership(node)
             case exp.Between():
                 return self._between(node)
+            case exp.Like() | exp.Escape():
+                return self._like(node)
         return self._is(node)
 
     def _alone(self, node: exp.Expr) -> Predicate:
@@ -149,6 +153,34 @@ class Conditions:
         if not all(is_constant(value) for value in values):
             refuse(node, "a column inside an IN list", "list constants: column IN (1, 2, 3)")
         return In(column.id, tuple(self._constant(value, column) for value in values))
+
+    def _like(self, node: exp.Expr) -> Predicate:
+        """``column LIKE pattern [ESCAPE 'c']``; NULL when the pattern is."""
+        escape = ""
+        if isinstance(node, exp.Escape):
+            value = literal(node.expression, self.arguments).value
+            if not isinstance(value, str) or len(value) > 1:
+                wrong(node, "ESCAPE with something that is no character", "write ESCAPE '!'")
+            node, escape = bare(node.this), value
+        if not isinstance(node, exp.Like):
+            refuse(node, f"{node.key.upper()} with ESCAPE", "write LIKE 'pattern' ESCAPE '!'")
+        only(node, ("this", "expression", "negate"), "write LIKE 'pattern' [ESCAPE '!']")
+        if not is_constant(node.expression):
+            refuse(node, "LIKE with a pattern that is no constant", "write LIKE 'text%'")
+        pattern = literal(node.expression, self.arguments)
+        if is_constant(node.this):
+            refuse(node, "LIKE over a constant", "compare a column: name LIKE 'text%'")
+        column = self._column(node.this)
+        if column.type.kind is not TypeKind.TEXT:
+            what = f"LIKE over column {column.name} of type {column.type.sql_name}"
+            wrong(node, what, "LIKE compares texts only")
+        if pattern.value is None:
+            return Truth(None)
+        if not isinstance(pattern.value, str):
+            wrong(node, "LIKE with a pattern that is no text", "write LIKE 'text%'")
+        if not Pattern(pattern.value, escape).is_complete:
+            wrong(node, "LIKE with a pattern that ends in its escape character", "double it")
+        return Like(column.id, pattern, escape, bool(node.args.get("negate")))
 
     def _is(self, node: exp.Expr) -> Predicate:
         """``IS NULL``, ``IS TRUE`` and ``IS FALSE``; their NOT stands around them."""

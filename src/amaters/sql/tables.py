@@ -173,7 +173,7 @@ def _encrypted(
     queries = given.get("QUERIES", ("",))[0]
     if not isinstance(queries, str):
         wrong(node, "QUERIES is no text", _ENCRYPTED)
-    names = (word.strip().lower() for word in queries.split(","))
+    names = (word.strip().lower() for word in queries.split(","))  # prefix(8) has no comma
     return Declaration(
         type_,
         primary_key=flags[0],

@@ -23,20 +23,22 @@ class PlanLiteral(_message.Message):
     def __init__(self, integer: _Optional[str] = ..., decimal: _Optional[str] = ..., day: _Optional[int] = ..., text: _Optional[str] = ..., boolean: _Optional[bool] = ..., null: _Optional[bool] = ...) -> None: ...
 
 class PlanPredicate(_message.Message):
-    __slots__ = ("kind", "op", "column_id", "literals", "negated", "children")
+    __slots__ = ("kind", "op", "column_id", "literals", "negated", "children", "escape")
     KIND_FIELD_NUMBER: _ClassVar[int]
     OP_FIELD_NUMBER: _ClassVar[int]
     COLUMN_ID_FIELD_NUMBER: _ClassVar[int]
     LITERALS_FIELD_NUMBER: _ClassVar[int]
     NEGATED_FIELD_NUMBER: _ClassVar[int]
     CHILDREN_FIELD_NUMBER: _ClassVar[int]
+    ESCAPE_FIELD_NUMBER: _ClassVar[int]
     kind: str
     op: str
     column_id: int
     literals: _containers.RepeatedCompositeFieldContainer[PlanLiteral]
     negated: bool
     children: _containers.RepeatedCompositeFieldContainer[PlanPredicate]
-    def __init__(self, kind: _Optional[str] = ..., op: _Optional[str] = ..., column_id: _Optional[int] = ..., literals: _Optional[_Iterable[_Union[PlanLiteral, _Mapping]]] = ..., negated: _Optional[bool] = ..., children: _Optional[_Iterable[_Union[PlanPredicate, _Mapping]]] = ...) -> None: ...
+    escape: str
+    def __init__(self, kind: _Optional[str] = ..., op: _Optional[str] = ..., column_id: _Optional[int] = ..., literals: _Optional[_Iterable[_Union[PlanLiteral, _Mapping]]] = ..., negated: _Optional[bool] = ..., children: _Optional[_Iterable[_Union[PlanPredicate, _Mapping]]] = ..., escape: _Optional[str] = ...) -> None: ...
 
 class PlanNode(_message.Message):
     __slots__ = ("kind", "column_id", "form", "negated", "slot", "count", "is_public", "codes", "children", "predicate")

@@ -44,11 +44,13 @@ class EncodingShape(_message.Message):
         LIMBS: _ClassVar[EncodingShape.Kind]
         ONEHOT: _ClassVar[EncodingShape.Kind]
         NOTNULL: _ClassVar[EncodingShape.Kind]
+        PREFIX: _ClassVar[EncodingShape.Kind]
     UNSPECIFIED: EncodingShape.Kind
     DIGITS: EncodingShape.Kind
     LIMBS: EncodingShape.Kind
     ONEHOT: EncodingShape.Kind
     NOTNULL: EncodingShape.Kind
+    PREFIX: EncodingShape.Kind
     KIND_FIELD_NUMBER: _ClassVar[int]
     SLICES_FIELD_NUMBER: _ClassVar[int]
     BITS_FIELD_NUMBER: _ClassVar[int]
