@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint stress bench docs lock proto clean
+.PHONY: setup demo test lint stress bench bench-peers docs lock proto clean
 
 setup: $(READY)
 
@@ -39,6 +39,9 @@ stress: $(READY)
 bench: $(READY)
 	$(BIN)/amaters bench all
 
+bench-peers: $(READY)
+	$(BIN)/python tools/peers/run.py
+
 docs: $(READY)
 	$(BIN)/python tools/reference.py
 	$(BIN)/python -m pytest tests/test_docs.py
@@ -51,4 +54,4 @@ proto: $(READY)
 	$(BIN)/python -m grpc_tools.protoc -Isrc --python_out=src --pyi_out=src $$(cd src && ls amaters/wire/*.proto)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
