@@ -19,6 +19,7 @@ from amaters.base.rng import SystemRng
 from amaters.client.background import BackgroundCompaction
 from amaters.client.blocking import Portal, blocking
 from amaters.client.database import AsyncDatabase
+from amaters.client.keylock import Passphrase
 from amaters.client.keymaking import Choice, choose
 from amaters.client.keyring import SUFFIX, Keyring
 from amaters.client.session import Keys, Outside, Session, open_session
@@ -119,7 +120,7 @@ def connect(
     url: str | os.PathLike[str],
     *,
     keys: str | os.PathLike[str] | None = None,
-    passphrase: str | None = None,
+    passphrase: Passphrase | None = None,
     progress: ProgressCallback | None = None,
     timeout_seconds: float | None = None,
     threads: int | None = None,
@@ -133,9 +134,11 @@ def connect(
     """Open the database in a directory (made if it is not there), or ``":memory:"``.
 
     ``keys``: a keyring directory or one ``.keyset`` file; by default the user's keyring, or for
-    ``":memory:"`` a keyset that is never written. ``progress`` is called during long work; on a
-    terminal a line with an ETA is shown by default. ``timeout_seconds`` is how long a statement may
-    take, by default for ever; ``sql`` takes its own. ``parameters="deep"`` makes a new database's
+    ``":memory:"`` a keyset that is never written. ``passphrase`` opens a locked keyset: a string,
+    which also locks a keyset made here, or a function that is called when one is met.
+    ``progress`` is called during long work; on a terminal a line with an ETA is shown by default.
+    ``timeout_seconds`` is how long a statement may take, by default for ever; ``sql`` takes its
+    own. ``parameters="deep"`` makes a new database's
     keyset for deeper filters, at about twice the cost. ``unsafe_scheme="noop"`` encrypts nothing,
     and ``unsafe_parameters="insecure_n1024"`` protects nothing: for tests only.
 
@@ -176,7 +179,7 @@ async def _open(
     url: str,
     *,
     keys: str | os.PathLike[str] | None = None,
-    passphrase: str | None = None,
+    passphrase: Passphrase | None = None,
     progress: ProgressCallback | None = None,
     timeout_seconds: float | None = None,
     threads: int | None = None,
@@ -230,7 +233,7 @@ async def _open(
 def _keys(
     url: str,
     keys: str | os.PathLike[str] | None,
-    passphrase: str | None,
+    passphrase: Passphrase | None,
     choice: Choice,
     found: settings.Settings,
 ) -> Keys:

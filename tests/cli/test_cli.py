@@ -154,6 +154,45 @@ def test_keys(run: object, tmp_path: Path) -> None:
     assert run("keys", "inspect", "zz")[0] == 2  # type: ignore[operator]
 
 
+def test_keys_are_planned_before_any_is_made(
+    run: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes, time and security of both kinds of parameters; the keyring stays empty. The size of
+    the evaluation keys is the one that is made.
+    """
+    code, out, _ = run("keys", "plan")  # type: ignore[operator]
+    assert code == 0 and not list(tmp_path.glob("keys/*"))
+    lines = {line[:26].strip(): line[26:].split("  ") for line in out.splitlines()}
+    assert [cell for cell in lines["parameters"] if cell] == ["default", "deep"]
+    assert "128 bits" in out and "19.0 MB" in out and "154.5 MB" in out
+    code, out, _ = run("keys", "plan", "insecure_n1024")  # type: ignore[operator]
+    assert "NONE (tests)" in out
+    assert run("keys", "plan", "nonsense")[0] != 0  # type: ignore[operator]
+
+
+def test_keys_are_locked_and_opened(
+    run: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A passphrase from a file or the environment; a wrong one is exit code 4; no passphrase is
+    printed.
+    """
+    key_id = run("keys", "create")[1].strip()  # type: ignore[operator]
+    (tmp_path / "new").write_text("open sesame\n")
+    (tmp_path / "empty").write_text("\n")
+    protect = ("keys", "protect", key_id, "--new-passphrase-file")
+    assert run(*protect, str(tmp_path / "empty"))[0] == 2  # type: ignore[operator]
+    code, out, err = run(*protect, str(tmp_path / "new"))  # type: ignore[operator]
+    assert code == 0 and "sesame" not in out + err
+    assert "passphrase" in run("keys", "list")[1]  # type: ignore[operator]
+    assert run("keys", "unprotect", key_id)[0] == 4  # type: ignore[operator]
+    monkeypatch.setenv("AMATERS_PASSPHRASE", "open barley")
+    code, _, err = run("keys", "unprotect", key_id)  # type: ignore[operator]
+    assert code == 4 and "barley" not in err
+    monkeypatch.setenv("AMATERS_PASSPHRASE", "open sesame")
+    assert run("keys", "unprotect", key_id)[0] == 0  # type: ignore[operator]
+    assert "none" in run("keys", "inspect", key_id)[1]  # type: ignore[operator]
+
+
 def test_a_created_keyset_serves_a_new_database(run: object, tmp_path: Path) -> None:
     """``--keyring FILE.keyset`` uses exactly that keyset."""
     key_id = run("keys", "create")[1].strip()  # type: ignore[operator]

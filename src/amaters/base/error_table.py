@@ -11,6 +11,7 @@ from amaters.base import (
     error_table_fhe,
     error_table_indexes,
     error_table_joins,
+    error_table_keys,
     error_table_python,
     error_table_remote,
     error_table_sql,
@@ -73,7 +74,7 @@ def _keys(define: Callable[..., None]) -> None:
         "AM-1104",
         e.DeniedError,
         "keyset {path} does not open: {what}",
-        "pass passphrase= (or --passphrase-file) with the passphrase it was created with",
+        "pass its passphrase: passphrase=, --passphrase-file or AMATERS_PASSPHRASE",
     )
     define(
         "AM-1105",
@@ -380,6 +381,7 @@ def _engine(define: Callable[..., None]) -> None:
         error_table_compaction,
         error_table_indexes,
         error_table_python,
+        error_table_keys,
         error_table_remote,
     )
     for code, cls, message, fix, more in (row for table in tables for row in table.ROWS):

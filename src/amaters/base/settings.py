@@ -17,6 +17,8 @@ from typing import Literal, get_args
 from amaters.base import errors
 
 PREFIX = "AMATERS_"
+# In the environment, but no settings: where these are, and a secret that is never shown.
+NO_SETTINGS = ("config", "passphrase")
 LogBackend = Literal["direct", "io_uring", "buffered", "object"]
 LOG_BACKENDS: tuple[LogBackend, ...] = get_args(LogBackend)
 MIB = 1 << 20
@@ -73,6 +75,12 @@ def config_path(environment: Mapping[str, str]) -> Path:
     return home / "amaters" / "config.toml"
 
 
+def passphrase(environment: Mapping[str, str] | None = None) -> str | None:
+    """``AMATERS_PASSPHRASE``: what opens locked keysets at the command line."""
+    env = os.environ if environment is None else environment
+    return env.get(PREFIX + "PASSPHRASE") or None
+
+
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -122,7 +130,7 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, object]:
     found = {}
     for key, value in env.items():
         name = key.removeprefix(PREFIX).lower()
-        if key.startswith(PREFIX) and name != "config" and value:
+        if key.startswith(PREFIX) and name not in NO_SETTINGS and value:
             found[name] = value
     return dict(found)
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from amaters.base import settings
+from amaters.client.keylock import Passphrase
 from amaters.client.keyring import Keyring
 
 if TYPE_CHECKING:
@@ -22,9 +25,11 @@ class Context:
     passphrase_file: str | None
 
     @property
-    def passphrase(self) -> str | None:
+    def passphrase(self) -> Passphrase | None:
+        """From the file, else from the environment, else asked for at a terminal when needed."""
         if self.passphrase_file is None:
-            return None
+            is_terminal = sys.stdin is not None and sys.stdin.isatty()
+            return settings.passphrase() or (_asked if is_terminal else None)
         lines = Path(self.passphrase_file).read_text(encoding="utf-8").splitlines()
         return lines[0] if lines else ""
 
@@ -46,6 +51,10 @@ class Context:
             passphrase=self.passphrase,
             unsafe_scheme=unsafe_scheme,
         )
+
+
+def _asked() -> str:
+    return str(click.prompt("Passphrase of the keyset", hide_input=True, err=True))
 
 
 def say(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from amaters.cli.context import Context, say
 from amaters.client.keyring import Keyring
 from amaters.client.keyset import KeysetHeader
 
+if TYPE_CHECKING:
+    from amaters.client.keymaking import KeyPlan
+
 
 @click.group()
 def keys() -> None:
@@ -21,14 +25,48 @@ def keys() -> None:
 
 
 @keys.command()
+@click.argument("parameters", nargs=-1)
+def plan(parameters: tuple[str, ...]) -> None:
+    """What keys of these PARAMETERS (default, deep) will be: sizes, time, security. Makes none."""
+    from amaters.client.keymaking import SECURE, plan_keys
+
+    columns = [_planned(name, plan_keys(name)) for name in parameters or SECURE]
+    width = max(len(name) for name in columns[0])
+    for name in columns[0]:
+        click.echo(f"{name:<{width}}  " + "".join(f"{c[name]:>24}" for c in columns).rstrip())
+    say("evaluation keys are sent once per database; rotation keys once per rotation")
+
+
+def _planned(name: str, plan: KeyPlan) -> dict[str, str]:
+    chosen = plan.parameters
+    security = f"{plan.security_bits} bits" if plan.security_bits else "NONE (tests)"
+    quantum = f"{plan.quantum_security_bits} bits" if plan.quantum_security_bits else "not claimed"
+    return {
+        "parameters": name,
+        "parameter set": chosen.name,
+        "security, classical": security,
+        "security, quantum": quantum,
+        "rows per ciphertext": f"{chosen.slots:,}",
+        "levels": f"{chosen.max_level}",
+        "modulus": f"{chosen.modulus_bits:.1f} bits",
+        "secret key": f"{plan.secret_bytes:,} B",
+        "evaluation keys, upload": f"{plan.evaluation_bytes / 1e6:.1f} MB",
+        "rotation keys, upload": f"{plan.rotation_bytes / 1e6:.1f} MB",
+        "time to make, about": f"{plan.seconds:.1f} s",
+    }
+
+
+@keys.command()
 @click.option("--parameters", default="default", show_default=True, help="Parameter set.")
+@click.option("--os-keyring", is_flag=True, help="Lock it by the operating system's keyring.")
 @click.pass_obj
-def create(context: Context, parameters: str) -> None:
-    """Make a keyset and print its id."""
+def create(context: Context, parameters: str, *, os_keyring: bool) -> None:
+    """Make a keyset and print its id. A --passphrase-file or AMATERS_PASSPHRASE locks it."""
+    from amaters.client.keylock import OsKeyringLock
     from amaters.client.keymaking import make_keyset
 
     keyset = make_keyset("bgv", parameters, SystemClock(), SystemRng())
-    path = context.keyring().save(keyset)
+    path = context.keyring().save(keyset, OsKeyringLock() if os_keyring else None)
     say(f"wrote {path}; copy it to a safe place: a lost keyset is lost data")
     click.echo(keyset.key_id.hex())
 
@@ -36,12 +74,51 @@ def create(context: Context, parameters: str) -> None:
 @keys.command(name="list")
 @click.pass_obj
 def list_keys(context: Context) -> None:
-    """One line per keyset: id, scheme, parameters, time of creation."""
+    """One line per keyset: id, scheme, parameters, time of creation, and what locks it."""
     keyring = context.keyring()
     for _, header in keyring.headers():
-        lock = " passphrase" if header.locked else ""
+        lock = f" {header.protection}" if header.locked else ""
         click.echo(f"{_hex(header)}  {header.scheme}  {header.parameters}  {_time(header)}{lock}")
     say(f"keyring: {keyring.directory}")
+
+
+@keys.command()
+@click.argument("key_id")
+@click.option("--os-keyring", is_flag=True, help="Lock it by the operating system's keyring.")
+@click.option(
+    "--new-passphrase-file",
+    type=click.Path(path_type=Path, exists=True),
+    help="Its first line locks the keyset; asked for when there is neither this nor --os-keyring.",
+)
+@click.pass_obj
+def protect(
+    context: Context, key_id: str, new_passphrase_file: Path | None, *, os_keyring: bool
+) -> None:
+    """Lock a keyset, or lock it in another way. It opens the old way or the new way, whatever
+    happens meanwhile.
+    """
+    from amaters.client.keylock import Lock, OsKeyringLock, PassphraseLock
+
+    keyring = context.keyring()
+    header = _choose(keyring, key_id)
+    lock: Lock
+    if os_keyring:
+        lock = OsKeyringLock()
+    else:
+        lock = PassphraseLock(_passphrase(new_passphrase_file, confirm=True, new=True))
+    say(f"{keyring.protect(header.key_id, lock)} is locked; copies made before are as they were")
+    click.echo(_hex(header))
+
+
+@keys.command()
+@click.argument("key_id")
+@click.pass_obj
+def unprotect(context: Context, key_id: str) -> None:
+    """Take the lock off a keyset: whoever can read the file can then use it."""
+    keyring = context.keyring()
+    header = _choose(keyring, key_id)
+    say(f"{keyring.protect(header.key_id, None)} is open to whoever can read it")
+    click.echo(_hex(header))
 
 
 @keys.command()
@@ -58,7 +135,7 @@ def inspect(context: Context, key_id: str) -> None:
         "id": _hex(header),
         "file": str(path),
         "created": _time(header),
-        "passphrase": "yes" if header.locked else "no",
+        "locked by": header.protection,
         **describe(header.scheme, header.parameters),
     }
     width = max(len(name) for name in lines)
@@ -145,10 +222,13 @@ def import_keys(context: Context, file: Path, export_passphrase_file: Path | Non
     click.echo(found.key_id.hex())
 
 
-def _passphrase(file: Path | None, *, confirm: bool) -> str:
+def _passphrase(file: Path | None, *, confirm: bool, new: bool = False) -> str:
     if file is None:
-        return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm))
+        words = "New passphrase" if new else "Passphrase"
+        return str(click.prompt(words, hide_input=True, confirmation_prompt=confirm, err=True))
     lines = file.read_text(encoding="utf-8").splitlines()
+    if new and not (lines and lines[0]):
+        errors.fail("AM-1001", what=f"an empty passphrase in {file}", fix="choose a long one")
     return lines[0] if lines else ""
 
 

@@ -13,6 +13,7 @@ from amaters.fhe.scheme import SCHEMES, ClientScheme
 
 INSECURE = "insecure_"
 SECURE = ("default", "deep")
+_MADE_BYTES_PER_SECOND = 60e6  # of evaluation keys, one core; `amaters keys create` is quicker
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,42 @@ def open_scheme(keyset: Keyset) -> ClientScheme:
     chosen = get_parameters(keyset.parameters)
     secret = SecretKey.from_bytes(keyset.secret_key)
     return make_client_scheme(keyset.scheme, chosen, secret)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlan:
+    """What a keyset of one parameter set will be, before it is made. Sizes in bytes."""
+
+    parameters: Parameters
+    security_bits: int
+    quantum_security_bits: int
+    secret_bytes: int
+    evaluation_bytes: int
+    rotation_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """To make the evaluation keys, about, on one core."""
+        return self.evaluation_bytes / _MADE_BYTES_PER_SECOND
+
+
+def plan_keys(parameters: str) -> KeyPlan:
+    """Sizes and security of the keys of a parameter set. Raises: AM-1200."""
+    from amaters.fhe.keys import relinearization_shapes, stored_bytes
+    from amaters.fhe.rekeying import rekey_shapes
+    from amaters.fhe.secret.key import key_bytes
+    from amaters.fhe.security import quantum_security_bits, security_bits
+
+    chosen = get_parameters(parameters)
+    degree, bits = chosen.ring_degree, chosen.modulus_bits
+    return KeyPlan(
+        chosen,
+        security_bits(degree, bits),
+        quantum_security_bits(degree, bits),
+        key_bytes(chosen),
+        stored_bytes(chosen, relinearization_shapes(chosen)),
+        stored_bytes(chosen, rekey_shapes(chosen)),
+    )
 
 
 def describe(scheme: str, parameters: str) -> dict[str, str]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from amaters.base import errors
 from amaters.client import keyset as keysets
+from amaters.client.keylock import Lock, Passphrase, forget
 from amaters.client.keyset import Keyset, KeysetHeader
-from amaters.client.keytext import read_text, write_new
+from amaters.client.keytext import read_text, replace_text, write_new
 
 SUFFIX = ".keyset"
 VERSIONS_SUFFIX = ".versions"
@@ -19,11 +20,16 @@ DIRECTORY_MODE = 0o700
 
 
 class Keyring:
-    """The keysets under one directory; it is created when the first keyset is saved."""
+    """The keysets under one directory; it is created when the first keyset is saved.
 
-    def __init__(self, directory: Path, passphrase: str | None = None) -> None:
+    ``passphrase``: opens locked keysets. A string also locks those that are made; a function is
+    called when a locked one is met, once, and locks none.
+    """
+
+    def __init__(self, directory: Path, passphrase: Passphrase | None = None) -> None:
         self.directory = directory
         self._passphrase = passphrase
+        self._asked: str | None = None
 
     def path(self, key_id: bytes) -> Path:
         return self.directory / (key_id.hex()[:16] + SUFFIX)
@@ -32,13 +38,37 @@ class Keyring:
         """The file beside a keyset that ``client.versions`` keeps."""
         return self.path(key_id).with_suffix(VERSIONS_SUFFIX)
 
-    def save(self, keyset: Keyset) -> Path:
-        """Write a new keyset durably before it is used. Raises: ConflictError AM-1107."""
+    def save(self, keyset: Keyset, lock: Lock | None = None) -> Path:
+        """Write a new keyset durably before it is used; ``lock``: instead of the passphrase.
+
+        Raises: ConflictError AM-1107, UnavailableError AM-1120, AM-1121.
+        """
         self.make_directory()
         path = self.path(keyset.key_id)
-        text = keysets.to_text(keyset, self._passphrase)
+        given = self._passphrase if isinstance(self._passphrase, str) else None
+        text = keysets.to_text(keyset, lock or given)
         write_new(path, text, lambda: errors.fail("AM-1107", path=path))
         return path
+
+    def protect(self, key_id: bytes, lock: Lock | None) -> Path:
+        """Lock a keyset in another way, or not at all (None). The file has the old content or the
+        new one whatever happens.
+
+        Raises: as ``find``; UnavailableError AM-1120, AM-1121.
+        """
+        keyset = self.find(key_id, "this change")
+        path = self.path(key_id)
+        before = keysets.lock_of(_read(path), str(path))
+        replace_text(path, keysets.to_text(keyset, lock))
+        forget(before)
+        return path
+
+    def _ask(self) -> str:
+        """The passphrase, asked for once."""
+        if self._asked is None:
+            assert callable(self._passphrase)
+            self._asked = self._passphrase()
+        return self._asked
 
     def make_directory(self) -> None:
         """Create the directory if it is not there, for its owner only."""
@@ -48,14 +78,15 @@ class Keyring:
         """The keyset with this id.
 
         Raises: DeniedError AM-1101 when it is not here, AM-1103 when others can read it,
-        AM-1104 when it is locked; DataError AM-1102 when it is damaged.
+        AM-1104, AM-1122 when it is locked; DataError AM-1102 when it is damaged.
         """
         path = self.path(key_id)
         if not path.is_file():
             errors.fail(
                 "AM-1101", database=database, key_id=key_id.hex()[:16], keyring=self.directory
             )
-        keyset = keysets.from_text(_read(path), str(path), self._passphrase)
+        passphrase = self._ask if callable(self._passphrase) else self._passphrase
+        keyset = keysets.from_text(_read(path), str(path), passphrase)
         if keyset.key_id != key_id:
             errors.fail("AM-1102", path=path, what="it holds another keyset than its name says")
         return keyset

@@ -1,28 +1,22 @@
 """A keyset: everything secret that belongs to one database, as one versioned, checksummed record.
 
-With a passphrase the four secrets are wrapped by AES-256-GCM under an Argon2id key; the rest stays
-readable, so that a keyring can be listed.
+The secrets may be locked (``client.keylock``) by a passphrase or by the operating system's keyring;
+the rest stays readable, so that a keyring can be listed.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-
-from amaters.base import errors
 from amaters.base.rng import Rng, SystemRng
+from amaters.client import keylock
+from amaters.client.keylock import Lock, Opener, Passphrase, PassphraseLock
 from amaters.client.keytext import KeyText, encode
 
 FILE = KeyText("AMATERS-KEYSET 1", "AM-1102")
 SYMMETRIC_KEY_BYTES = 32
 SECRETS = ("secret_key", "sealing_key", "dictionary_key", "mac_key")
-# RFC 9106, second recommended option: 64 MiB, 3 passes, 4 lanes.
-ARGON2_MEMORY_KIB, ARGON2_PASSES, ARGON2_LANES = 65536, 3, 4
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -55,7 +49,11 @@ class KeysetHeader:
     scheme: str
     parameters: str
     created: float
-    locked: bool
+    protection: str  # keylock.kind_of
+
+    @property
+    def locked(self) -> bool:
+        return self.protection != "none"
 
 
 def new_keyset(
@@ -66,8 +64,11 @@ def new_keyset(
     return Keyset(key_id, scheme, parameters, created, secret_key, sealing, dictionary, mac)
 
 
-def to_text(keyset: Keyset, passphrase: str | None = None, rng: Rng | None = None) -> str:
-    """The file's content. Cost: with a passphrase one Argon2id run of 64 MiB, about 0.1 s."""
+def to_text(keyset: Keyset, lock: str | Lock | None = None, rng: Rng | None = None) -> str:
+    """The file's content; ``lock``: what will open it, a passphrase among others.
+
+    Raises: UnavailableError AM-1120, AM-1121.
+    """
     record: dict[str, Any] = {
         "key_id": keyset.key_id.hex(),
         "scheme": keyset.scheme,
@@ -75,14 +76,11 @@ def to_text(keyset: Keyset, passphrase: str | None = None, rng: Rng | None = Non
         "created": keyset.created,
     }
     secrets = {name: encode(getattr(keyset, name)) for name in SECRETS}
-    if passphrase is None:
+    if lock is None:
         record["secrets"] = secrets
     else:
-        draw = rng or SystemRng()
-        salt, nonce = draw.bytes(16), draw.bytes(12)
-        plain = json.dumps(secrets, sort_keys=True).encode()
-        sealed = AESGCM(_stretch(passphrase, salt)).encrypt(nonce, plain, keyset.key_id)
-        record["locked"] = {"salt": encode(salt), "nonce": encode(nonce), "box": encode(sealed)}
+        closed = PassphraseLock(lock) if isinstance(lock, str) else lock
+        record["locked"] = closed.close(secrets, keyset.key_id, rng or SystemRng())
     return FILE.write(record)
 
 
@@ -94,46 +92,27 @@ def read_header(text: str, path: str) -> KeysetHeader:
         FILE.text(record, "scheme", path),
         FILE.text(record, "parameters", path),
         float(record.get("created", 0.0)),
-        "locked" in record,
+        keylock.kind_of(record.get("locked")),
     )
 
 
-def from_text(text: str, path: str, passphrase: str | None = None) -> Keyset:
+def from_text(text: str, path: str, passphrase: Passphrase | None = None) -> Keyset:
     """The keyset in a file. ``path`` only serves the messages.
 
-    Raises: DataError AM-1102 when damaged, DeniedError AM-1104 when it is locked.
+    Raises: DataError AM-1102 when damaged, DeniedError AM-1104, AM-1122 when it is locked,
+    UnavailableError AM-1120, AM-1121.
     """
     record = FILE.read(text, path)
     header = read_header(text, path)
     secrets = record.get("secrets")
     if header.locked:
-        secrets = _unlock(record, header.key_id, path, passphrase)
+        secrets = Opener(FILE, passphrase).open(record["locked"], header.key_id, path)
     if not isinstance(secrets, dict):
         FILE.damaged(path, "it holds no keys")
     keys = {name: FILE.binary(secrets, name, path) for name in SECRETS}
     return Keyset(header.key_id, header.scheme, header.parameters, header.created, **keys)
 
 
-def _unlock(record: dict[str, Any], key_id: bytes, path: str, passphrase: str | None) -> Any:
-    if passphrase is None:
-        errors.fail("AM-1104", path=path, what="it is protected by a passphrase")
-    box = record["locked"]
-    if not isinstance(box, dict):
-        FILE.damaged(path, "it holds no keys")
-    salt, nonce, sealed = (FILE.binary(box, name, path) for name in ("salt", "nonce", "box"))
-    try:
-        plain = AESGCM(_stretch(passphrase, salt)).decrypt(nonce, sealed, key_id)
-    except InvalidTag:
-        errors.fail("AM-1104", path=path, what="the passphrase is not the right one")
-    return json.loads(plain)
-
-
-def _stretch(passphrase: str, salt: bytes) -> bytes:
-    kdf = Argon2id(
-        salt=salt,
-        length=SYMMETRIC_KEY_BYTES,
-        iterations=ARGON2_PASSES,
-        lanes=ARGON2_LANES,
-        memory_cost=ARGON2_MEMORY_KIB,
-    )
-    return kdf.derive(passphrase.encode())
+def lock_of(text: str, path: str) -> object:
+    """The record of a file's locked secrets, None when they are not. Raises: DataError AM-1102."""
+    return FILE.read(text, path).get("locked")

@@ -77,6 +77,24 @@ def _checksum(body: str) -> str:
 
 def write_new(path: Path, text: str, exists: Callable[[], NoReturn]) -> None:
     """Write a file that only its owner can read, durably and whole; never over another one."""
+    temporary = _written_beside(path, text)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        exists()
+    finally:
+        temporary.unlink()
+    sync_directory(path.parent)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Put other content into a file, durably: at any moment it has either the old or the new."""
+    _written_beside(path, text).replace(path)
+    sync_directory(path.parent)
+
+
+def _written_beside(path: Path, text: str) -> Path:
+    """A durable file next to ``path``, for its owner only."""
     temporary = path.with_name(f"{path.name}.new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
@@ -85,12 +103,10 @@ def write_new(path: Path, text: str, exists: Callable[[], NoReturn]) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, path)
-    except FileExistsError:
-        exists()
-    finally:
+    except BaseException:
         temporary.unlink()
-    sync_directory(path.parent)
+        raise
+    return temporary
 
 
 def sync_directory(directory: Path) -> None:

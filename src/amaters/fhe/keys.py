@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,6 +27,8 @@ from amaters.fhe.parameters import Parameters
 RELINEARIZE = (
     2  # the kind of the key for s^2; automorphism keys have their (odd, > 2) exponent as kind
 )
+# Kinds of the keys that lead from another secret to this one: see ``fhe.rekeying``.
+REKEY_LOW, REKEY_HIGH = 4, 6
 
 _MAGIC = b"AMEK\x01\x00"
 _HEADER = struct.Struct("<6s48s16sI")
@@ -68,6 +70,18 @@ def relinearization_shapes(parameters: Parameters) -> tuple[KeyShape, ...]:
         if level > 1 or not merged
     }
     return tuple(KeyShape(RELINEARIZE, alpha, top + 1 - alpha) for alpha in sorted(alphas))
+
+
+def stored_bytes(parameters: Parameters, shapes: Iterable[KeyShape]) -> int:
+    """Size of ``EvaluationKeys.to_bytes`` with keys of these shapes, before they are made."""
+    primes = chain_of(parameters)
+    size = _HEADER.size + _DIGEST_BYTES
+    for shape in shapes:
+        row = sum(
+            residue_bytes(primes[c]) * parameters.ring_degree for c in shape.chain(parameters)
+        )
+        size += _ENTRY.size + len(shape.digits()) * row
+    return size
 
 
 def expansion_exponents(ring_degree: int, rounds: int) -> tuple[int, ...]:
@@ -204,7 +218,9 @@ def _parse_entry(parameters: Parameters, body: memoryview, offset: int) -> tuple
         fail("AM-1210", kind="evaluation key", what="an entry is cut off")
     kind, alpha, level, seed = _ENTRY.unpack_from(body, offset)
     offset += _ENTRY.size
-    known = kind == RELINEARIZE or (kind % 2 == 1 and 1 < kind < 2 * parameters.ring_degree)
+    known = kind in (RELINEARIZE, REKEY_LOW, REKEY_HIGH) or (
+        kind % 2 == 1 and 1 < kind < 2 * parameters.ring_degree
+    )
     if not (known and alpha >= 1 and 1 <= level <= parameters.max_level + 1 - alpha):
         fail("AM-1210", kind="evaluation key", what="an entry has an impossible shape")
     shape = KeyShape(kind, alpha, level)

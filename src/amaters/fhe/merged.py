@@ -1,10 +1,11 @@
-"""Merged bundles: ciphertexts of partial segments added up, without keys, limb by limb.
+"""Merged bundles: ciphertexts of partial segments added up, without keys, limb by limb. Also
+bundles that were moved to another key (``fhe.rekeying``), whatever they sum.
 
 Each part is zero outside slots of its own, so the sum holds every part's values. Two fresh
 encryptions keep their seeds and only c0 is stored; of more, c1 is stored as well, because reading
-it is cheaper than expanding it. Layout: header; then for each limb a block of ``count`` 16-byte
-checksums and for each ciphertext its row of c0, and of c1 where that is stored. A checksum is
-BLAKE3 over the ciphertext's entry, the limb and its rows.
+it is cheaper than expanding it; after a change of key there are no seeds at all. Layout: header;
+then for each limb a block of ``count`` 16-byte checksums and for each ciphertext its row of c0, and
+of c1 where that is stored. A checksum is BLAKE3 over the ciphertext's entry, the limb and its rows.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from amaters.fhe.serial import (
 )
 
 SEEDS_KEPT = 2
-_MAGIC = b"AMBM"
+_MAGIC, _REKEYED_MAGIC = b"AMBM", b"AMBK"
+_REKEYS_SHIFT = 16  # the header's field for stored polynomials also counts changes of key
 _HEADER = struct.Struct(f"<4sHHI{NAME_BYTES}s{KEY_ID_BYTES}s{ENCODING_BYTES}sHHId")
 _ENTRY = struct.Struct(f"<{SEEDS_KEPT * SEED_BYTES}s8sqq")
 _DIGEST_BYTES = 32
@@ -68,26 +70,48 @@ def keeps_seeds(parts: int) -> bool:
 
 
 class MergedReader:
-    """Reads merged bundles of one parameter set, key and scheme that sum ``parts`` encryptions.
+    """Reads bundles of one parameter set, key and scheme that sum ``parts`` encryptions and were
+    moved to another key ``rekeys`` times.
 
     It has the shape of ``fhe.bundle.BundleReader`` where both are used. Stateless; safe to share
     between threads.
     """
 
     def __init__(
-        self, parameters: Parameters, key_id: bytes, scheme: str = "bgv", *, parts: int
+        self,
+        parameters: Parameters,
+        key_id: bytes,
+        scheme: str = "bgv",
+        *,
+        parts: int,
+        rekeys: int = 0,
     ) -> None:
         self.parameters = parameters
         self.key_id = key_id
         self.scheme = scheme
         self.parts = parts
+        self.rekeys = rekeys
         self._fresh = BundleReader(parameters, key_id, scheme)
         self._rules = Rules(parameters)
 
     @property
     def polynomials(self) -> int:
         """How many polynomials of a ciphertext are stored."""
-        return 1 if keeps_seeds(self.parts) or self.scheme == "noop" else 2
+        return 1 if self._has_seeds or self.scheme == "noop" else 2
+
+    @property
+    def _has_seeds(self) -> bool:
+        return keeps_seeds(self.parts) and not self.rekeys
+
+    @property
+    def _form(self) -> tuple[bytes, int]:
+        """Magic, and the field for stored polynomials."""
+        magic = _REKEYED_MAGIC if self.rekeys else _MAGIC
+        return magic, self.polynomials | self.rekeys << _REKEYS_SHIFT
+
+    @property
+    def _noise(self) -> float:
+        return self._rules.stored(self.parts, self.rekeys, 1, 0, 0).noise
 
     def header_bytes(self, count: int) -> int:
         """Size of the header of a bundle of ``count`` ciphertexts, padded."""
@@ -105,8 +129,9 @@ class MergedReader:
 
     def header(self, encoding: str, level: int, entries: Sequence[Entry]) -> bytes:
         """The header with its digest."""
+        magic, polynomials = self._form
         head = _HEADER.pack(
-            _MAGIC,
+            magic,
             VERSION,
             _SCHEMES.index(self.scheme),
             len(entries),
@@ -115,8 +140,8 @@ class MergedReader:
             encoding.encode("ascii"),
             level,
             self.parts,
-            self.polynomials,
-            self._rules.merged(self.parts, 1, 0, 0).noise,
+            polynomials,
+            self._noise,
         )
         head += b"".join(entry.pack() for entry in entries)
         head = head.ljust(self.header_bytes(len(entries)) - _DIGEST_BYTES, b"\0")
@@ -131,7 +156,7 @@ class MergedReader:
         magic, version, scheme, found, name, key_id, _, stored, parts, polynomials, bound = (
             _HEADER.unpack_from(view)
         )
-        if (magic, version, found) != (_MAGIC, VERSION, count) or scheme >= len(_SCHEMES):
+        if (magic, version, found) != (self._form[0], VERSION, count) or scheme >= len(_SCHEMES):
             fail("AM-1210", kind=_WHAT, what="it does not start like one of this version")
         if (
             blake3.blake3(view[: size - _DIGEST_BYTES]).digest()
@@ -141,9 +166,9 @@ class MergedReader:
         require_identity(self.parameters, name, self.key_id, key_id)
         if _SCHEMES[scheme] != self.scheme:
             fail("AM-1204", what=f"a {_SCHEMES[scheme]} bundle where {self.scheme} is used")
-        if (parts, polynomials) != (self.parts, self.polynomials):
+        if (parts, polynomials) != (self.parts, self._form[1]):
             fail("AM-1210", kind=_WHAT, what="it does not sum what its segment says")
-        if bound != self._rules.merged(self.parts, 1, 0, 0).noise:
+        if bound != self._noise:
             fail("AM-1210", kind=_WHAT, what="its noise bound is not that of its parts")
         if not 1 <= level <= min(stored, self.parameters.max_level):
             fail("AM-1202", what="level", level=level, limit=stored)
@@ -153,13 +178,15 @@ class MergedReader:
         seeds, origin, lo, hi = _ENTRY.unpack_from(view, _HEADER.size + index * _ENTRY.size)
         if not -SLOT_BOUND_MAX <= lo <= hi <= SLOT_BOUND_MAX:
             fail("AM-1210", kind=_WHAT, what="a slot bound is not one")
-        kept = self.parts if keeps_seeds(self.parts) else 0
+        kept = self.parts if self._has_seeds else 0
         found = tuple(seeds[i * SEED_BYTES : (i + 1) * SEED_BYTES] for i in range(kept))
         return Entry(found, origin, lo, hi)
 
     def meta(self, entry: Entry, level: int) -> Meta:
         """What is public about a ciphertext, truncated to ``level``."""
-        return self._rules.merged(self.parts, level, entry.lo, entry.hi, origin=entry.name)
+        return self._rules.stored(
+            self.parts, self.rekeys, level, entry.lo, entry.hi, origin=entry.name
+        )
 
     def load(
         self, buffer: Buffer, level: int, indices: Sequence[int], count: int

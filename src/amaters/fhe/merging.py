@@ -29,10 +29,18 @@ class RandomReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A bundle to be added: of ``parts`` encryptions (1: a fresh bundle) at ``level``."""
+    """A stored bundle: of ``parts`` encryptions, moved to another key ``rekeys`` times (never: the
+    only kind that is added to others).
+    """
 
     reader: RandomReader
     parts: int
+    rekeys: int = 0
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether it has the form of ``fhe.merged``; else it is a bundle as a client made it."""
+        return self.parts > 1 or self.rekeys > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from amaters.fhe import noise
 from amaters.fhe.parameters import Parameters
 
 DEGREE_MAX = 3
+REKEYS_MAX = 8  # changes of key that a stored ciphertext may have behind it: three bits of noise
 PARTS_MAX = 64  # encryptions that one merged ciphertext may sum: three bits of noise
 _NONE: frozenset[int] = frozenset()
 ANY_ORIGIN = -1  # in ``others``: depends on encryptions that nobody recorded
@@ -91,6 +92,33 @@ class Rules:
         meta = self.fresh(level, lo, hi, origin=origin)
         rest = None if meta.rest is None else meta.rest + 0.5 * log2(parts)
         return replace(meta, noise=noise.merged(self.parameters, parts), rest=rest)
+
+    def stored(
+        self,
+        parts: int,
+        rekeys: int,
+        level: int,
+        lo: int,
+        hi: int,
+        *,
+        origin: int | None = None,
+    ) -> Meta:
+        """What an engine keeps: a sum of ``parts`` encryptions that was moved to another key
+        ``rekeys`` times since. What moving adds is no fresh encryption, so after it no independent
+        factor is left.
+        """
+        if not 0 <= rekeys <= REKEYS_MAX:
+            fail("AM-1204", what=f"a ciphertext that was moved to another key {rekeys} times")
+        meta = self.merged(parts, level, lo, hi, origin=origin)
+        for _ in range(rekeys):
+            meta = self._plus(meta, noise.rekey(self.parameters))
+        return meta
+
+    def rekey(self, a: Meta) -> Meta:
+        """Another secret key; degree 1, highest level."""
+        if a.degree != 1 or a.level != self.parameters.max_level:
+            fail("AM-1204", what=f"another key at degree {a.degree}, level {a.level}")
+        return self._plus(a, noise.rekey(self.parameters))
 
     def received(self, meta: Meta, coefficient_bound: float) -> Meta:
         """A computed ciphertext from elsewhere: its bounds hold, what it depends on is unknown."""

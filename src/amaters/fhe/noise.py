@@ -126,6 +126,23 @@ def merged_switch(parameters: Parameters, level: int) -> float:
     return log_sum(error - log2(parameters.data_primes[level - 1]), rounding(parameters, 1))
 
 
+REKEY_BASE_BITS = 23  # digits of a change of key: primes have at most 46 bits, so two suffice
+
+
+@lru_cache(maxsize=64)
+def rekey(parameters: Parameters) -> float:
+    """What a change of key at the highest level adds (``fhe.rekeying``): 2^34.7 at N = 16384.
+
+    As ``key_switch_error`` twice, with the width of a digit in place of its prime: 2^23 for the low
+    half, q / 2^23 and a bit for the high one; and the rounding of the division by P, twice.
+    """
+    N, t, base = parameters.ring_degree, parameters.plaintext_modulus, 2.0**REKEY_BASE_BITS
+    widths = sum(base + prime / base + 2.0 for prime in parameters.data_primes)
+    scale = D * D * N * t * sqrt(ERROR_VARIANCE / 12.0)
+    error = log2(scale * widths / parameters.special_prime)
+    return log_sum(error, rounding(parameters, 1), rounding(parameters, 1))
+
+
 def public_norm_limit(parameters: Parameters) -> float:
     """What planning assumes of a public 0/1 vector: 2^25 at N = 16384.
 

@@ -72,6 +72,11 @@ class SecretKey:
         return cls(parameters, key_id, _unpack(body[_HEADER.size :], parameters.ring_degree))
 
 
+def key_bytes(parameters: Parameters) -> int:
+    """Size of ``SecretKey.to_bytes``."""
+    return _HEADER.size + parameters.ring_degree // 4 + _DIGEST_BYTES
+
+
 def _unpack(packed: bytes, ring_degree: int) -> NDArray[np.int8]:
     if len(packed) != ring_degree // 4:
         fail("AM-1210", kind="secret key", what="its length does not fit its parameter set")

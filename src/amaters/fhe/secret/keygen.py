@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from amaters.base.errors import fail
 from amaters.base.rng import Rng, SystemRng
 from amaters.fhe.ciphertext import SEED_BYTES
 from amaters.fhe.keys import (
@@ -19,6 +20,8 @@ from amaters.fhe.keys import (
     relinearization_shapes,
     residue_bytes,
 )
+from amaters.fhe.noise import REKEY_BASE_BITS
+from amaters.fhe.rekeying import rekey_shapes
 from amaters.fhe.residues import from_kernel, pack
 from amaters.fhe.secret import kernels, sampling
 from amaters.fhe.secret.key import SecretKey
@@ -51,9 +54,26 @@ class KeyGenerator:
         keys = {(shape.kind, shape.alpha): self.switching_key(shape) for shape in shapes}
         return EvaluationKeys(self._parameters, self._key.key_id, keys)
 
+    def rekeying_keys(self, old: SecretKey) -> EvaluationKeys:
+        """What moves ciphertexts from ``old`` to this key: the old secret and 2^23 times it, under
+        this one (``fhe.rekeying``). Public, like all switching keys.
+
+        Cost at N = 16384: about 0.2 s and 18 MB. Raises: AM-1204 for a key of another set.
+        """
+        if old.parameters != self._parameters or old.key_id == self._key.key_id:
+            fail("AM-1204", what="a change of key within one parameter set needs two keys of it")
+        source = transform_small(old.coefficients.astype(np.float64), self._tables)
+        keys = {}
+        for shape, bits in zip(rekey_shapes(self._parameters), (0, REKEY_BASE_BITS), strict=True):
+            keys[(shape.kind, shape.alpha)] = self._key_from(source, shape, 1 << bits)
+        return EvaluationKeys(self._parameters, self._key.key_id, keys)
+
     def switching_key(self, shape: KeyShape) -> SwitchingKey:
         """The key of one shape: from s^2 or s(X^g) to s."""
-        source = self._source(shape.kind)
+        return self._key_from(self._source(shape.kind), shape, 1)
+
+    def _key_from(self, source: Row, shape: KeyShape, times: int) -> SwitchingKey:
+        """The key from ``times`` the secret ``source`` (rows of the whole chain) to s."""
         seed = self._rng.bytes(SEED_BYTES)
         chain = shape.chain(self._parameters)
         primes = chain_of(self._parameters)
@@ -64,7 +84,7 @@ class KeyGenerator:
             error = self._error(stream)
             row = []
             for index in chain:
-                factor = special % primes[index] if first <= index < stop else 0
+                factor = special * times % primes[index] if first <= index < stop else 0
                 b = self._half(seed, digit, index)
                 self._complete(b, index, factor, error[index], source[index])
                 row.append(self._packed(b, index))
