@@ -1,4 +1,4 @@
-"""What locks a keyset file: who opens it, what is refused, and that a change of lock loses nothing."""
+"""What locks a keyset file: who opens it, what is refused; a change of lock loses nothing."""
 
 from __future__ import annotations
 

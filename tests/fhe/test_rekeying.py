@@ -1,7 +1,8 @@
-"""Another secret key for stored ciphertexts: what decrypts, with how much noise, and what is told."""
+"""Another secret key for stored ciphertexts: what decrypts, with how much noise, what is told."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -141,7 +142,7 @@ def test_bundles_of_every_kind_move(kind: str, parts: int) -> None:
     if parts > 1:
         source = Source(Bytes(joined(merge_bundles(shape(parties[0]), sources))), parts)
     told: list[int] = []
-    for times, (a, b) in enumerate(zip(parties, parties[1:], strict=False), start=1):
+    for times, (a, b) in enumerate(itertools.pairwise(parties), start=1):
         data = joined(rekey_bundle(shape(a), source, rekeyer(a, b, kind), told.append))
         source = Source(Bytes(data), parts, times)
         reader = MergedReader(SMALL, b.secret.key_id, kind, parts=parts, rekeys=times)
