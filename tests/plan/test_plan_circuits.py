@@ -15,6 +15,7 @@ from amaters.engine.executor import Executor
 from amaters.plan.expressions import (
     Aggregate,
     And,
+    Arithmetic,
     Between,
     ColumnRef,
     Compare,
@@ -123,14 +124,14 @@ def test_random_row_selections(database: Database, seed: int) -> None:
 
 AGGREGATES = [
     Aggregate("count_star"),
-    Aggregate("count", (GRADE,)),
-    Aggregate("count", (AMOUNT,)),
-    Aggregate("count", (KIND,)),
-    Aggregate("sum", (AMOUNT,)),
-    Aggregate("avg", (MID,)),
-    Aggregate("sum", (PUB,)),
-    Aggregate("sum", (AMOUNT, RATE)),
-    Aggregate("sum", (PUB, RATE)),
+    Aggregate("count", ColumnRef(GRADE)),
+    Aggregate("count", ColumnRef(AMOUNT)),
+    Aggregate("count", ColumnRef(KIND)),
+    Aggregate("sum", ColumnRef(AMOUNT)),
+    Aggregate("avg", ColumnRef(MID)),
+    Aggregate("sum", ColumnRef(PUB)),
+    Aggregate("sum", Arithmetic("*", ColumnRef(AMOUNT), ColumnRef(RATE))),
+    Aggregate("sum", Arithmetic("*", ColumnRef(PUB), ColumnRef(RATE))),
 ]
 GROUPS = [(), (), (PUB,), (GRADE,), (KIND, GRADE), (PUB, KIND), (GRADE, SIDE), (SIDE, PUB)]
 
@@ -168,7 +169,7 @@ def test_metas_at_run_time_are_those_of_the_proof() -> None:
         (False, Or((Compare("=", MID, Literal(1)), Between(SMALL, Literal(2), Literal(9))))),
         (True, Or((Compare("=", MID, Literal(1)), Compare("<", PUB, Literal(4))))),
     ]:
-        items = (OutputItem("s", Aggregate("sum", (AMOUNT,))),)
+        items = (OutputItem("s", Aggregate("sum", ColumnRef(AMOUNT))),)
         prepared = database.prepare(Select(database.table, where, items, (SIDE,)), masked)
         plan = prepared.compiled
         constants = database.constants(prepared)
@@ -190,7 +191,7 @@ def test_threads_and_full_accumulators(threads: int) -> None:
     )
     rows = [{"v": rng.randrange(4), "w": rng.choice([-32768, 32767, 0])} for _ in range(7)]
     database = Database(table, rows, segment_rows=1)
-    items = (OutputItem("s", Aggregate("sum", (2, 2))),)
+    items = (OutputItem("s", Aggregate("sum", Arithmetic("*", ColumnRef(2), ColumnRef(2)))),)
     select = Select(table, Compare("<", 1, Literal(3)), items)
     prepared = database.prepare(select, masked=False)
     limits = {a.segments_max for a in prepared.compiled.accumulators if a.lo < 0}
@@ -232,7 +233,7 @@ def test_progress_counts_every_key_switch_and_cancelling_stops(database: Databas
 
 def test_groups_beyond_memory_are_refused_and_fewer_threads_need_less(database: Database) -> None:
     """Accumulators of all groups and threads stay within a budget; a typed refusal otherwise."""
-    items = (OutputItem("s", Aggregate("sum", (AMOUNT,))),)
+    items = (OutputItem("s", Aggregate("sum", ColumnRef(AMOUNT))),)
     select = Select(database.table, Compare("<", MID, Literal(9)), items, (PUB,))
     prepared = database.prepare(select)
     sources, keys = database.sources(prepared.spec)

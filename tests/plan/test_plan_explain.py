@@ -14,6 +14,8 @@ from amaters.plan.explain import as_text, explain
 from amaters.plan.expressions import (
     Aggregate,
     And,
+    Arithmetic,
+    ColumnRef,
     Compare,
     In,
     Literal,
@@ -34,7 +36,7 @@ WHERE = And(
     )
 )
 TOTAL = (
-    OutputItem("s", Aggregate("sum", (AMOUNT, RATE))),
+    OutputItem("s", Aggregate("sum", Arithmetic("*", ColumnRef(AMOUNT), ColumnRef(RATE)))),
     OutputItem("n", Aggregate("count_star")),
 )
 

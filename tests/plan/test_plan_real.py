@@ -26,7 +26,9 @@ from amaters.fhe.secret import SecretKey, make_client_scheme
 from amaters.plan.expressions import (
     Aggregate,
     And,
+    Arithmetic,
     Between,
+    ColumnRef,
     Compare,
     In,
     IsNull,
@@ -56,20 +58,24 @@ def database(scheme) -> Database:
 
 
 STATEMENTS = [
-    (Compare("<", MID, Literal(40000)), (Aggregate("count_star"), Aggregate("sum", (MID,))), ()),
+    (
+        Compare("<", MID, Literal(40000)),
+        (Aggregate("count_star"), Aggregate("sum", ColumnRef(MID))),
+        (),
+    ),
     (
         And((In(MID, (Literal(255), Literal(0))), Compare("<", PUB, Literal(4)))),
-        (Aggregate("sum", (AMOUNT, RATE)),),
+        (Aggregate("sum", Arithmetic("*", ColumnRef(AMOUNT), ColumnRef(RATE))),),
         (GRADE,),
     ),
     (
         Or((Compare("=", MID, Literal(65535)), Compare("=", PUB, Literal(2)), IsNull(SMALL))),
-        (Aggregate("avg", (AMOUNT,)), Aggregate("sum", (PUB,))),
+        (Aggregate("avg", ColumnRef(AMOUNT)), Aggregate("sum", ColumnRef(PUB))),
         (PUB, SIDE),
     ),
     (Not(Between(SMALL, Literal(4, True), Literal(9, True))), None, ()),
     (And((Compare("<>", GRADE, Literal("B")), Compare(">=", MID, Literal(255)))), None, ()),
-    (None, (Aggregate("sum", (AMOUNT,)), Aggregate("count", (MID,))), (SIDE,)),
+    (None, (Aggregate("sum", ColumnRef(AMOUNT)), Aggregate("count", ColumnRef(MID))), (SIDE,)),
 ]
 
 

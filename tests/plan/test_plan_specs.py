@@ -22,6 +22,7 @@ from amaters.plan.expressions import (
     Aggregate,
     And,
     Between,
+    ColumnRef,
     Compare,
     In,
     IsNull,
@@ -241,7 +242,7 @@ def tree(kind, leaves: int) -> Predicate:
 
 
 def statement(table, where: Predicate, groups: tuple[str, ...] = (), summed: str = "v") -> Select:
-    total = Aggregate("sum", (table.column(summed).id,))
+    total = Aggregate("sum", ColumnRef(table.column(summed).id))
     ids = tuple(table.column(name).id for name in groups)
     return Select(table, where, (OutputItem("s", total),), ids)
 
@@ -304,7 +305,7 @@ def test_statements_beyond_the_limits_are_refused_on_the_client() -> None:
             "e": declare.Int64(encrypt=["eq"]),
         }
     )
-    total = (OutputItem("s", Aggregate("sum", (2,))),)
+    total = (OutputItem("s", Aggregate("sum", ColumnRef(2))),)
     wide = In(3, tuple(Literal(i) for i in range(250)))
     for where, items, groups in [
         (None, total, (1,)),
@@ -331,7 +332,7 @@ def test_capabilities_are_checked_at_bind_time() -> None:
         (Select(table, Between(1, Literal(1), Literal(2)), row), "range"),
         (Select(table, Compare("=", 2, Literal(3)), row), "eq"),
         (Select(table, In(2, (Literal(3),)), row), "eq"),
-        (Select(table, None, (OutputItem("s", Aggregate("sum", (1,))),)), "sum"),
+        (Select(table, None, (OutputItem("s", Aggregate("sum", ColumnRef(1))),)), "sum"),
         (Select(table, None, (OutputItem("n", Aggregate("count_star")),), (2,)), "group"),
     ]:
         with pytest.raises(InvalidError) as caught:

@@ -25,6 +25,8 @@ from amaters.plan.circuit import Parts, compile_plan
 from amaters.plan.expressions import (
     Aggregate,
     And,
+    Arithmetic,
+    ColumnRef,
     Compare,
     Literal,
     Or,
@@ -113,6 +115,7 @@ def counted(*aggregates: Aggregate) -> tuple[OutputItem, ...]:
     return tuple(OutputItem(f"a{i}", a) for i, a in enumerate(aggregates))
 
 
+SQUARE = Arithmetic("*", ColumnRef(AMOUNT), ColumnRef(AMOUNT))
 COUNT = counted(Aggregate("count_star"))
 BUGS: dict[str, tuple[Parts, Predicate | None, tuple[OutputItem, ...], tuple[int, ...]]] = {
     "last digit strict": (
@@ -138,16 +141,17 @@ BUGS: dict[str, tuple[Parts, Predicate | None, tuple[OutputItem, ...], tuple[int
         Or((Compare("<", SMALL, Literal(9)), Compare("<", PUB, Literal(4)))), COUNT, (),
     ),
     "nulls are counted": (
-        Parts(outputs=NullsAreCounted), None, counted(Aggregate("count", (AMOUNT,))), (GRADE,)
+        Parts(outputs=NullsAreCounted),
+        None, counted(Aggregate("count", ColumnRef(AMOUNT))), (GRADE,)
     ),
     "segments unlimited": (
         Parts(outputs=SegmentsUnlimited),
-        Compare(">=", ONE, Literal(0)), counted(Aggregate("sum", (AMOUNT, AMOUNT))), (),
+        Compare(">=", ONE, Literal(0)), counted(Aggregate("sum", SQUARE)), (),
     ),
     "noise forgotten": (
         Parts(prover=NoiseForgotten),
         And((Compare("=", MID, Literal(255)), Compare("<", SMALL, Literal(9)))),
-        counted(Aggregate("sum", (AMOUNT,))), (GRADE,),
+        counted(Aggregate("sum", ColumnRef(AMOUNT))), (GRADE,),
     ),
 }  # fmt: skip
 

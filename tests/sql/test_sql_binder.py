@@ -12,6 +12,7 @@ from amaters.base.errors import AmatersError, InvalidError
 from amaters.plan.expressions import (
     Aggregate,
     And,
+    Arithmetic,
     Between,
     ColumnRef,
     Compare,
@@ -194,8 +195,10 @@ def test_select_list_names_and_groups() -> None:
     names = [item.name for item in bound.items]
     expected = ["g", "count_star()", "sum((rate * salary))", "avg(Rate)", "count(dept)", "one"]
     assert names[:6] == expected and bound.hidden == 1
-    assert bound.items[2].expression == Aggregate("sum", (9, 4))
-    assert bound.items[6].expression == Aggregate("sum", (9,))
+    assert bound.items[2].expression == Aggregate(
+        "sum", Arithmetic("*", ColumnRef(9), ColumnRef(4))
+    )
+    assert bound.items[6].expression == Aggregate("sum", ColumnRef(9))
     assert bound.group_by == (5,)
     assert bound.order_by == (OrderItem(6, True, True), OrderItem(0), OrderItem(1))
 

@@ -8,6 +8,7 @@ from amaters.base import (
     error_table_backup,
     error_table_compaction,
     error_table_engine,
+    error_table_expressions,
     error_table_fhe,
     error_table_indexes,
     error_table_joins,
@@ -27,6 +28,7 @@ def fill(define: Callable[..., None]) -> None:
     error_table_fhe.fill(define)
     _schema(define)
     _planning(define)
+    error_table_expressions.fill_planning(define)
     error_table_sql.fill_text(define)
     error_table_joins.fill(define)
     _engine(define)

@@ -52,6 +52,6 @@ def _total(
     bench: Workbench, stored: Stored, name: str, where: Predicate | None, expected: list[int]
 ) -> Record:
     column = stored.table.column("x").id
-    items = (OutputItem("total", Aggregate("sum", (column,))),)
+    items = (OutputItem("total", Aggregate("sum", ColumnRef(column))),)
     select = Select(stored.table, where, items)
     return measure_totals(bench, stored, Question(name, select, 32), expected)

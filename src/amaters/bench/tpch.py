@@ -33,7 +33,9 @@ from amaters.columns.schema import Table
 from amaters.plan.expressions import (
     Aggregate,
     And,
+    Arithmetic,
     Between,
+    ColumnRef,
     Compare,
     Literal,
     OutputItem,
@@ -113,5 +115,5 @@ def _select(table: Table) -> Select:
             Compare("<", quantity, Literal(_QUANTITY)),
         )
     )
-    revenue = Aggregate("sum", (price, discount))
+    revenue = Aggregate("sum", Arithmetic("*", ColumnRef(price), ColumnRef(discount)))
     return Select(table, where, (OutputItem("revenue", revenue),))

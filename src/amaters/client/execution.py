@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amaters.base import errors
-from amaters.client.finish import ROWS, GroupKey, Totals, category_value
+from amaters.client.finish import GroupKey, Totals, category_value
 from amaters.client.session import Session
 from amaters.columns.convert import storage_dtype
 from amaters.columns.schema import Table
@@ -21,6 +21,7 @@ from amaters.fhe.serial import deserialize, serialize
 from amaters.plan.circuit import CompiledPlan
 from amaters.plan.outputs import shares
 from amaters.plan.prepare import Prepared
+from amaters.plan.recipes import ROWS
 from amaters.wire import service_pb2 as pb
 from amaters.wire.blocks import decode_block
 from amaters.wire.service import Chunk, chunked
@@ -195,7 +196,7 @@ class _Reader:
         found: dict[int, Storage | None] = {key: _plain(value) for key, value in group.items()}
         for column_id, category in zip(spec.encrypted_groups, categories, strict=True):
             found[column_id] = category_value(self._table.column(column_id), category)
-        return tuple(found[column_id] for column_id in self._prepared.select.group_by)
+        return tuple(found[column_id] for column_id in self._prepared.select.fine_groups)
 
     def _take_accumulator(self, event: pb.AccumulatorEvent) -> None:
         """Add the slots of one accumulator to the total of its group and term."""

@@ -7,9 +7,9 @@ average is the correctly rounded quotient. NULLs sort as each sort key says (Duc
 
 from __future__ import annotations
 
-import datetime
 import decimal
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -17,26 +17,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amaters.client.having import truth
+from amaters.client.having import evaluate, truth
 from amaters.columns.batch import ColumnBatch, ColumnValues, to_python
 from amaters.columns.schema import Column, Table
-from amaters.columns.types import SqlType, Storage, TypeKind, from_storage
+from amaters.columns.types import Storage, from_storage
+from amaters.plan.evaluate import matches
 from amaters.plan.expressions import (
     Aggregate,
     ColumnRef,
     Literal,
     OrderItem,
     OutputItem,
+    Scalar,
     Select,
     having_id,
+    scalar_columns,
 )
-from amaters.plan.prepare import aggregate_terms, terms_for
+from amaters.plan.recipes import ROWS, Made, Weighted, recipe
+from amaters.plan.scalar_types import type_of
 from amaters.plan.spec import Term
 
 GroupKey = tuple[Storage | None, ...]
 Value = Any  # int, float, Decimal, str, bool, date or None
 
-ROWS = Term("count")
 _EXACT = decimal.Context(prec=400)
 _LOW_BITS = 31
 _PRODUCT_LIMIT = 1 << 62
@@ -53,7 +56,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Totals:
-    """Exact totals by group (storage values in the order of ``Select.group_by``) and term."""
+    """Exact totals by group (storage values in the order of ``Select.fine_groups``) and term."""
 
     groups: dict[GroupKey, dict[Term, int]] = field(default_factory=dict)
 
@@ -80,8 +83,11 @@ def totals_of(select: Select, batch: ColumnBatch, terms: Sequence[Term] | None =
     if batch.length == 0:
         return totals
     keys, member = _groups(select, batch)
-    for term in aggregate_terms(select) if terms is None else terms:
-        amounts = _totals(term, batch, member, len(keys))
+    wanted = recipe(select)
+    for term in wanted.terms if terms is None else terms:
+        where = wanted.conditions[term.condition - 1] if term.condition else None
+        valid = matches(where, batch, select.table)
+        amounts = _totals(term, batch, valid, member, len(keys))
         for key, amount in zip(keys, amounts, strict=True):
             totals.add(key, term, amount)
     return totals
@@ -90,12 +96,12 @@ def totals_of(select: Select, batch: ColumnBatch, terms: Sequence[Term] | None =
 def _groups(select: Select, batch: ColumnBatch) -> tuple[list[GroupKey], NDArray[np.intp]]:
     """The distinct group keys of ``batch`` and, per row, the index of its key."""
     member = np.zeros(batch.length, dtype=np.intp)
-    for column_id in select.group_by:
+    for column_id in select.fine_groups:
         ranks = _ranks(batch.columns[column_id], nulls_first=False)
         member = np.unique(member * (int(ranks.max()) + 1) + ranks, return_inverse=True)[1]
     first = np.unique(member, return_index=True)[1]
     rows = batch.take(first)
-    lists = [_storage_list(rows.columns[column_id]) for column_id in select.group_by]
+    lists = [_storage_list(rows.columns[column_id]) for column_id in select.fine_groups]
     keys: list[GroupKey] = list(zip(*lists, strict=True)) if lists else [()]
     return keys, member
 
@@ -113,10 +119,15 @@ def _ranks(column: ColumnValues, *, nulls_first: bool) -> NDArray[np.intp]:
     return np.where(column.valid, shifted, null_rank)
 
 
-def _totals(term: Term, batch: ColumnBatch, member: NDArray[np.intp], groups: int) -> list[int]:
-    """One total per group over the rows where no column of the term is NULL."""
-    valid = np.ones(batch.length, dtype=np.bool_)
-    for column_id in term.columns:
+def _totals(
+    term: Term,
+    batch: ColumnBatch,
+    valid: NDArray[np.bool_],
+    member: NDArray[np.intp],
+    groups: int,
+) -> list[int]:
+    """One total per group over the ``valid`` rows where no column of the term is NULL."""
+    for column_id in (*term.columns, *term.required):
         valid = valid & batch.columns[column_id].valid
     inside = member[valid]
     if term.kind == "count":
@@ -160,22 +171,22 @@ def _sums(values: NDArray[Any], member: NDArray[np.intp], groups: int) -> list[i
 
 def finish_totals(select: Select, totals: Totals) -> Answer:
     """The answer of an aggregate SELECT; groups without rows do not appear."""
-    groups = totals.groups
-    if select.group_by:
-        groups = {key: terms for key, terms in groups.items() if terms.get(ROWS, 0) > 0}
-    elif not groups:
-        groups = {(): {}}
-    rows = [_Row(key, _outputs(select, key, terms)) for key, terms in groups.items()]
+    groups: dict[GroupKey, list[_Part]] = {} if select.group_by else {(): []}
+    for key, terms in totals.groups.items():
+        if not select.fine_groups or terms.get(ROWS, 0) > 0:
+            groups.setdefault(key[: len(select.group_by)], []).append(_Part(key, terms))
+    made = recipe(select).made
+    rows = [_Row(key, _outputs(select, made, key, parts)) for key, parts in groups.items()]
     rows = [row for row in rows if _passes(select, row)]
     visible = len(select.items) - select.hidden
     if select.distinct:
-        rows = list({row.values[:visible]: row for row in reversed(rows)}.values())[::-1]
+        shown = ((tuple(map(_identity, row.values[:visible])), row) for row in reversed(rows))
+        rows = list(dict(shown).values())[::-1]
     for order in reversed(select.order_by):
         rows = _sorted(select, rows, order)
     kept = rows[select.offset : _stop(select)]
-    shown = select.items[:visible]
-    columns = tuple([row.values[index] for row in kept] for index in range(len(shown)))
-    return _answer(select.table, shown, columns)
+    columns = tuple([row.values[index] for row in kept] for index in range(visible))
+    return _answer(select.table, select.items[:visible], columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,46 +213,61 @@ def _stop(select: Select) -> int | None:
     return None if select.limit is None else select.offset + select.limit
 
 
-def _outputs(select: Select, key: GroupKey, terms: Mapping[Term, int]) -> tuple[Value, ...]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The totals of one group, or of one value of a DISTINCT column in it."""
+
+    key: GroupKey
+    terms: Mapping[Term, int]
+
+
+def _outputs(
+    select: Select, made: Mapping[Aggregate, Made], key: GroupKey, parts: Sequence[_Part]
+) -> tuple[Value, ...]:
+    """One value per item: aggregates from totals, the rest computed from them and the key."""
+    table = select.table
     by_id = dict(zip(select.group_by, key, strict=True))
-    return tuple(_output(select.table, item, by_id, terms) for item in select.items)
+    known = {
+        aggregate: _aggregate(select, aggregate, entry, parts) for aggregate, entry in made.items()
+    }
+
+    def value_of(column_id: int) -> Value:
+        return from_storage(table.column(column_id).type, by_id[column_id])
+
+    types = [type_of(item.expression, table) for item in select.items]
+    found = (evaluate(item.expression, value_of, known) for item in select.items)
+    return tuple(type_.fitted(value) for type_, value in zip(types, found, strict=True))
 
 
-def _output(
-    table: Table,
-    item: OutputItem,
-    key: Mapping[int, Storage | None],
-    terms: Mapping[Term, int],
-) -> Value:
-    match item.expression:
-        case Literal(value=value):
-            return value
-        case ColumnRef(column_id=column_id):
-            return from_storage(table.column(column_id).type, key[column_id])
-    return _aggregate(table, item.expression, terms)
-
-
-def _aggregate(table: Table, aggregate: Aggregate, terms: Mapping[Term, int]) -> Value:
-    *summed, counted = terms_for(aggregate)
-    count = terms.get(counted, 0)
-    if not summed:
+def _aggregate(select: Select, aggregate: Aggregate, made: Made, parts: Sequence[_Part]) -> Value:
+    if aggregate.distinct:
+        count, total = _distinct_values(select, aggregate, made, parts)
+    else:
+        count = sum(_weighted(made.count, part.terms) for part in parts)
+        total = sum(_weighted(made.total, part.terms) for part in parts)
+    if aggregate.function in ("count", "count_star"):
         return count
     if count == 0:
         return None
-    total = terms.get(summed[0], 0)
-    scale = _scale(table, aggregate)
     if aggregate.function == "avg":
-        return total / (count * 10**scale)
-    return Decimal(total).scaleb(-scale, _EXACT) if _is_decimal(table, aggregate) else total
+        return total / (count * 10**made.scale)
+    if type_of(aggregate, select.table).family != "decimal":
+        return total
+    return Decimal(total).scaleb(-made.scale, _EXACT)
 
 
-def _scale(table: Table, aggregate: Aggregate) -> int:
-    return sum(table.column(column_id).type.scale for column_id in aggregate.columns)
+def _distinct_values(
+    select: Select, aggregate: Aggregate, made: Made, parts: Sequence[_Part]
+) -> tuple[int, int]:
+    """How many different values of a column there are, and their sum if they are numbers."""
+    assert isinstance(aggregate.argument, ColumnRef)
+    place = select.fine_groups.index(aggregate.argument.column_id)
+    found = {part.key[place] for part in parts if _weighted(made.count, part.terms) > 0}
+    return len(found), sum(value for value in found if isinstance(value, int))
 
 
-def _is_decimal(table: Table, aggregate: Aggregate) -> bool:
-    kinds = [table.column(column_id).type.kind for column_id in aggregate.columns]
-    return TypeKind.DECIMAL in kinds
+def _weighted(weighted: Sequence[Weighted], terms: Mapping[Term, int]) -> int:
+    return sum(factor * terms.get(term, 0) for factor, term in weighted)
 
 
 def _sorted(select: Select, rows: list[_Row], order: OrderItem) -> list[_Row]:
@@ -254,7 +280,7 @@ def _sorted(select: Select, rows: list[_Row], order: OrderItem) -> list[_Row]:
         keyed = [(row.values[order.key], row) for row in rows]
     nulls = [row for value, row in keyed if value is None]
     rest = [pair for pair in keyed if pair[0] is not None]
-    rest.sort(key=lambda pair: pair[0], reverse=order.descending)
+    rest.sort(key=lambda pair: _position(pair[0]), reverse=order.descending)
     values = [row for _, row in rest]
     return nulls + values if order.nulls_first else values + nulls
 
@@ -264,31 +290,48 @@ def _sorted(select: Select, rows: list[_Row], order: OrderItem) -> list[_Row]:
 
 def finish_rows(select: Select, batch: ColumnBatch) -> Answer:
     """The answer of a SELECT of rows: ``batch`` holds the matching rows' columns."""
+    shown = select.items[: len(select.items) - select.hidden]
     indices = np.arange(batch.length)
     if select.distinct:
-        indices = _distinct(select, batch)
+        indices = _distinct([_row_output(select.table, i, batch) for i in shown], batch.length)
     indices = _ordered(select, batch, indices)
     kept = batch.take(indices[select.offset : _stop(select)])
-    columns = tuple(_row_output(select.table, item, kept) for item in select.items)
-    return _answer(select.table, select.items, columns)
+    columns = tuple(_row_output(select.table, item, kept) for item in shown)
+    return _answer(select.table, shown, columns)
 
 
 def _row_output(table: Table, item: OutputItem, batch: ColumnBatch) -> list[Value]:
-    if isinstance(item.expression, ColumnRef):
-        column_id = item.expression.column_id
-        return list(to_python(table.column(column_id).type, batch.columns[column_id]))
-    assert isinstance(item.expression, Literal)
-    return [item.expression.value] * batch.length
+    match item.expression:
+        case ColumnRef(column_id=column_id):
+            return list(to_python(table.column(column_id).type, batch.columns[column_id]))
+        case Literal(value=value):
+            return [value] * batch.length
+    return computed(item.expression, table, batch)
 
 
-def _distinct(select: Select, batch: ColumnBatch) -> NDArray[np.intp]:
+def computed(scalar: Scalar, table: Table, batch: ColumnBatch) -> list[Value]:
+    """The Python value of a scalar for every row."""
+    ids = sorted(scalar_columns(scalar))
+    columns = [to_python(table.column(c).type, batch.columns[c]) for c in ids]
+    type_ = type_of(scalar, table)
+    found: list[Value] = []
+    for row in zip(*columns, strict=True) if ids else [()] * batch.length:
+        values = dict(zip(ids, row, strict=True))
+        found.append(type_.fitted(evaluate(scalar, values.__getitem__)))
+    return found
+
+
+def _distinct(columns: Sequence[list[Value]], rows: int) -> NDArray[np.intp]:
     """The first row of each combination of outputs."""
-    member = np.zeros(batch.length, dtype=np.intp)
-    for item in select.items:
-        if isinstance(item.expression, ColumnRef) and batch.length:
-            ranks = _ranks(batch.columns[item.expression.column_id], nulls_first=False)
-            member = np.unique(member * (int(ranks.max()) + 1) + ranks, return_inverse=True)[1]
-    return np.sort(np.unique(member, return_index=True)[1])
+    first: dict[tuple[Value, ...], int] = {}
+    for index, values in enumerate(zip(*columns, strict=True) if columns else [()] * rows):
+        first.setdefault(tuple(map(_identity, values)), index)
+    return np.array(list(first.values()), dtype=np.intp)
+
+
+def _identity(value: Value) -> Value:
+    """NaN is one value."""
+    return "NaN" if isinstance(value, float) and math.isnan(value) else value
 
 
 def _ordered(select: Select, batch: ColumnBatch, indices: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -301,12 +344,28 @@ def _ordered(select: Select, batch: ColumnBatch, indices: NDArray[np.intp]) -> N
 def _sort_key(select: Select, batch: ColumnBatch, order: OrderItem) -> NDArray[np.intp] | None:
     key = order.key
     expression = key if isinstance(key, ColumnRef) else select.items[key].expression
-    if not isinstance(expression, ColumnRef):
+    if isinstance(expression, Literal):
         return None
+    if isinstance(expression, ColumnRef):
+        column = batch.columns[expression.column_id]
+    else:
+        column = _sortable(computed(expression, select.table, batch))
     # Negated ranks turn the order round, so NULLs get the rank of the other end.
-    column = batch.columns[expression.column_id]
     ranks = _ranks(column, nulls_first=order.nulls_first != order.descending)
     return -ranks if order.descending else ranks
+
+
+def _sortable(values: list[Value]) -> ColumnValues:
+    """Computed values as a column that can be ranked; NaN comes after every number."""
+    valid = np.array([value is not None for value in values], dtype=np.bool_)
+    known = sorted({_position(v) for v in values if v is not None})
+    places = {value: place for place, value in enumerate(known)}
+    ranked = [0 if value is None else places[_position(value)] for value in values]
+    return ColumnValues(np.array(ranked, dtype=np.int64), valid)
+
+
+def _position(value: Value) -> tuple[bool, Value]:
+    return (True, 0) if isinstance(value, float) and math.isnan(value) else (False, value)
 
 
 # ---- names and types -------------------------------------------------------------------------
@@ -314,50 +373,4 @@ def _sort_key(select: Select, batch: ColumnBatch, order: OrderItem) -> NDArray[n
 
 def _answer(table: Table, items: Sequence[OutputItem], columns: tuple[list[Value], ...]) -> Answer:
     names = tuple(item.name for item in items)
-    return Answer(names, tuple(_type_names(table, items)), columns)
-
-
-def _type_names(table: Table, items: Sequence[OutputItem]) -> Iterator[str]:
-    for item in items:
-        match item.expression:
-            case ColumnRef(column_id=column_id):
-                yield type_name(table.column(column_id).type)
-            case Literal(value=value):
-                yield _literal_type(value)
-            case Aggregate() as aggregate:
-                yield _aggregate_type(table, aggregate)
-
-
-def type_name(type_: SqlType) -> str:
-    """DuckDB's name of a column type."""
-    return "VARCHAR" if type_.kind is TypeKind.TEXT else type_.sql_name
-
-
-def _aggregate_type(table: Table, aggregate: Aggregate) -> str:
-    if aggregate.function in ("count", "count_star"):
-        return "BIGINT"
-    if aggregate.function == "avg":
-        return "DOUBLE"
-    if _is_decimal(table, aggregate):
-        return f"DECIMAL(38,{_scale(table, aggregate)})"
-    return "HUGEINT"
-
-
-def _literal_type(value: Value) -> str:
-    match value:
-        case None:
-            return "NULL"
-        case bool():
-            return "BOOLEAN"
-        case int():
-            return next((n for n, bits in _WIDTHS if -(1 << bits) <= value < 1 << bits), "HUGEINT")
-        case Decimal():
-            _, digits, exponent = value.as_tuple()
-            scale = max(-int(exponent), 0)
-            return f"DECIMAL({max(len(digits), scale)},{scale})"
-        case datetime.date():
-            return "DATE"
-    return "VARCHAR"
-
-
-_WIDTHS = (("INTEGER", 31), ("BIGINT", 63))
+    return Answer(names, tuple(type_of(item.expression, table).name for item in items), columns)

@@ -1,16 +1,21 @@
-"""Whether a group passes HAVING: three-valued, on exact Python values."""
+"""Scalars and conditions over exact Python values: of a group's outputs, or of one row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from decimal import Decimal
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from amaters.columns.patterns import Pattern
+from amaters.columns.scalars import compute
 from amaters.plan.expressions import (
     COMPARISONS,
+    Aggregate,
     And,
+    Arithmetic,
     Between,
+    Case,
+    ColumnRef,
     Compare,
     In,
     IsNull,
@@ -19,10 +24,35 @@ from amaters.plan.expressions import (
     Not,
     Or,
     Predicate,
+    Relation,
+    Scalar,
     Truth,
 )
 
 ValueOf = Callable[[int], Any]
+
+
+def evaluate(
+    scalar: Scalar, value_of: ValueOf, aggregates: Mapping[Aggregate, Any] | None = None
+) -> Any:
+    """The value of ``scalar``; ``value_of`` maps a column id to a value, ``aggregates`` has those.
+
+    Raises: AM-2120 for an integer division by zero.
+    """
+    match scalar:
+        case Literal(value=value):
+            return value
+        case ColumnRef(column_id=column_id):
+            return value_of(column_id)
+        case Arithmetic(op=op, left=left, right=right):
+            a = evaluate(left, value_of, aggregates)
+            return compute(op, a, evaluate(right, value_of, aggregates))
+        case Case(branches=branches, otherwise=otherwise):
+            taken = (value for condition, value in branches if truth(condition, value_of) is True)
+            return evaluate(next(taken, otherwise), value_of, aggregates)
+        case Aggregate() if aggregates is not None:
+            return aggregates[scalar]
+    raise TypeError(f"not a scalar: {type(scalar).__name__}")
 
 
 def truth(predicate: Predicate, value_of: ValueOf) -> bool | None:
@@ -60,6 +90,9 @@ def _leaf(predicate: Predicate, value_of: ValueOf) -> bool | None:
             if text is None:
                 return None
             return Pattern(str(pattern.value), escape).matches(text) != negated
+        case Relation(op=op, left=left, right=right):
+            a, b = evaluate(left, value_of), evaluate(right, value_of)
+            return None if a is None or b is None else compared(op, a, b)
     raise TypeError(f"not a predicate: {type(predicate).__name__}")
 
 
@@ -77,9 +110,15 @@ def _compare(op: str, value: Any, literal: Literal) -> bool | None:
     """Exact for integers and decimals; with an average the constant becomes a double, as DuckDB
     casts it.
     """
-    constant: Any = literal.value
-    if value is None or constant is None:
+    if value is None or literal.value is None:
         return None
-    if isinstance(value, float) and isinstance(constant, int | Decimal):
-        constant = float(constant)
-    return bool(COMPARISONS[op](value, constant))
+    return compared(op, value, literal.value)
+
+
+def compared(op: str, left: Any, right: Any) -> bool:
+    """``left op right``; NaN equals itself and is larger than all else, as in DuckDB."""
+    if isinstance(left, float) or isinstance(right, float):
+        left, right = float(left), float(right)
+        if math.isnan(left) or math.isnan(right):
+            left, right = math.isnan(left), math.isnan(right)
+    return bool(COMPARISONS[op](left, right))

@@ -15,7 +15,7 @@ import numpy as np
 
 from amaters.base import errors
 from amaters.client.execution import Received, execute
-from amaters.client.finish import ROWS, Answer, Totals, finish_rows, finish_totals, totals_of
+from amaters.client.finish import Answer, Totals, finish_rows, finish_totals, totals_of
 from amaters.client.guard import (
     SegmentGuard,
     check_masks,
@@ -32,15 +32,16 @@ from amaters.columns.types import integer
 from amaters.plan.cost import Statistics
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import (
-    Aggregate,
     ColumnRef,
     OutputItem,
     Predicate,
     Select,
     predicate_columns,
+    scalar_columns,
 )
 from amaters.plan.leakage import leakage
-from amaters.plan.prepare import Prepared, aggregate_terms, prepare
+from amaters.plan.prepare import Prepared, prepare
+from amaters.plan.recipes import ROWS, recipe
 from amaters.plan.spec import PlanSpec
 from amaters.wire import service_pb2 as pb
 
@@ -169,8 +170,12 @@ class _Selection:
         done = {term for terms in self.received.totals.groups.values() for term in terms}
         computed = {spec.terms[a.term] for a in prepared.compiled.accumulators}  # type: ignore[union-attr]
         pending = [term for term in spec.terms if term not in computed | done]
-        needed = {column for term in pending for column in term.columns}
-        needed |= set(self.statement.group_by)
+        needed = {column for term in pending for column in (*term.columns, *term.required)}
+        needed |= set(self.statement.fine_groups)
+        conditions = recipe(self.statement).conditions
+        for term in pending:
+            where = conditions[term.condition - 1] if term.condition else None
+            needed |= predicate_columns(where)
         request = pb.FetchRequest(handle=pinned.handle, plan=prepared.fetch.to_bytes())
         async for block in self._blocks(request, frozenset(needed)):
             totals.merge(totals_of(self.statement, block.rows, pending))
@@ -300,18 +305,15 @@ def needed_columns(statement: Select) -> frozenset[int]:
     found = {statement.table.primary_key.id, *statement.group_by}
     found |= predicate_columns(statement.where)
     for item in statement.items:
-        if isinstance(item.expression, ColumnRef):
-            found.add(item.expression.column_id)
-        elif isinstance(item.expression, Aggregate):
-            found |= set(item.expression.columns)
+        found |= scalar_columns(item.expression)
     keys = (order.key for order in statement.order_by)
     return frozenset(found | {key.column_id for key in keys if isinstance(key, ColumnRef)})
 
 
 def _counts_everything(statement: Select) -> bool:
     """COUNT(*) of the whole table, which needs no row."""
-    plain = statement.where is None and not statement.group_by
-    return plain and aggregate_terms(statement) == (ROWS,)
+    plain = statement.where is None and not statement.fine_groups
+    return plain and recipe(statement).terms == (ROWS,)
 
 
 def _rows_needed(statement: Select) -> int | None:

@@ -9,7 +9,8 @@ from amaters.columns.schema import PublicColumn, PublicTable
 from amaters.plan.expressions import Predicate, predicate_columns
 from amaters.plan.leaves import constants_of, encoding_of
 from amaters.plan.logic import normalised
-from amaters.plan.outputs import ACCUMULATORS_MAX, is_computed
+from amaters.plan.outputs import ACCUMULATORS_MAX, FACTORS_MAX, is_computed, product_bound
+from amaters.plan.polynomials import PLAINTEXT_MODULUS
 from amaters.plan.spec import (
     EqualLeaf,
     MemberLeaf,
@@ -19,7 +20,9 @@ from amaters.plan.spec import (
     PrefixLeaf,
     PublicNode,
     RangeLeaf,
-    leaves,
+    Term,
+    all_leaves,
+    filters_of,
 )
 
 ConstantLeaf = RangeLeaf | EqualLeaf | MemberLeaf | PrefixLeaf
@@ -42,7 +45,7 @@ def check_spec(spec: PlanSpec, table: PublicTable) -> None:
 def constant_slots(spec: PlanSpec, table: PublicTable) -> int:
     """How many encrypted constants the plan reads."""
     total = 0
-    for leaf in leaves(spec.filter):
+    for leaf in all_leaves(spec):
         if isinstance(leaf, (RangeLeaf, EqualLeaf, MemberLeaf, PrefixLeaf)):
             total += constants_of(table.column(leaf.column_id), leaf)
     return total
@@ -76,14 +79,15 @@ class _Checker:
     def filter(self) -> None:
         if self.spec.public_filter is not None:
             self._public(self.spec.public_filter)
-        if self.spec.filter is None:
-            if self.spec.output == "mask":
-                self.refuse("a mask without a filter")
-            return
-        if isinstance(normalised(self.spec.filter), PublicNode):
+        if self.spec.filter is None and self.spec.output == "mask":
+            self.refuse("a mask without a filter")
+        for condition in self.spec.conditions:
+            if condition.public is not None:
+                self._public(condition.public)
+        if any(isinstance(normalised(node), PublicNode) for node in filters_of(self.spec)):
             self.refuse("a filter without encrypted columns")
         used: set[int] = set()
-        for leaf in leaves(self.spec.filter):
+        for leaf in all_leaves(self.spec):
             self._leaf(leaf, used)
         if used != set(range(len(used))) or len(used) > CONSTANTS_MAX:
             self.refuse("its constant slots are not numbered without gaps")
@@ -146,13 +150,25 @@ class _Checker:
             limbs = 1
             for column_id in term.columns:
                 limbs *= self._term_column(term.kind, column_id)
+            for column_id in term.required:
+                self._term_column("count", column_id)
             total += groups * limbs
+            self._product(term)
         if total > ACCUMULATORS_MAX:
             self.refuse(f"its totals need {total} ciphertexts, at most {ACCUMULATORS_MAX} are made")
         if spec.output == "aggregate" and not any(
             is_computed(spec, term, self.table) for term in spec.terms
         ):
             self.refuse("nothing in it is encrypted")
+
+    def _product(self, term: Term) -> None:
+        """One slot must hold the product of one row, and a circuit its factors."""
+        if not is_computed(self.spec, term, self.table):
+            return
+        secret = sum(self.table.column(column).encrypted for column in term.columns)
+        low, high = product_bound(term, self.table)
+        if (term.kind == "sum" and secret > FACTORS_MAX) or high - low >= PLAINTEXT_MODULUS:
+            self.refuse("a product of too many columns, or of too wide ones")
 
     def _term_column(self, kind: str, column_id: int) -> int:
         """Ciphertexts one column contributes to a total."""

@@ -11,20 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from blake3 import blake3
-
 from amaters.base.errors import AmatersError, fail
 from amaters.columns.schema import PublicTable
 from amaters.fhe import noise
 from amaters.fhe.meta import Meta, Rules
 from amaters.fhe.parameters import Parameters
 from amaters.plan.check import check_spec, constant_slots
+from amaters.plan.digest import digest
 from amaters.plan.expressions import Predicate
 from amaters.plan.graph import Graph, GraphNode, Vector
 from amaters.plan.leaves import LeafCircuits, Truth
 from amaters.plan.levels import Prover, assign, culprit, summed
 from amaters.plan.logic import FilterCircuits, Literals, Place, implied_not_null, normalised
-from amaters.plan.outputs import Accumulator, OutputCircuits
+from amaters.plan.outputs import Accumulator, OutputCircuits, Rows
 from amaters.plan.spec import (
     AndNode,
     EqualLeaf,
@@ -33,7 +32,7 @@ from amaters.plan.spec import (
     PrefixLeaf,
     PublicNode,
     RangeLeaf,
-    leaves,
+    all_leaves,
 )
 
 MASKS_PER_CIPHERTEXT = 16
@@ -87,7 +86,9 @@ class CompiledPlan:
     mask: MaskOutput | None
     output_level: int
     constant_levels: tuple[int, ...]
-    root: Node | None = None  # the filter as it was built; ``Step.owner`` are paths in it
+    # the filters as they were built; ``Step.owner`` are paths in them: "0.1", "c2.0"
+    root: Node | None = None
+    conditions: tuple[Node | None, ...] = ()
 
     @property
     def spec_bytes(self) -> bytes:
@@ -165,7 +166,7 @@ def compile_plan(
     for segments in (SEGMENTS_MIN, 1):
         made, needed = _cheapest(spec, table, parameters, parts or Parts(), segments)
         if made is not None:
-            return replace(made, digest=_digest(made, parameters))
+            return replace(made, digest=digest(made, parameters))
     available = f"{parameters.max_level} in {parameters.name}"
     fail("AM-2301", needed=f"{needed} levels", available=available)
 
@@ -213,11 +214,12 @@ def _first_provable(programs: list[_Program], limit: int) -> tuple[CompiledPlan 
 
 def _places(spec: PlanSpec) -> list[tuple[Place, ...]]:
     """Candidates of equal rank together; later ones only where they may save a level."""
-    if spec.filter is None:
+    found = all_leaves(spec)
+    if not found:
         return [("late",)]
-    found = leaves(spec.filter)
     first: tuple[Place, ...] = ("late", "early") if spec.public_groups else ("early", "late")
     masked = spec.masked or spec.public_filter is not None
+    masked = masked or any(condition.public is not None for condition in spec.conditions)
     if not masked and not any(isinstance(leaf, PublicNode) for leaf in found):
         first = ("late",)
     if len(first) > 1 and any(
@@ -247,6 +249,7 @@ class _Program:
         self.filter = parts.filter(self.graph, table, place, parts.leaves)
         self.mask: Truth | None = None
         self.root: Node | None = None
+        self.conditions: list[Node | None] = []
         self.accumulators: list[Accumulator] = []
         self._constants = constant_slots(spec, table)
         self._build(table, place)
@@ -269,23 +272,52 @@ class _Program:
             self.mask = truth
             return
         known = implied_not_null(normalised(spec.filter)) if spec.filter else frozenset()
+        base = Rows(truth, literals)
         outputs = self._parts.outputs(self.graph, table, spec)
-        self.accumulators = outputs.accumulators(truth, literals, known)
+        self.accumulators = outputs.accumulators(
+            base, lambda number: self._conditional(base, number, place), known
+        )
+
+    @property
+    def _needs_mask(self) -> bool:
+        return self.spec.masked or self.spec.public_filter is not None
 
     def _filter(self, place: Place) -> tuple[Truth | None, Literals | None]:
         """The filter's truth, and the literals that outputs must still multiply it by (or None)."""
         spec = self.spec
+        self.conditions = [
+            normalised(condition.filter) if condition.filter is not None else None
+            for condition in spec.conditions
+        ]
+        named = [(f"c{n}", node) for n, node in enumerate(self.conditions, start=1) if node]
         if spec.filter is None:
+            self.filter.name(named)
             return None, None
-        needs_mask = spec.masked or spec.public_filter is not None
         node, literals = _top_literals(normalised(spec.filter), self.filter)
         self.root = node
-        self.filter.name(node)
-        if literals or needs_mask:
+        self.filter.name([("0", node), *named])
+        if literals or self._needs_mask:
             if place != "late":
                 return self.filter.masked(node, literals), None
             return self.filter.build(node), literals
         return self.filter.build(node), None
+
+    def _conditional(self, base: Rows, number: int, place: Place) -> Rows:
+        """The rows of ``base`` where condition ``number`` of the plan (from 1) is TRUE."""
+        public = self.spec.conditions[number - 1].public
+        node = self.conditions[number - 1]
+        literals: Literals = () if public is None else (self.filter.literal(public, True),)
+        if node is None:
+            return Rows(base.truth, (*(base.literals or ()), *literals))
+        alone = base.truth is None and self._needs_mask
+        if literals or (alone and place != "late"):
+            own, pending = self.filter.masked(node, literals), None
+        else:
+            own, pending = self.filter.build(node), () if alone else None
+        known = implied_not_null(node)
+        if base.truth is None:
+            return Rows(own, pending, known)
+        return Rows(self.filter.both(base.truth, own), base.literals, known)
 
     def _degree(self) -> int:
         """Highest degree of an output."""
@@ -427,6 +459,7 @@ class _Program:
             output_level=final,
             constant_levels=tuple(constant_levels),
             root=self.root,
+            conditions=tuple(self.conditions),
         )
 
 
@@ -438,33 +471,3 @@ def _top_literals(node: Node, filters: FilterCircuits) -> tuple[Node, Literals]:
     rest = tuple(child for child in node.children if not isinstance(child, PublicNode))
     literals = tuple(filters.literal(child.predicate, True) for child in public)
     return (rest[0] if len(rest) == 1 else AndNode(rest)), literals
-
-
-def _digest(plan: CompiledPlan, parameters: Parameters) -> bytes:
-    """BLAKE3 over everything that runs: plan bytes, parameters, operations with levels, outputs."""
-    hasher = blake3(b"amaters circuit 1")
-    parts: list[object] = [plan.spec.to_bytes(), parameters.name, parameters.data_primes]
-    parts += [
-        (
-            s.index,
-            s.node.op,
-            s.node.operands,
-            s.node.factors,
-            s.node.offset,
-            s.node.ref,
-            s.level,
-            s.drops,
-        )
-        for s in plan.steps
-    ]
-    parts += [(v.literals, v.occupied, v.grouped, v.scale, v.values) for v in plan.vectors]
-    parts += [
-        (a.term, a.weight, a.categories, a.factor, a.lo, a.hi, a.left, a.right, a.segments_max)
-        for a in plan.accumulators
-    ]
-    if plan.mask is not None:
-        parts.append((plan.mask.node, plan.mask.factor, plan.mask.level))
-    for part in parts:
-        hasher.update(repr(part).encode())
-        hasher.update(b"\n")
-    return hasher.digest()

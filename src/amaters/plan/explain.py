@@ -16,10 +16,15 @@ from amaters.plan.circuit import CompiledPlan, Step
 from amaters.plan.cost import Cost, Statistics, estimate, output_seconds, step_seconds
 from amaters.plan.expressions import (
     Aggregate,
+    Arithmetic,
+    Case,
+    ColumnRef,
     Explainable,
     Predicate,
+    Scalar,
     Select,
     Update,
+    aggregates_of,
     predicate_columns,
 )
 from amaters.plan.graph import OUTPUT
@@ -301,15 +306,33 @@ def _public_text(predicate: Predicate, table: Table) -> str:
 
 
 def _aggregate_text(prepared: Prepared, table: Table) -> str:
-    shown = []
-    for item in prepared.select.items:
-        if isinstance(item.expression, Aggregate):
-            columns = " * ".join(table.column(c).name for c in item.expression.columns) or "*"
-            name = item.expression.function.removesuffix("_star")
-            shown.append(f"{name}({columns})")
+    shown = [
+        scalar_text(aggregate, table)
+        for item in prepared.select.items
+        for aggregate in aggregates_of(item.expression)
+    ]
     groups = [table.column(column_id).name for column_id in prepared.select.group_by]
     by = f" by {', '.join(groups)}" if groups else ""
-    return f"Aggregate {', '.join(shown)}{by}".strip()
+    return f"Aggregate {', '.join(dict.fromkeys(shown))}{by}".strip()
+
+
+def scalar_text(scalar: Scalar, table: Table) -> str:
+    """A scalar as SQL; constants are left out, they may be secret."""
+    match scalar:
+        case ColumnRef(column_id=column_id):
+            return table.column(column_id).name
+        case Arithmetic(op=op, left=left, right=right):
+            return f"({scalar_text(left, table)} {op} {scalar_text(right, table)})"
+        case Case(branches=branches, otherwise=otherwise):
+            values = (scalar_text(value, table) for _, value in branches)
+            whens = " ".join(f"WHEN ? THEN {value}" for value in values)
+            return f"CASE {whens} ELSE {scalar_text(otherwise, table)} END"
+        case Aggregate(function=function, argument=argument, where=where):
+            inner = "*" if argument is None else scalar_text(argument, table).strip("()")
+            inner = f"DISTINCT {inner}" if scalar.distinct else inner
+            text = f"{function.removesuffix('_star')}({inner})"
+            return text if where is None else f"{text} FILTER ?"
+    return "?"
 
 
 # ---- text ------------------------------------------------------------------------------------

@@ -11,16 +11,18 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from amaters.columns.scalars import Arithmetic as Arithmetic
+from amaters.columns.scalars import ColumnRef as ColumnRef
+from amaters.columns.scalars import Literal as Literal
+from amaters.columns.scalars import Scalar as Scalar
+from amaters.columns.scalars import Value as Value
 
 if TYPE_CHECKING:
     from amaters.columns.batch import ColumnBatch
     from amaters.columns.indexes import IndexDefinition
     from amaters.columns.schema import Table
-
-Value = int | Decimal | str | bool | date | None
 
 COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
@@ -31,21 +33,6 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 AGGREGATES = ("count_star", "count", "sum", "avg")
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """A constant; ``public`` when the user wrote ``PUBLIC(...)`` and so lets the server see it."""
-
-    value: Value
-    public: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnRef:
-    """A column of the statement's table, by id."""
-
-    column_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +115,42 @@ class Truth(Predicate):
 
 
 @dataclass(frozen=True, slots=True)
-class Aggregate:
-    """``count_star``, ``count``, ``sum`` or ``avg`` of (), (c,); sum and avg also of (c1, c2)."""
+class Relation(Predicate):
+    """``left op right`` over scalars of one row or group, op in ``COMPARISONS``."""
+
+    op: str
+    left: Scalar
+    right: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Case(Scalar):
+    """The value of the first branch whose condition is TRUE, else ``otherwise``."""
+
+    branches: tuple[tuple[Predicate, Scalar], ...]
+    otherwise: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate(Scalar):
+    """``function`` (one of ``AGGREGATES``) over the rows of a group where ``where`` is TRUE.
+
+    ``argument``: a scalar over columns of the row, None for ``count_star``; rows where it is NULL
+    do not count. ``distinct``: each value once; the argument is a column then.
+    """
 
     function: str
-    columns: tuple[int, ...] = ()
+    argument: Scalar | None = None
+    where: Predicate | None = None
+    distinct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class OutputItem:
-    """One column of the result and its name."""
+    """One column of the result and its name: a scalar over columns and aggregates."""
 
     name: str
-    expression: ColumnRef | Aggregate | Literal
+    expression: Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +188,14 @@ class Select:
     @property
     def is_aggregate(self) -> bool:
         """True when the result has one row per group, not one per matching row."""
-        return bool(self.group_by) or any(
-            isinstance(item.expression, Aggregate) for item in self.items
-        )
+        return bool(self.group_by) or any(aggregates_of(item.expression) for item in self.items)
+
+    @property
+    def fine_groups(self) -> tuple[int, ...]:
+        """What totals are made for: ``group_by``, and the columns of DISTINCT aggregates."""
+        found = [a for item in self.items for a in aggregates_of(item.expression) if a.distinct]
+        columns = [a.argument.column_id for a in found if isinstance(a.argument, ColumnRef)]
+        return tuple(dict.fromkeys((*self.group_by, *columns)))
 
 
 def having_id(index: int) -> int:
@@ -194,18 +209,6 @@ class Insert:
 
     table: Table
     batch: ColumnBatch
-
-
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
-    """``left op right`` over numbers of one row, op in ``+ - *``; NULL if either is NULL."""
-
-    op: str
-    left: Scalar
-    right: Scalar
-
-
-Scalar = Literal | ColumnRef | Arithmetic
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,11 +297,34 @@ Statement = (
 )
 
 
-def scalar_columns(scalar: Scalar) -> frozenset[int]:
-    """The ids of every column a scalar reads."""
+def scalar_parts(scalar: Scalar) -> tuple[Scalar, ...]:
+    """The operands of a scalar; an aggregate has none, its argument is another row's."""
     if isinstance(scalar, Arithmetic):
-        return scalar_columns(scalar.left) | scalar_columns(scalar.right)
-    return frozenset({scalar.column_id}) if isinstance(scalar, ColumnRef) else frozenset()
+        return scalar.left, scalar.right
+    if isinstance(scalar, Case):
+        return *(value for _, value in scalar.branches), scalar.otherwise
+    return ()
+
+
+def aggregates_of(scalar: Scalar) -> tuple[Aggregate, ...]:
+    """The aggregates in a scalar, left to right."""
+    if isinstance(scalar, Aggregate):
+        return (scalar,)
+    return tuple(found for part in scalar_parts(scalar) for found in aggregates_of(part))
+
+
+def scalar_columns(scalar: Scalar | None) -> frozenset[int]:
+    """The ids of every column a scalar reads, conditions and arguments of aggregates included."""
+    found = frozenset[int]()
+    if isinstance(scalar, ColumnRef):
+        return frozenset({scalar.column_id})
+    if isinstance(scalar, Aggregate):
+        return scalar_columns(scalar.argument) | predicate_columns(scalar.where)
+    if isinstance(scalar, Case):
+        found = found.union(*(predicate_columns(condition) for condition, _ in scalar.branches))
+    if scalar is not None:
+        found = found.union(*(scalar_columns(part) for part in scalar_parts(scalar)))
+    return found
 
 
 def predicate_columns(predicate: Predicate | None) -> frozenset[int]:
@@ -311,4 +337,6 @@ def predicate_columns(predicate: Predicate | None) -> frozenset[int]:
         return predicate_columns(predicate.child)
     if isinstance(predicate, (Compare, Between, In, IsNull, Like)):
         return frozenset({predicate.column_id})
+    if isinstance(predicate, Relation):
+        return scalar_columns(predicate.left) | scalar_columns(predicate.right)
     raise TypeError(f"not a predicate: {type(predicate).__name__}")

@@ -9,9 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amaters.columns.schema import Table
-from amaters.plan.expressions import Predicate, Select, predicate_columns
+from amaters.plan.expressions import Predicate, Select, predicate_columns, scalar_columns
 from amaters.plan.prepare import Prepared
-from amaters.plan.spec import EqualLeaf, MemberLeaf, PrefixLeaf, PublicNode, RangeLeaf, leaves
+from amaters.plan.spec import (
+    EqualLeaf,
+    MemberLeaf,
+    PlanSpec,
+    PrefixLeaf,
+    PublicNode,
+    RangeLeaf,
+    all_leaves,
+)
 
 _CONSTANT_LEAVES = (RangeLeaf, EqualLeaf, MemberLeaf, PrefixLeaf)
 
@@ -29,14 +37,14 @@ def leakage(prepared: Prepared, table: Table) -> Leakage:
     learns = [f"the table {table.name} and the columns {_names(prepared, table)}"]
     hidden: list[str] = []
     spec = prepared.spec
-    filter_ = spec.filter if spec is not None else None
-    if filter_ is not None:
+    if spec is not None and spec.filter is not None:
         learns.append("which operators the filter applies to which columns, and their order")
     _public_values(prepared, table, learns)
     constants = _hidden_constants(prepared, table)
     if constants:
         hidden.append(f"the constants compared with {', '.join(constants)}")
-    if any(isinstance(leaf, PrefixLeaf) and leaf.codes is None for leaf in leaves(filter_)):
+    found = all_leaves(spec) if spec is not None else []
+    if any(isinstance(leaf, PrefixLeaf) and leaf.codes is None for leaf in found):
         hidden.append("how long the prefix is that LIKE looks for")
     hidden.append(_values_sentence(table))
     if prepared.kind == "aggregate":
@@ -55,6 +63,9 @@ def _aggregate(prepared: Prepared, table: Table, learns: list[str], hidden: list
     assert spec is not None
     if spec.filter is not None:
         hidden.append("which rows match, and how many")
+    _totals(spec, table, learns)
+    if any(condition.filter is not None for condition in spec.conditions):
+        hidden.append("which rows the conditions inside aggregates select, and how many")
     for column_id in spec.encrypted_groups:
         column = table.column(column_id)
         count = len(column.categories)
@@ -66,11 +77,27 @@ def _aggregate(prepared: Prepared, table: Table, learns: list[str], hidden: list
     hidden.append("the result")
 
 
+def _totals(spec: PlanSpec, table: Table, learns: list[str]) -> None:
+    """The shape of what is added up, beyond the names of the columns."""
+    products = [term for term in spec.terms if term.kind == "sum" and len(term.columns) > 1]
+    if products:
+        names = (" * ".join(table.column(c).name for c in term.columns) for term in products)
+        learns.append(f"which products are totalled: {', '.join(dict.fromkeys(names))}")
+    if spec.conditions:
+        count = len(spec.conditions)
+        learns.append(
+            f"the {count} conditions inside aggregates: which operators they apply to which columns"
+            if count > 1
+            else "the condition inside aggregates: which operators it applies to which columns"
+        )
+
+
 def _public_values(prepared: Prepared, table: Table, learns: list[str]) -> None:
     """Predicates with values that travel in clear."""
     seen: dict[str, None] = {}
     spec = prepared.spec or prepared.fetch
-    embedded = [leaf.predicate for leaf in leaves(spec.filter) if isinstance(leaf, PublicNode)]
+    embedded = [leaf.predicate for leaf in all_leaves(spec) if isinstance(leaf, PublicNode)]
+    embedded += [item.public for item in spec.conditions if item.public is not None]
     given: list[Predicate] = [spec.public_filter] if spec.public_filter is not None else []
     for predicate in [*given, *embedded]:
         for column_id in sorted(predicate_columns(predicate)):
@@ -79,7 +106,7 @@ def _public_values(prepared: Prepared, table: Table, learns: list[str]) -> None:
         learns.append(
             f"the conditions on the public columns {', '.join(seen)} and the constants in them"
         )
-    for leaf in leaves(spec.filter):
+    for leaf in all_leaves(spec):
         if isinstance(leaf, _CONSTANT_LEAVES) and leaf.codes is not None:
             name = table.column(leaf.column_id).name
             learns.append(f"the constants compared with {name}, marked PUBLIC")
@@ -91,7 +118,7 @@ def _public_values(prepared: Prepared, table: Table, learns: list[str]) -> None:
 def _hidden_constants(prepared: Prepared, table: Table) -> list[str]:
     spec = prepared.spec
     names: dict[str, None] = {}
-    for leaf in leaves(spec.filter if spec is not None else None):
+    for leaf in all_leaves(spec) if spec is not None else ():
         if isinstance(leaf, _CONSTANT_LEAVES) and leaf.codes is None:
             names[table.column(leaf.column_id).name] = None
     return list(names)
@@ -106,10 +133,7 @@ def touched_columns(select: Select) -> list[int]:
     """Ids of all columns a statement reads, in order of id."""
     found = set(predicate_columns(select.where)) | set(select.group_by)
     for item in select.items:
-        expression = item.expression
-        found.update(getattr(expression, "columns", ()))
-        if hasattr(expression, "column_id"):
-            found.add(expression.column_id)
+        found |= scalar_columns(item.expression)
     return sorted(found)
 
 

@@ -14,7 +14,7 @@ Source: FHE section 6.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from amaters.columns.schema import PublicTable
@@ -74,9 +74,11 @@ class FilterCircuits:
         """The truth of ``node``, unmasked: only the occupied slots' values mean anything."""
         return self._build(node, None)
 
-    def name(self, root: Node) -> None:
-        """Let every node made from now on be owned by its operator's path below ``root``."""
-        self._paths = {id(node): path for path, node in operators(root)}
+    def name(self, roots: Sequence[tuple[str, Node]]) -> None:
+        """Let every node made from now on be owned by its operator's path below a named root."""
+        self._paths = {
+            id(node): path for name, root in roots for path, node in operators(root, name)
+        }
 
     def _build(self, node: Node, literals: Literals | None) -> Truth:
         outer = self.graph.owner
@@ -112,13 +114,13 @@ class FilterCircuits:
         if public is not None:
             literals = (*(literals or ()), self.literal(public, True))
         if literals is None:
-            return self._joined([self._build(child, None) for child in children], self._both)
+            return self._joined([self._build(child, None) for child in children], self.both)
         chosen = min(range(len(children)), key=lambda i: self._mask_cost(children[i]))
         truths = [
             self.masked(child, literals) if index == chosen else self._build(child, None)
             for index, child in enumerate(children)
         ]
-        return self._joined(truths, self._both)
+        return self._joined(truths, self.both)
 
     def _or(self, node: OrNode, literals: Literals | None) -> Truth:
         public, children = split_public(node)
@@ -150,7 +152,8 @@ class FilterCircuits:
     def _depth(self, truth: Truth) -> int:
         return self.graph.depths[truth.node] + (self.graph.degrees[truth.node] > 1)
 
-    def _both(self, a: Truth, b: Truth) -> Truth:
+    def both(self, a: Truth, b: Truth) -> Truth:
+        """TRUE where both are."""
         pair = (self.graph.switch(a.node), self.graph.switch(b.node))
         factor = a.factor * b.factor % PLAINTEXT_MODULUS
         return Truth(self.graph.dot([pair], INDICATOR), factor)

@@ -3,10 +3,15 @@
 An accumulator is a sum over rows of truth x group indicators x values, made of at most three
 ciphertexts, so that the last product is never relinearised (degree 3 at two limbs). The values are
 limbs; the client adds the slots of each accumulator and weighs it.
+
+Where a plan has a product of more, it is folded at both ends: truth and indicators become one
+ciphertext per condition and group, three values or more become one per combination of limbs. Both
+are made once and shared by all accumulators, and the values do not depend on the filter's depth.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
@@ -49,6 +54,18 @@ class Accumulator:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Which rows a total is over. ``literals``: embedded predicates still to be applied to
+    ``truth`` (None: all rows); None when the public mask is in it already. ``known``: columns that
+    are not NULL in them.
+    """
+
+    truth: Truth | None = None
+    literals: Literals | None = None
+    known: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class _Value:
     """One factor of a term: a ciphertext (``node``) or a limb of a public column (``public``)."""
 
@@ -62,15 +79,30 @@ def is_computed(spec: PlanSpec, term: Term, table: PublicTable) -> bool:
     """Whether a term needs ciphertexts; otherwise the client totals public rows itself."""
     if spec.encrypted_groups or has_encrypted_leaf(spec):
         return True
+    if term.condition and spec.conditions[term.condition - 1].filter is not None:
+        return True
     return any(
         table.column(column).encrypted and (term.kind == "sum" or table.column(column).nullable)
         for column in term.columns
-    )
+    ) or any(table.column(c).encrypted and table.column(c).nullable for c in term.required)
 
 
 def has_encrypted_leaf(spec: PlanSpec) -> bool:
     """Whether the filter reads ciphertexts."""
     return spec.filter is not None
+
+
+def product_bound(term: Term, table: PublicTable) -> Bound:
+    """Lowest and highest value of one product of limbs, 0 included."""
+    if term.kind == "count":
+        return INDICATOR
+    return _corners([_widest(table.column(column)) for column in term.columns])
+
+
+def _widest(column: PublicColumn) -> Bound:
+    """The interval that holds every limb of a column."""
+    bounds = (shape_of(column, "limbs") if column.encrypted else public_limbs(column).shape).bounds
+    return min(low for low, _ in bounds), max(high for _, high in bounds)
 
 
 def shares(
@@ -101,31 +133,55 @@ class OutputCircuits:
         self.spec = spec
         self.leaves = LeafCircuits(graph)
         self._masked = spec.masked or spec.public_filter is not None
+        self._folding = False
 
     def accumulators(
-        self,
-        truth: Truth | None,
-        literals: Literals | None,
-        known: frozenset[int],
+        self, base: Rows, conditional: Callable[[int], Rows], known: frozenset[int]
     ) -> list[Accumulator]:
         """All accumulators, in order of term, group, limbs.
 
-        ``literals``: embedded predicates still to be applied to ``truth``, None when its mask is in
-        it already. ``known``: columns that are not NULL wherever the filter is TRUE.
+        ``base``: the rows that the plan's filter selects; ``conditional``: those of them where the
+        condition of that number holds as well. ``known``: columns that are not NULL in ``base``.
         """
         made: list[Accumulator] = []
         groups = list(product(*(self._indicators(c) for c in self.spec.encrypted_groups)))
-        for index, term in enumerate(self.spec.terms):
-            if not is_computed(self.spec, term, self.table):
-                continue
-            choices = [self._values(term, column, known) for column in term.columns]
+        wanted = [
+            (index, term)
+            for index, term in enumerate(self.spec.terms)
+            if is_computed(self.spec, term, self.table)
+        ]
+        rows = {term.condition: base for _, term in wanted}
+        for number in rows.keys() - {0}:
+            rows[number] = conditional(number)
+        choices = {
+            index: self._choices(term, known | rows[term.condition].known) for index, term in wanted
+        }
+        self._folding = any(
+            self._factors(rows[term.condition], len(self.spec.encrypted_groups), choices[index])
+            > FACTORS_MAX
+            for index, term in wanted
+        )
+        for index, term in wanted:
             for group in groups:
                 categories = tuple(category for category, _ in group)
                 nodes = [node for _, node in group if node is not None]
-                for values in product(*choices):
-                    part = self._product(truth, literals, nodes, [v for v in values if v])
-                    made.append(self._accumulator(index, categories, truth, values, part))
+                for values in product(*choices[index]):
+                    chosen = rows[term.condition]
+                    part = self._product(chosen, nodes, [v for v in values if v])
+                    made.append(self._accumulator(index, categories, chosen.truth, values, part))
         return made
+
+    def _choices(self, term: Term, known: frozenset[int]) -> list[list[_Value | None]]:
+        """What each column of a term contributes, the NOT NULL of ``required`` ones included."""
+        choices = [self._values(term, column, known) for column in term.columns]
+        counted = Term("count", term.required)
+        return choices + [self._values(counted, column, known) for column in term.required]
+
+    @staticmethod
+    def _factors(rows: Rows, groups: int, choices: list[list[_Value | None]]) -> int:
+        """How many ciphertexts the largest product of a term has."""
+        values = sum(any(v is not None and v.node is not None for v in c) for c in choices)
+        return (rows.truth is not None) + groups + values
 
     def _accumulator(
         self,
@@ -185,38 +241,63 @@ class OutputCircuits:
         ]
 
     def _product(
-        self,
-        truth: Truth | None,
-        literals: Literals | None,
-        groups: list[int],
-        values: list[_Value],
+        self, rows: Rows, groups: list[int], values: list[_Value]
     ) -> tuple[int, int | None]:
         """The final product's two nodes, masked where the truth is not."""
-        graph = self.graph
+        truth, literals = rows.truth, rows.literals
         encrypted = [value.node for value in values if value.node is not None]
         public = tuple(value.public for value in values if value.public is not None)
         bound = _corners([value.bound for value in values if value.public is not None])
         grouped = bool(self.spec.public_groups)
-        factors = [truth.node] if truth else []
-        factors += [*groups, *encrypted]
         unmasked = truth is None and (self._masked or bool(literals))
+        vector = None
         if literals is not None or public or grouped or unmasked:
-            first = factors[0]
-            lead = graph.switch(first)
-            own = graph.nodes[first].bound or INDICATOR
             vector = Vector(literals or (), grouped=grouped, values=public, bound=bound)
-            factors[0] = graph.mask(lead, vector, _corners([own, bound, INDICATOR]))
-        return self._folded(factors, len(groups))
+        selected = [truth.node] if truth else []
+        if not self._folding:
+            factors = [*selected, *groups, *encrypted]
+            if vector is not None:
+                factors[0] = self._under(vector, factors[0])
+            return self._final(factors)
+        if vector is not None:
+            first = selected or groups or encrypted
+            changed = [self._under(vector, first[0]), *first[1:]]
+            if selected:
+                selected = changed
+            elif groups:
+                groups = changed
+            else:
+                encrypted = changed
+        if groups and selected:
+            groups = [self._folded(groups)]
+        chosen = [self._folded([*selected, *groups])] if selected or groups else []
+        if len(encrypted) + len(chosen) > FACTORS_MAX:
+            encrypted = [self._folded(encrypted)]
+        return self._final([*chosen, *encrypted])
 
-    def _folded(self, factors: list[int], groups: int) -> tuple[int, int | None]:
-        """At most three factors left: group indicators go into the truth at a level each."""
+    def _under(self, vector: Vector, node: int) -> int:
+        """A factor, relinearised, times a public vector."""
+        graph = self.graph
+        own = graph.nodes[node].bound or INDICATOR
+        bound = _corners([own, vector.bound, INDICATOR])
+        return graph.mask(graph.switch(node), vector, bound)
+
+    def _folded(self, factors: list[int]) -> int:
+        """The product of all factors as one ciphertext, at a level for each doubling."""
+        graph = self.graph
+        while len(factors) > 1:
+            ready = [graph.switch(node) for node in factors]
+            pairs = list(zip(ready[::2], ready[1::2], strict=False))
+            odd = ready[2 * len(pairs) :]
+            factors = [graph.dot([pair], self._bound(pair)) for pair in pairs] + odd
+        return graph.switch(factors[0])
+
+    def _final(self, factors: list[int]) -> tuple[int, int | None]:
+        """One to three factors as the two nodes of a product that is not relinearised."""
         graph = self.graph
         if len(factors) == 1:
             return factors[0], None
         factors = [graph.switch(node) for node in factors]
-        while len(factors) > FACTORS_MAX:
-            pair = (factors[0], factors[1])
-            factors = [graph.switch(graph.dot([pair], self._bound(pair))), *factors[2:]]
         if len(factors) == 2:
             return factors[0], factors[1]
         pair = (factors[0], factors[1])

@@ -28,7 +28,6 @@ from amaters.plan.check import check_spec
 from amaters.plan.circuit import CompiledPlan, compile_once
 from amaters.plan.cost import Statistics
 from amaters.plan.expressions import (
-    Aggregate,
     And,
     Between,
     Compare,
@@ -44,10 +43,13 @@ from amaters.plan.expressions import (
     predicate_columns,
 )
 from amaters.plan.logic import normalised, split_public
-from amaters.plan.outputs import is_computed
+from amaters.plan.outputs import FACTORS_MAX, is_computed, product_bound
+from amaters.plan.polynomials import PLAINTEXT_MODULUS
+from amaters.plan.recipes import recipe
 from amaters.plan.spec import (
     ENTRIES_MAX,
     AndNode,
+    Condition,
     EqualLeaf,
     MemberLeaf,
     Node,
@@ -86,18 +88,10 @@ class Prepared:
     constants: tuple[int, ...] = ()
     needs_public_rows: bool = False
 
-    def terms_of(self, aggregate: Aggregate) -> tuple[int | None, int]:
-        """(index of its sum or None, index of its count) in ``terms``."""
-        counted = terms_for(aggregate)[-1]
-        total = None
-        if aggregate.function in ("sum", "avg"):
-            total = self.terms.index(terms_for(aggregate)[0])
-        return total, self.terms.index(counted)
-
     @property
     def terms(self) -> tuple[Term, ...]:
         """All totals of the statement; those without ciphertexts are the client's to compute."""
-        return aggregate_terms(self.select)
+        return recipe(self.select).terms
 
 
 def prepare(
@@ -114,7 +108,7 @@ def prepare(
     parameters = parameters or get_parameters(table.parameter_set)
     statistics = statistics or Statistics()
     builder = _FilterBuilder(table)
-    public, node, constants = builder.build(select.where)
+    public, node = builder.build(select.where)
     base = PlanSpec(
         table_id=table.id,
         schema_version=table.version,
@@ -131,20 +125,24 @@ def prepare(
         if node is None:
             return Prepared(select, "public", base)
         spec = replace(spec, output="mask")
-        return _compiled(Prepared(select, "rows", base, spec, None, constants), table, parameters)
+        prepared = Prepared(select, "rows", base, spec, None, builder.constants)
+        return _compiled(prepared, table, parameters)
     public_groups, encrypted_groups = _groups(select, table)
+    wanted = recipe(select)
     spec = replace(
         spec,
         output="aggregate",
         public_groups=public_groups,
         encrypted_groups=encrypted_groups,
-        terms=aggregate_terms(select),
+        terms=wanted.terms,
+        conditions=tuple(builder.condition(where) for where in wanted.conditions),
     )
     _check_capabilities(spec, table)
     computed = [is_computed(spec, term, table.public()) for term in spec.terms]
     if not any(computed):
         return Prepared(select, "public", base)
-    prepared = Prepared(select, "aggregate", base, spec, None, constants)
+    _check_products(spec, table)
+    prepared = Prepared(select, "aggregate", base, spec, None, builder.constants)
     pending = [term for term, done in zip(spec.terms, computed, strict=True) if not done]
     needs = any(term != Term("count") for term in pending)
     return _compiled(replace(prepared, needs_public_rows=needs), table, parameters)
@@ -167,26 +165,9 @@ def _require_sendable(spec: PlanSpec, table: Table) -> None:
         fail("AM-2108", what=what, fix="use fewer conditions, groups or totals at once")
 
 
-def terms_for(aggregate: Aggregate) -> tuple[Term, ...]:
-    """The totals one aggregate is made of; a sum comes with the count of its non-NULL rows."""
-    columns = tuple(sorted(aggregate.columns))
-    if aggregate.function in ("count_star", "count"):
-        return (Term("count", columns),)
-    return Term("sum", columns), Term("count", columns)
-
-
-def aggregate_terms(select: Select) -> tuple[Term, ...]:
-    """All totals of a statement, each once; a grouped one counts rows to know its groups."""
-    terms = [Term("count")] if select.group_by else []
-    for item in select.items:
-        if isinstance(item.expression, Aggregate):
-            terms.extend(terms_for(item.expression))
-    return tuple(dict.fromkeys(terms))
-
-
 def _groups(select: Select, table: Table) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """(public, encrypted) group columns."""
-    columns = [table.column(column_id) for column_id in dict.fromkeys(select.group_by)]
+    columns = [table.column(column_id) for column_id in select.fine_groups]
     for column in columns:
         if column.encrypted and column.encoding("onehot") is None:
             _missing(table, column, "grouped by", "group")
@@ -203,6 +184,23 @@ def _check_capabilities(spec: PlanSpec, table: Table) -> None:
                 fail("AM-2108", what=what, fix="sum columns of integers or decimals")
             if column.encrypted and column.encoding("limbs") is None:
                 _missing(table, column, "summed", "sum")
+
+
+def _check_products(spec: PlanSpec, table: Table) -> None:
+    """Refuse (AM-2123) a product that one slot cannot hold exactly, before anything is sent."""
+    public = table.public()
+    for term in spec.terms:
+        if not is_computed(spec, term, public):
+            continue
+        product = " * ".join(table.column(column_id).name for column_id in term.columns)
+        secret = [column for column in term.columns if table.column(column).encrypted]
+        if term.kind == "sum" and len(secret) > FACTORS_MAX:
+            why = f"a circuit multiplies at most {FACTORS_MAX} of them"
+            fail("AM-2123", product=product, why=why)
+        low, high = product_bound(term, public)
+        if high - low >= PLAINTEXT_MODULUS:
+            why = "its parts in one row exceed what a slot holds"
+            fail("AM-2123", product=product, why=why)
 
 
 def _missing(table: Table, column: Column, what: str, needed: str) -> None:
@@ -222,34 +220,42 @@ class _FilterBuilder:
 
     def __init__(self, table: Table) -> None:
         self.table = table
+        self._constants: list[int] = []
         self._scalars: list[tuple[int, ...]] = []
         self._codes: dict[int, tuple[int, ...]] = {}  # of ranges, by their place in _scalars
 
-    def build(
-        self, where: Predicate | None
-    ) -> tuple[Predicate | None, Node | None, tuple[int, ...]]:
-        """(public filter, encrypted filter, constants)."""
+    @property
+    def constants(self) -> tuple[int, ...]:
+        """The 0/1 scalars of all filters built so far, in order of their slots."""
+        return tuple(self._constants)
+
+    def build(self, where: Predicate | None) -> tuple[Predicate | None, Node | None]:
+        """(public part, encrypted part) of a filter."""
         made = True if where is None else self._convert(where, negated=False)
         if made is True:
-            return None, None, ()
+            return None, None
         if made is False:
-            return Truth(False), None, ()
+            return Truth(False), None
         node = normalised(made)
         public: Predicate | None = None
         if isinstance(node, PublicNode):
-            return node.predicate, None, ()
+            return node.predicate, None
         if isinstance(node, AndNode):
             public, rest = split_public(node)
             node = rest[0] if len(rest) == 1 else AndNode(tuple(rest))
-        constants: list[int] = []
-        return public, self._numbered(node, constants), tuple(constants)
+        return public, self._numbered(node)
 
-    def _numbered(self, node: Node, constants: list[int]) -> Node:
+    def condition(self, where: Predicate) -> Condition:
+        """A condition of some totals; one that always holds is public."""
+        public, node = self.build(where)
+        return Condition(Truth(True) if public is None and node is None else public, node)
+
+    def _numbered(self, node: Node) -> Node:
         if isinstance(node, (AndNode, OrNode)):
-            return type(node)(tuple(self._numbered(child, constants) for child in node.children))
+            return type(node)(tuple(self._numbered(child) for child in node.children))
         if isinstance(node, (RangeLeaf, EqualLeaf, MemberLeaf, PrefixLeaf)) and node.codes is None:
-            slot = len(constants)
-            constants.extend(self._scalars[node.slot])
+            slot = len(self._constants)
+            self._constants.extend(self._scalars[node.slot])
             return replace(node, slot=slot)
         return node
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn
 from google.protobuf.message import DecodeError
 
 from amaters.base.errors import fail
+from amaters.columns.monomials import DEGREE_MAX as FACTORS_MAX
 from amaters.fhe.meta import PARTS_MAX
 from amaters.plan.expressions import Predicate
 from amaters.plan.predicate_wire import decode_predicate, encode_predicate
@@ -28,6 +29,8 @@ NODES_MAX = 512
 DEPTH_MAX = 24
 ENTRIES_MAX = 256  # of one IN list
 TERMS_MAX = 64
+REQUIRED_MAX = 16
+CONDITIONS_MAX = 16
 GROUPS_MAX = 16
 CODE_BYTES = 9
 PARTS = (1, 8, PARTS_MAX)  # few, so that statements share circuits; 8: what leases lead to
@@ -120,11 +123,26 @@ class NullLeaf(Node):
 @dataclass(frozen=True, slots=True)
 class Term:
     """One total per group: ``count`` of rows where all ``columns`` are not NULL, or ``sum`` of
-    the product of ``columns`` (one or two); rows with a NULL among them do not count.
+    the product of ``columns`` (at least one, repeated for powers).
+
+    Rows with a NULL among ``columns`` or ``required`` do not count, nor do those where condition
+    number ``condition`` of the statement (from 1; 0: none) is not TRUE.
     """
 
     kind: Literal["count", "sum"]
     columns: tuple[int, ...] = ()
+    required: tuple[int, ...] = ()
+    condition: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition on the rows of some terms: both parts are TRUE. ``public``: a predicate that the
+    server evaluates; ``filter``: a filter over encrypted columns, its slots after the plan's own.
+    """
+
+    public: Predicate | None = None
+    filter: Node | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +166,7 @@ class PlanSpec:
     public_groups: tuple[int, ...] = ()
     encrypted_groups: tuple[int, ...] = ()
     terms: tuple[Term, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     parts: int = 1
     digest: bytes = b""
 
@@ -167,7 +186,8 @@ class PlanSpec:
             masked=self.masked,
             public_groups=self.public_groups,
             encrypted_groups=self.encrypted_groups,
-            terms=[pb.PlanTerm(kind=term.kind, columns=term.columns) for term in self.terms],
+            terms=[_encode_term(term) for term in self.terms],
+            conditions=[_encode_condition(condition) for condition in self.conditions],
             digest=self.digest,
             parts=self.parts if self.parts > 1 else 0,
         )
@@ -192,6 +212,17 @@ class PlanSpec:
 def parts_for(parts: int) -> int:
     """The least of ``PARTS`` that allows sums of so many encryptions."""
     return next((allowed for allowed in PARTS if parts <= allowed), PARTS[-1])
+
+
+def filters_of(spec: PlanSpec) -> tuple[Node, ...]:
+    """The plan's filter and those of its conditions, in the order of their constant slots."""
+    found = (spec.filter, *(condition.filter for condition in spec.conditions))
+    return tuple(node for node in found if node is not None)
+
+
+def all_leaves(spec: PlanSpec) -> list[Node]:
+    """The leaves of every filter of a plan."""
+    return [leaf for node in filters_of(spec) for leaf in leaves(node)]
 
 
 def leaves(node: Node | None) -> list[Node]:
@@ -314,11 +345,14 @@ def _checked(message: Any) -> PlanSpec:
         _malformed("its stored ciphertexts sum too many")
     if len(message.terms) > TERMS_MAX:
         _malformed("too many totals")
-    if message.output != "aggregate" and (groups or message.terms):
+    if len(message.conditions) > CONDITIONS_MAX:
+        _malformed("too many conditions on totals")
+    if message.output != "aggregate" and (groups or message.terms or message.conditions):
         _malformed("totals that nobody asked for")
     if message.output == "fetch" and message.HasField("filter"):
         _malformed("a fetch with an encrypted filter")
     has_filter = message.HasField("public_filter")
+    reader = _Reader()
     return PlanSpec(
         table_id=message.table_id,
         schema_version=message.schema_version,
@@ -327,18 +361,44 @@ def _checked(message: Any) -> PlanSpec:
         output=message.output,
         masked=message.masked,
         public_filter=decode_predicate(message.public_filter) if has_filter else None,
-        filter=_Reader().node(message.filter, 0) if message.HasField("filter") else None,
+        filter=reader.node(message.filter, 0) if message.HasField("filter") else None,
         public_groups=tuple(message.public_groups),
         encrypted_groups=tuple(message.encrypted_groups),
-        terms=tuple(_term(term) for term in message.terms),
+        terms=tuple(_term(term, len(message.conditions)) for term in message.terms),
+        conditions=tuple(_condition(item, reader) for item in message.conditions),
         parts=message.parts or 1,
         digest=message.digest,
     )
 
 
-def _term(message: Any) -> Term:
-    columns = tuple(message.columns)
-    least = {"count": 0, "sum": 1}.get(message.kind)
-    if least is None or not least <= len(columns) <= 2:
+def _term(message: Any, conditions: int) -> Term:
+    columns, required = tuple(message.columns), tuple(message.required)
+    bounds = {"count": (0, REQUIRED_MAX), "sum": (1, FACTORS_MAX)}.get(message.kind)
+    if bounds is None or not bounds[0] <= len(columns) <= bounds[1]:
         _malformed("an unknown kind of total")
-    return Term(message.kind, columns)
+    if len(required) > REQUIRED_MAX or message.condition > conditions:
+        _malformed("a total with impossible conditions")
+    return Term(message.kind, columns, required, message.condition)
+
+
+def _condition(message: Any, reader: _Reader) -> Condition:
+    public = decode_predicate(message.public) if message.HasField("public") else None
+    node = reader.node(message.filter, 0) if message.HasField("filter") else None
+    if public is None and node is None:
+        _malformed("an empty condition on totals")
+    return Condition(public, node)
+
+
+def _encode_term(term: Term) -> Any:
+    return pb.PlanTerm(
+        kind=term.kind, columns=term.columns, required=term.required, condition=term.condition
+    )
+
+
+def _encode_condition(condition: Condition) -> Any:
+    message = pb.PlanCondition()
+    if condition.public is not None:
+        message.public.CopyFrom(encode_predicate(condition.public))
+    if condition.filter is not None:
+        message.filter.CopyFrom(_encode_node(condition.filter))
+    return message

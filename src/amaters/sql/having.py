@@ -10,7 +10,7 @@ from sqlglot import exp
 from amaters.base.errors import fail
 from amaters.columns.schema import Column, Table
 from amaters.columns.types import SqlType, TypeKind
-from amaters.plan.expressions import Aggregate, Literal, OutputItem, having_id
+from amaters.plan.expressions import Aggregate, ColumnRef, Literal, OutputItem, having_id
 from amaters.sql.predicates import Conditions
 from amaters.sql.scope import bare, where, wrong
 
@@ -55,6 +55,7 @@ class HavingConditions(Conditions):
             return self._output(item.expression)
         if isinstance(item.expression, Literal):
             wrong(node, "HAVING with the alias of a constant", "write the constant")
+        assert isinstance(item.expression, ColumnRef)
         column = self.table.column(item.expression.column_id)
         if column.id not in self.group_by:
             fail("AM-2207", column=column.name, where=where(node))

@@ -11,10 +11,12 @@ from amaters.base.errors import fail
 from amaters.columns.schema import Column, Table
 from amaters.plan.expressions import (
     Aggregate,
+    Arithmetic,
     ColumnRef,
     OrderItem,
     OutputItem,
     Predicate,
+    Scalar,
     Select,
 )
 from amaters.sql.having import HavingConditions
@@ -164,7 +166,7 @@ class _Binding:
             column = self.scope.column(operand)
             if function != "count":
                 self._check_numeric(operand, column, function)
-            return f"{function}({_spelling(operand)})", Aggregate(function, (column.id,))
+            return f"{function}({_spelling(operand)})", Aggregate(function, ColumnRef(column.id))
         if function != "count" and isinstance(operand, exp.Mul):
             return self._product(function, operand)
         refuse(operand, f"{function.upper()} of {operand.key.upper()}", _AGGREGATES)
@@ -177,15 +179,16 @@ class _Binding:
 
     def _product(self, function: str, node: exp.Mul) -> tuple[str, Aggregate]:
         names: list[str] = []
-        ids: list[int] = []
+        found: list[Scalar] = []
         for factor in (bare(node.this), bare(node.expression)):
             if not isinstance(factor, exp.Column):
                 refuse(factor, f"this expression inside {function.upper()}", _AGGREGATES)
             column = self.scope.column(factor)
             self._check_numeric(factor, column, function)
             names.append(_spelling(factor))
-            ids.append(column.id)
-        return f"{function}(({' * '.join(names)}))", Aggregate(function, tuple(ids))
+            found.append(ColumnRef(column.id))
+        product = Arithmetic("*", *found)
+        return f"{function}(({' * '.join(names)}))", Aggregate(function, product)
 
     def _check_numeric(self, node: exp.Expr, column: Column, function: str) -> None:
         if not column.type.is_numeric:

@@ -65,15 +65,27 @@ class PlanNode(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., column_id: _Optional[int] = ..., form: _Optional[str] = ..., negated: _Optional[bool] = ..., slot: _Optional[int] = ..., count: _Optional[int] = ..., is_public: _Optional[bool] = ..., codes: _Optional[_Iterable[bytes]] = ..., children: _Optional[_Iterable[_Union[PlanNode, _Mapping]]] = ..., predicate: _Optional[_Union[PlanPredicate, _Mapping]] = ...) -> None: ...
 
 class PlanTerm(_message.Message):
-    __slots__ = ("kind", "columns")
+    __slots__ = ("kind", "columns", "required", "condition")
     KIND_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
     kind: str
     columns: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, kind: _Optional[str] = ..., columns: _Optional[_Iterable[int]] = ...) -> None: ...
+    required: _containers.RepeatedScalarFieldContainer[int]
+    condition: int
+    def __init__(self, kind: _Optional[str] = ..., columns: _Optional[_Iterable[int]] = ..., required: _Optional[_Iterable[int]] = ..., condition: _Optional[int] = ...) -> None: ...
+
+class PlanCondition(_message.Message):
+    __slots__ = ("public", "filter")
+    PUBLIC_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    public: PlanPredicate
+    filter: PlanNode
+    def __init__(self, public: _Optional[_Union[PlanPredicate, _Mapping]] = ..., filter: _Optional[_Union[PlanNode, _Mapping]] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("version", "table_id", "schema_version", "parameter_set", "scheme", "output", "masked", "public_filter", "filter", "public_groups", "encrypted_groups", "terms", "digest", "parts")
+    __slots__ = ("version", "table_id", "schema_version", "parameter_set", "scheme", "output", "masked", "public_filter", "filter", "public_groups", "encrypted_groups", "terms", "digest", "parts", "conditions")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TABLE_ID_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +100,7 @@ class Plan(_message.Message):
     TERMS_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     version: int
     table_id: bytes
     schema_version: int
@@ -102,4 +115,5 @@ class Plan(_message.Message):
     terms: _containers.RepeatedCompositeFieldContainer[PlanTerm]
     digest: bytes
     parts: int
-    def __init__(self, version: _Optional[int] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., output: _Optional[str] = ..., masked: _Optional[bool] = ..., public_filter: _Optional[_Union[PlanPredicate, _Mapping]] = ..., filter: _Optional[_Union[PlanNode, _Mapping]] = ..., public_groups: _Optional[_Iterable[int]] = ..., encrypted_groups: _Optional[_Iterable[int]] = ..., terms: _Optional[_Iterable[_Union[PlanTerm, _Mapping]]] = ..., digest: _Optional[bytes] = ..., parts: _Optional[int] = ...) -> None: ...
+    conditions: _containers.RepeatedCompositeFieldContainer[PlanCondition]
+    def __init__(self, version: _Optional[int] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., output: _Optional[str] = ..., masked: _Optional[bool] = ..., public_filter: _Optional[_Union[PlanPredicate, _Mapping]] = ..., filter: _Optional[_Union[PlanNode, _Mapping]] = ..., public_groups: _Optional[_Iterable[int]] = ..., encrypted_groups: _Optional[_Iterable[int]] = ..., terms: _Optional[_Iterable[_Union[PlanTerm, _Mapping]]] = ..., digest: _Optional[bytes] = ..., parts: _Optional[int] = ..., conditions: _Optional[_Iterable[_Union[PlanCondition, _Mapping]]] = ...) -> None: ...
