@@ -6,11 +6,12 @@ import asyncio
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
 import amaters as am
-from amaters.client.lowering import Question, to_sql
+from amaters.client.lowering import Question, to_delete, to_sql, to_update
 from amaters.client.result import Result, Stats
 
 PUBLIC = """AmatersError AsyncBatch AsyncDatabase AsyncQuery AsyncTable Batch Boolean ClosedError
@@ -54,6 +55,7 @@ CONDITIONS = {
     '("a" IN (?, ?))': am.col("a").is_in([3, 3]),
     '("x""y" <> ?)': am.col('x"y') != 3,
     '(NOT ("flag" = ?))': ~am.col("flag"),
+    '("a" LIKE ?)': am.col("a").like("x%"),
 }
 
 
@@ -62,23 +64,76 @@ def test_conditions_become_sql_with_parameters(text: str) -> None:
     """Constants never stand in the text; names are quoted."""
     sql, parameters = to_sql(Question("t", where=CONDITIONS[text]))
     assert sql == f'SELECT * FROM "t" WHERE {text}'
-    assert set(parameters) <= {3, True}
+    assert set(parameters) <= {3, True, "x%"}
 
 
 def test_questions_become_sql() -> None:
     """Every clause in its place."""
     question = Question(
         "t",
+        where=am.col("a") > 7,
         selected=(am.sum("a").alias("total"), am.count(), am.avg(am.col("a") * am.col("b"))),
         groups=("g",),
+        having=(am.count() > 1) & (am.sum(2 * (am.col("a") - 1)) <= am.public(3)),
         order=(am.col("g").desc(nulls_first=True), "total"),
         count=5,
         offset=2,
     )
-    assert to_sql(question)[0] == (
-        'SELECT "g", sum("a") AS "total", count(*), avg("a" * "b") FROM "t" GROUP BY "g" '
+    text, parameters = to_sql(question)
+    assert parameters == [7, 1, 2, 1, 3]
+    assert text == (
+        'SELECT "g", sum("a") AS "total", count(*), avg("a" * "b") FROM "t" WHERE ("a" > ?) '
+        'GROUP BY "g" HAVING ((count(*) > ?) AND (sum(? * ("a" - ?)) <= PUBLIC(?))) '
         'ORDER BY "g" DESC NULLS FIRST, "total" LIMIT 5 OFFSET 2'
     )
+
+
+def test_changes_become_sql() -> None:
+    """Constants and expressions of the row; only of rows that filter chose."""
+    question = Question("t", where=am.col("a") > 7)
+    values = {"a": 5, "b": am.col("b") + 1}
+    assert to_update(question, values) == (
+        'UPDATE "t" SET "a" = ?, "b" = "b" + ? WHERE ("a" > ?)',
+        [5, 1, 7],
+    )
+    assert to_delete(question) == ('DELETE FROM "t" WHERE ("a" > ?)', [7])
+    with pytest.raises(am.InvalidError, match="AM-5007"):
+        to_delete(Question("t", count=3))
+
+
+NONSENSE: dict[str, Callable[[], object]] = {
+    "and instead of &": lambda: am.col("a") > 1 and am.col("b") > 1,
+    "a < b < c": lambda: 1 < am.col("a") < 3,
+    "a condition as a value": lambda: am.col("a") == (am.col("b") > 1),
+    "no brackets": lambda: am.col("a") > 40 & am.col("b"),  # type: ignore[operator]
+    "a number as a column": lambda: am.sum(3),  # type: ignore[arg-type]
+    "a value as a condition": lambda: (am.col("a") > 1) & 3,  # type: ignore[operator]
+}
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_what_is_easily_written_wrongly_is_refused(what: str) -> None:
+    """With a fix, when it is written, not when it runs."""
+    with pytest.raises((am.InvalidError, TypeError)):
+        NONSENSE[what]()
+
+
+def test_rows_by_key_and_changes() -> None:
+    """One row is a dictionary; a range is half open, in order; updates count rows."""
+    with am.connect(":memory:", unsafe_scheme="noop") as db:
+        table = db.create_table("t", {"id": am.Int64(primary_key=True), "a": am.Int8()})
+        table.insert([(n, n) for n in (5, 1, 3, 2, 4)])
+        assert table.get(3) == {"id": 3, "a": 3}
+        assert table.get(9) is None
+        assert table.range(2, 5).rows() == [(2, 2), (3, 3), (4, 4)]
+        assert table.range(high=3).select("a").rows() == [(1,), (2,)]
+        assert table.range(4).filter(am.col("a") > 4).rows() == [(5, 5)]
+        assert table.update({"a": am.col("a") * 2 + 1}, am.col("id") >= 4) == 2
+        assert table.range(4).rows() == [(4, 9), (5, 11)]
+        assert table.update({"a": 0}) == 5
+        with db.batch() as batch:
+            assert batch.get("t", 1) == {"id": 1, "a": 0}
+            assert batch.get("t", 7) is None
 
 
 def test_results_as_tables() -> None:

@@ -137,7 +137,7 @@ def test_money_is_moved_by_many_and_none_is_lost() -> None:
             while True:
                 try:
                     async with database.batch() as batch:
-                        found = dict(await batch.get("people", [giver, taker], ["id", "pay"]))
+                        found = dict(await batch.get_many("people", [giver, taker], ["id", "pay"]))
                         batch.upsert("people", [(giver, None, found[giver] - 1)])
                         batch.upsert("people", [(taker, None, found[taker] + 1)])
                         batch.insert("moves", [(number, giver, None)])
@@ -185,17 +185,17 @@ def test_a_row_that_came_since_it_was_missed_is_a_conflict() -> None:
     async def work() -> None:
         database = await opened()
         batch = database.batch()
-        assert (await batch.get("moves", [5])).rows() == []
+        assert (await batch.get_many("moves", [5])).rows() == []
         await (await database.table("moves")).insert([(5, 1, None)])
         batch.upsert("moves", [(5, 2, None)])
         with pytest.raises(ConflictError, match="AM-3060"):
             await batch.commit()
         batch = database.batch()
-        assert (await batch.get("moves", [6, 7])).rows() == []
+        assert (await batch.get_many("moves", [6, 7])).rows() == []
         batch.delete("moves", [6, 7])
         assert await batch.commit() == 0
         batch = database.batch()
-        await batch.get("moves", [6])
+        await batch.get_many("moves", [6])
         batch.delete("moves", [6])
         await (await database.table("moves")).insert([(6, 1, None)])
         with pytest.raises(ConflictError, match="AM-3060"):
@@ -228,7 +228,7 @@ def test_keys_of_canaries_are_as_free_as_any(tmp_path: Path) -> None:
         batch.insert("people", [(fakes[1], "mine", 2)])
         batch.delete("people", fakes[2:4])
         assert await batch.commit() == 2
-        mine = (await (await database.table("people")).get(fakes[:4])).rows()
+        mine = (await (await database.table("people")).get_many(fakes[:4])).rows()
         assert mine == [(fakes[0], "mine", 2), (fakes[1], "mine", 2)]
         assert (await database.sql("SELECT COUNT(*) FROM people")).scalar() == 1002
         await database.close()
@@ -268,7 +268,7 @@ def test_the_blocking_api_has_batches_too(tmp_path: Path) -> None:
             batch.insert("people", [(1, "a", 1), (2, "b", 2)])
             batch.upsert("moves", [(1, 1, "in")])
         with database.batch() as batch:
-            (pay,) = batch.get("people", [2], ["pay"]).rows()[0]
+            (pay,) = batch.get_many("people", [2], ["pay"]).rows()[0]
             batch.upsert("people", {"id": [2], "pay": [pay + 40]})
             batch.delete("people", [1])
         with pytest.raises(AmatersError), database.batch() as batch:
@@ -276,7 +276,7 @@ def test_the_blocking_api_has_batches_too(tmp_path: Path) -> None:
             batch.delete("nowhere", [1])
     with am.connect(tmp_path / "db", keys=keys, **support.small("noop")) as database:
         assert database.sql("SELECT * FROM people").rows() == [(2, None, 42)]
-        assert database.table("moves").get([1]).rows() == [(1, 1, "in")]
+        assert database.table("moves").get_many([1]).rows() == [(1, 1, "in")]
 
 
 def test_the_page_about_batches_runs() -> None:

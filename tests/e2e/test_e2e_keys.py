@@ -44,14 +44,14 @@ def test_rows_come_in_the_order_of_their_keys_in_one_round_trip() -> None:
         table = await database.table("t")
         spy.calls.clear()
         keys = [2998, 0, 7, 1000, 0, -5, 2000]
-        found = await table.get(keys)
+        found = await table.get_many(keys)
         assert dict(spy.calls) == {"fetch_rows": 1}
         assert found.names == ("id", "town", "pay")
         assert found.rows() == [ROWS[key] for key in (2998, 0, 1000, 2000)]
-        assert (await table.get([1000, 1001], ["pay"])).rows() == [(3000,)]
-        assert (await table.get([])).rows() == [] == (await table.get([5])).rows()
+        assert (await table.get_many([1000, 1001], ["pay"])).rows() == [(3000,)]
+        assert (await table.get_many([])).rows() == [] == (await table.get_many([5])).rows()
         assert "primary keys" in found.learned[0]
-        every = await table.get(range(3000))
+        every = await table.get_many(range(3000))
         assert every.rows() == list(ROWS.values())
         await database.close()
 
@@ -70,7 +70,7 @@ def test_a_canary_has_no_row() -> None:
         rows = [guard.live_rows for guard in guards.values()]
         fakes = [key for block in rows for key in block.columns[1].values.tolist()]
         assert len(fakes) >= 64 and not set(fakes) & ROWS.keys()
-        assert (await (await database.table("t")).get([*fakes, 4])).rows() == [ROWS[4]]
+        assert (await (await database.table("t")).get_many([*fakes, 4])).rows() == [ROWS[4]]
         await database.close()
 
     asyncio.run(work())
@@ -86,7 +86,7 @@ def test_keys_and_columns_that_cannot_be_are_refused() -> None:
         spy.calls.clear()
         for keys, columns in ((["x"], None), ([None], None), ([1], ["nope"]), ([1 << 70], None)):
             with pytest.raises(InvalidError):
-                await table.get(keys, columns)
+                await table.get_many(keys, columns)
         assert not spy.calls
         await database.close()
 
@@ -135,9 +135,9 @@ def test_an_engine_that_answers_with_something_else_is_found_out(how: str, code:
         table = await database.table("t")
         liar.how = how
         with pytest.raises(AmatersError, match=code):
-            await table.get([100])
+            await table.get_many([100])
         liar.how = ""
-        assert (await table.get([100])).rows() == [ROWS[100]]
+        assert (await table.get_many([100])).rows() == [ROWS[100]]
         await database.close()
 
     asyncio.run(work())

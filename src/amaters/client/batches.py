@@ -64,11 +64,18 @@ class AsyncBatch:
         self._of(table).deletes.extend(keys)
 
     async def get(
+        self, table: str, key: object, columns: Sequence[str] | None = None
+    ) -> dict[str, Any] | None:
+        """The row with this primary key, or None; as ``get_many``."""
+        found = (await self.get_many(table, [key], columns)).dicts()
+        return found[0] if found else None
+
+    async def get_many(
         self, table: str, keys: Sequence[object], columns: Sequence[str] | None = None
     ) -> Result:
-        """Rows by primary key as ``Table.get``: as committed, without this batch's changes. If the
-        batch changes one of these keys, its row must still be the same when it commits: then read,
-        decide and write are one step.
+        """Rows by primary key as ``Table.get_many``: as committed, without this batch's changes. If
+        the batch changes one of these keys, its row must still be the same when it commits: then
+        read, decide and write are one step.
         """
         changes = self._of(table)
         found = await self._session.table(table)

@@ -130,11 +130,11 @@ class AsyncDatabase:
             key_id=keyset.key_id,
         )
         await self._session.create_table(table)
-        return AsyncTable(self, self._session, name)
+        return AsyncTable(self, self._session, table)
 
     async def table(self, name: str) -> AsyncTable:
         """The table called ``name``. Raises: InvalidError AM-5009."""
-        return AsyncTable(self, self._session, (await self._session.table(name)).name)
+        return AsyncTable(self, self._session, await self._session.table(name))
 
     async def tables(self) -> list[str]:
         """The names of all tables, in order."""

@@ -1,7 +1,8 @@
 """The expressions of the Python API: ``col("age") > 40``, ``sum("salary")``, ``&``, ``|``, ``~``.
 
-Nothing here knows a schema: names are resolved when a query runs. Use ``&``, ``|`` and ``~``, not
-the words ``and``, ``or`` and ``not``, which Python does not let a library redefine.
+Nothing here knows a schema: names are resolved when a query runs, and what the encryption cannot
+answer is refused then, before anything is sent. Use ``&``, ``|`` and ``~``, not the words ``and``,
+``or`` and ``not``, which Python does not let a library redefine.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ def public(value: Value) -> Public:
 
 
 class Condition:
-    """What ``filter`` takes; combine with ``&``, ``|``, ``~``."""
+    """What ``filter`` and ``having`` take; combine with ``&``, ``|``, ``~``."""
 
-    def __and__(self, other: Condition) -> Condition:
+    __slots__ = ()
+
+    def __and__(self, other: Condition | Expression) -> Condition:
         return Combined("and", (self, as_condition(other)))
 
-    def __or__(self, other: Condition) -> Condition:
+    def __or__(self, other: Condition | Expression) -> Condition:
         return Combined("or", (self, as_condition(other)))
 
     def __invert__(self) -> Condition:
@@ -52,7 +55,7 @@ class Condition:
 def as_condition(other: object) -> Condition:
     """``other`` as a condition; a BOOLEAN column alone means that it is true."""
     if isinstance(other, Column):
-        return Comparison("=", other.name, True)
+        return Comparison("=", other, True)
     if not isinstance(other, Condition):
         errors.fail(
             "AM-5007",
@@ -60,6 +63,110 @@ def as_condition(other: object) -> Condition:
             fix='put comparisons in parentheses: (am.col("age") > 40) & (am.col("dept") == "R&D")',
         )
     return other
+
+
+class Expression:
+    """A value of a row or of a group: a column, arithmetic, an aggregate. Comparisons make
+    conditions.
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> Condition:  # type: ignore[override]
+        return Comparison("=", self, as_operand(other))
+
+    def __ne__(self, other: object) -> Condition:  # type: ignore[override]
+        return Comparison("<>", self, as_operand(other))
+
+    def __lt__(self, other: Operand) -> Condition:
+        return Comparison("<", self, as_operand(other))
+
+    def __le__(self, other: Operand) -> Condition:
+        return Comparison("<=", self, as_operand(other))
+
+    def __gt__(self, other: Operand) -> Condition:
+        return Comparison(">", self, as_operand(other))
+
+    def __ge__(self, other: Operand) -> Condition:
+        return Comparison(">=", self, as_operand(other))
+
+    def __and__(self, other: Condition | Expression) -> Condition:
+        return as_condition(self) & other
+
+    def __or__(self, other: Condition | Expression) -> Condition:
+        return as_condition(self) | other
+
+    def __invert__(self) -> Condition:
+        return ~as_condition(self)
+
+    def __add__(self, other: Operand) -> Arithmetic:
+        return Arithmetic("+", self, as_operand(other))
+
+    def __radd__(self, other: Operand) -> Arithmetic:
+        return Arithmetic("+", as_operand(other), self)
+
+    def __sub__(self, other: Operand) -> Arithmetic:
+        return Arithmetic("-", self, as_operand(other))
+
+    def __rsub__(self, other: Operand) -> Arithmetic:
+        return Arithmetic("-", as_operand(other), self)
+
+    def __mul__(self, other: Operand) -> Arithmetic:
+        return Arithmetic("*", self, as_operand(other))
+
+    def __rmul__(self, other: Operand) -> Arithmetic:
+        return Arithmetic("*", as_operand(other), self)
+
+    def __neg__(self) -> Arithmetic:
+        return Arithmetic("-", 0, self)
+
+    def between(self, low: Operand, high: Operand) -> Condition:
+        """``low <= self <= high``."""
+        return Range(self, as_operand(low), as_operand(high))
+
+    def is_in(self, values: Iterable[Value | Public]) -> Condition:
+        """It equals one of ``values``."""
+        return Membership(self, tuple(values))
+
+    def like(self, pattern: str | Public) -> Condition:
+        """The text fits the pattern: ``%`` stands for any characters, ``_`` for one."""
+        return Likeness(self, pattern)
+
+    def is_null(self) -> Condition:
+        """It is NULL."""
+        return Nullness(self)
+
+    def is_not_null(self) -> Condition:
+        """It is a value."""
+        return Negated(Nullness(self))
+
+    def asc(self, *, nulls_first: bool = False) -> Ordering:
+        """Sort key, smallest first."""
+        return Ordering(self, False, nulls_first)
+
+    def desc(self, *, nulls_first: bool = False) -> Ordering:
+        """Sort key, largest first."""
+        return Ordering(self, True, nulls_first)
+
+    def alias(self, label: str) -> Labelled:
+        """The same under a name of its own in the result."""
+        return Labelled(self, label)
+
+    __hash__ = object.__hash__
+
+
+Operand = Expression | Value | Public
+
+
+def as_operand(other: object) -> Operand:
+    """``other`` as one side of a comparison or sum. Raises: InvalidError AM-5007."""
+    if isinstance(other, Condition | Labelled | Ordering):
+        errors.fail(
+            "AM-5007",
+            what=f"{type(other).__name__} is not a value",
+            fix="compare and compute with columns, aggregates and constants",
+        )
+    return other  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,151 +186,84 @@ class Negated(Condition):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison(Condition):
-    """``name op value``; op as in SQL."""
+    """``left op right``; op as in SQL."""
 
     op: str
-    name: str
-    value: Value | Public
+    left: Operand
+    right: Operand
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Membership(Condition):
-    """``name IN (values)``."""
+    """``operand IN (values)``."""
 
-    name: str
+    operand: Operand
     values: tuple[Value | Public, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Range(Condition):
-    """``name BETWEEN low AND high``, both inclusive."""
+    """``operand BETWEEN low AND high``, both inclusive."""
 
-    name: str
-    low: Value | Public
-    high: Value | Public
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Nullness(Condition):
-    """``name IS NULL``."""
-
-    name: str
+    operand: Operand
+    low: Operand
+    high: Operand
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Likeness(Condition):
-    """``name LIKE pattern``."""
+    """``operand LIKE pattern``."""
 
-    name: str
+    operand: Operand
     pattern: Value | Public
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Product:
-    """The product of two columns, for ``sum`` and ``avg``."""
+class Nullness(Condition):
+    """``operand IS NULL``."""
 
-    left: str
-    right: str
+    operand: Operand
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column(Expression):
+    """A column by name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arithmetic(Expression):
+    """``left op right`` with op in ``+ - *``."""
+
+    op: str
+    left: Operand
+    right: Operand
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aggregation(Expression):
+    """An aggregate function as SQL names it; without operand ``count(*)``."""
+
+    function: str
+    operand: Operand | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """An expression and the name of its column in the result."""
+
+    expression: Expression
+    label: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ordering:
     """A sort key of ``order_by``; NULLs come last unless ``nulls_first``."""
 
-    name: str
+    key: Expression
     descending: bool = False
     nulls_first: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Column:
-    """A column by name. Comparisons make conditions."""
-
-    name: str
-    label: str | None = None
-
-    def __eq__(self, value: object) -> Condition:  # type: ignore[override]
-        return Comparison("=", self.name, _value(value))
-
-    def __ne__(self, value: object) -> Condition:  # type: ignore[override]
-        return Comparison("<>", self.name, _value(value))
-
-    def __lt__(self, value: object) -> Condition:
-        return Comparison("<", self.name, _value(value))
-
-    def __le__(self, value: object) -> Condition:
-        return Comparison("<=", self.name, _value(value))
-
-    def __gt__(self, value: object) -> Condition:
-        return Comparison(">", self.name, _value(value))
-
-    def __ge__(self, value: object) -> Condition:
-        return Comparison(">=", self.name, _value(value))
-
-    def __and__(self, other: Condition) -> Condition:
-        return as_condition(self) & other
-
-    def __or__(self, other: Condition) -> Condition:
-        return as_condition(self) | other
-
-    def __invert__(self) -> Condition:
-        return ~as_condition(self)
-
-    def __mul__(self, other: Column) -> Product:
-        if not isinstance(other, Column):
-            errors.fail(
-                "AM-5007",
-                what="a column can be multiplied by another column only",
-                fix='am.sum(am.col("price") * am.col("discount")); scale the answer yourself',
-            )
-        return Product(self.name, other.name)
-
-    def between(self, low: Value | Public, high: Value | Public) -> Condition:
-        """``low <= column <= high``."""
-        return Range(self.name, _value(low), _value(high))
-
-    def is_in(self, values: Iterable[Value | Public]) -> Condition:
-        """The column equals one of ``values``."""
-        return Membership(self.name, tuple(_value(value) for value in values))
-
-    def like(self, pattern: str | Public) -> Condition:
-        """The text fits the pattern: ``%`` stands for any characters, ``_`` for one."""
-        return Likeness(self.name, pattern)
-
-    def is_null(self) -> Condition:
-        """The column holds NULL."""
-        return Nullness(self.name)
-
-    def is_not_null(self) -> Condition:
-        """The column holds a value."""
-        return Negated(Nullness(self.name))
-
-    def asc(self, *, nulls_first: bool = False) -> Ordering:
-        """Sort key, smallest first."""
-        return Ordering(self.name, False, nulls_first)
-
-    def desc(self, *, nulls_first: bool = False) -> Ordering:
-        """Sort key, largest first."""
-        return Ordering(self.name, True, nulls_first)
-
-    def alias(self, label: str) -> Column:
-        """The same column under another name in the result."""
-        return Column(self.name, label)
-
-    __hash__ = object.__hash__
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Aggregation:
-    """An aggregate for ``agg``; ``function`` is count_star, count, sum or avg."""
-
-    function: str
-    columns: tuple[str, ...]
-    label: str | None = None
-
-    def alias(self, label: str) -> Aggregation:
-        """The same aggregate under another name in the result."""
-        return Aggregation(self.function, self.columns, label)
 
 
 def col(name: str) -> Column:
@@ -231,34 +271,29 @@ def col(name: str) -> Column:
     return Column(name)
 
 
-def sum(column: str | Column | Product) -> Aggregation:  # noqa: A001
+def sum(operand: str | Expression) -> Aggregation:  # noqa: A001
     """Exact sum over the rows that are not NULL; NULL when there are none."""
-    return Aggregation("sum", _operand(column))
+    return Aggregation("sum", named(operand))
 
 
-def avg(column: str | Column | Product) -> Aggregation:
+def avg(operand: str | Expression) -> Aggregation:
     """The correctly rounded quotient of sum and count; NULL when there are no values."""
-    return Aggregation("avg", _operand(column))
+    return Aggregation("avg", named(operand))
 
 
-def count(column: str | Column | None = None) -> Aggregation:
+def count(operand: str | Expression | None = None) -> Aggregation:
     """How many rows there are, or, with a column, how many of them are not NULL in it."""
-    if column is None:
-        return Aggregation("count_star", ())
-    return Aggregation("count", _operand(column))
+    return Aggregation("count", None if operand is None else named(operand))
 
 
-def _operand(column: str | Column | Product) -> tuple[str, ...]:
-    if isinstance(column, Product):
-        return (column.left, column.right)
-    return (column.name if isinstance(column, Column) else column,)
-
-
-def _value(value: object) -> Value | Public:
-    if isinstance(value, Column):
+def named(operand: str | Expression) -> Expression:
+    """A column by its name, or the expression. Raises: InvalidError AM-5007."""
+    if isinstance(operand, str):
+        return Column(operand)
+    if not isinstance(operand, Expression):
         errors.fail(
             "AM-5007",
-            what="two columns cannot be compared with each other",
-            fix="compare a column with a constant",
+            what=f"{type(operand).__name__} where a column is needed",
+            fix='pass a name such as "age", or am.col("age")',
         )
-    return value  # type: ignore[return-value]
+    return operand

@@ -9,8 +9,8 @@ from typing import Any
 from amaters.base import errors
 from amaters.client import expression as ex
 
-Selected = str | ex.Column | ex.Aggregation
-Sorting = str | ex.Column | ex.Ordering
+Selected = str | ex.Expression | ex.Labelled
+Sorting = str | ex.Expression | ex.Ordering
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Question:
     where: ex.Condition | None = None
     selected: tuple[Selected, ...] = ()
     groups: tuple[str, ...] = ()
+    having: ex.Condition | None = None
     order: tuple[Sorting, ...] = ()
     count: int | None = None
     offset: int = 0
@@ -28,18 +29,20 @@ class Question:
 
 
 def to_sql(question: Question) -> tuple[str, list[Any]]:
-    """The statement and its parameters."""
+    """The statement and its parameters, which are in the order of the text."""
     writer = _Writer()
     items = [*question.groups, *question.selected]
-    head = "SELECT DISTINCT " if question.distinct else "SELECT "
-    text = head + (", ".join(_item(item) for item in items) or "*")
+    text = "SELECT DISTINCT " if question.distinct else "SELECT "
+    text += ", ".join(writer.item(item) for item in items) or "*"
     text += f" FROM {quoted(question.table)}"
     if question.where is not None:
         text += f" WHERE {writer.condition(question.where)}"
     if question.groups:
         text += " GROUP BY " + ", ".join(quoted(name) for name in question.groups)
+    if question.having is not None:
+        text += f" HAVING {writer.condition(question.having)}"
     if question.order:
-        text += " ORDER BY " + ", ".join(_sort_key(key) for key in question.order)
+        text += " ORDER BY " + ", ".join(writer.sort_key(key) for key in question.order)
     if question.count is not None:
         text += f" LIMIT {question.count}"
     if question.offset:
@@ -51,11 +54,13 @@ def to_update(question: Question, values: Mapping[str, Any]) -> tuple[str, list[
     """UPDATE of the question's rows, and its parameters."""
     if not values:
         errors.fail("AM-5007", what="an update of nothing", fix="name a column and its new value")
-    writer = _Writer(list(values.values()))
-    assigned = ", ".join(f"{quoted(name)} = ?" for name in values)
-    return f"UPDATE {quoted(question.table)} SET {assigned}{_where(question, writer)}", (
-        writer.parameters
-    )
+    writer = _Writer()
+    assigned = [
+        f"{quoted(name)} = {writer.operand(ex.as_operand(value), bare=True)}"
+        for name, value in values.items()
+    ]
+    text = f"UPDATE {quoted(question.table)} SET {', '.join(assigned)}{_where(question, writer)}"
+    return text, writer.parameters
 
 
 def to_delete(question: Question) -> tuple[str, list[Any]]:
@@ -85,56 +90,61 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _item(item: Selected) -> str:
-    if isinstance(item, ex.Aggregation):
-        operand = " * ".join(quoted(name) for name in item.columns)
-        function = item.function.removesuffix("_star")
-        text = f"{function}({operand or '*'})"
-        return text + _alias(item.label)
-    if isinstance(item, ex.Column):
-        return quoted(item.name) + _alias(item.label)
-    return quoted(item)
-
-
-def _alias(label: str | None) -> str:
-    return f" AS {quoted(label)}" if label else ""
-
-
-def _sort_key(key: Sorting) -> str:
-    if isinstance(key, ex.Ordering):
-        text = quoted(key.name) + (" DESC" if key.descending else "")
-        return text + (" NULLS FIRST" if key.nulls_first else "")
-    return quoted(key.name if isinstance(key, ex.Column) else key)
-
-
 @dataclass(slots=True)
 class _Writer:
-    """Writes conditions and collects their constants, in order."""
+    """Writes clauses and collects their constants, in order."""
 
     parameters: list[Any] = field(default_factory=list)
 
-    def condition(self, node: ex.Condition | ex.Column) -> str:  # noqa: PLR0911 - one per kind
+    def item(self, item: Selected) -> str:
+        """One column of the select list."""
+        if isinstance(item, ex.Labelled):
+            return f"{self.operand(item.expression, bare=True)} AS {quoted(item.label)}"
+        return self.operand(ex.named(item), bare=True)
+
+    def sort_key(self, key: Sorting) -> str:
+        if not isinstance(key, ex.Ordering):
+            return self.operand(ex.named(key), bare=True)
+        text = self.operand(key.key, bare=True) + (" DESC" if key.descending else "")
+        return text + (" NULLS FIRST" if key.nulls_first else "")
+
+    def operand(self, node: ex.Operand, *, bare: bool = False) -> str:
+        """A value; arithmetic in brackets unless ``bare``."""
         match node:
             case ex.Column():
                 return quoted(node.name)
+            case ex.Arithmetic():
+                text = f"{self.operand(node.left)} {node.op} {self.operand(node.right)}"
+                return text if bare else f"({text})"
+            case ex.Aggregation():
+                inner = "*" if node.operand is None else self.operand(node.operand, bare=True)
+                return f"{node.function}({inner})"
+            case ex.Public():
+                self.parameters.append(node.value)
+                return "PUBLIC(?)"
+        self.parameters.append(node)
+        return "?"
+
+    def condition(self, node: ex.Condition) -> str:  # noqa: PLR0911 - one per kind
+        match node:
             case ex.Combined():
                 joined = f" {node.word.upper()} ".join(self.condition(part) for part in node.parts)
                 return f"({joined})"
-            case ex.Negated(part=ex.Nullness(name=name)):
-                return f"({quoted(name)} IS NOT NULL)"
+            case ex.Negated(part=ex.Nullness(operand=operand)):
+                return f"({self.operand(operand)} IS NOT NULL)"
             case ex.Negated():
                 return f"(NOT {self.condition(node.part)})"
             case ex.Comparison():
-                return f"({quoted(node.name)} {node.op} {self._constant(node.value)})"
+                return f"({self.operand(node.left)} {node.op} {self.operand(node.right)})"
             case ex.Membership():
-                return f"({quoted(node.name)} IN ({self._constants(node)}))"
+                return f"({self.operand(node.operand)} IN ({self._constants(node)}))"
             case ex.Range():
-                low, high = self._constant(node.low), self._constant(node.high)
-                return f"({quoted(node.name)} BETWEEN {low} AND {high})"
+                tested = self.operand(node.operand)
+                return f"({tested} BETWEEN {self.operand(node.low)} AND {self.operand(node.high)})"
             case ex.Likeness():
-                return f"({quoted(node.name)} LIKE {self._constant(node.pattern)})"
+                return f"({self.operand(node.operand)} LIKE {self.operand(node.pattern)})"
             case ex.Nullness():
-                return f"({quoted(node.name)} IS NULL)"
+                return f"({self.operand(node.operand)} IS NULL)"
         errors.fail(
             "AM-5007",
             what=f"{type(node).__name__} is not a condition",
@@ -143,19 +153,8 @@ class _Writer:
 
     def _constants(self, node: ex.Membership) -> str:
         if not node.values:
-            errors.fail(
-                "AM-5007",
-                what=f"is_in of column {node.name} without values",
-                fix="pass at least one value",
-            )
-        return ", ".join(self._constant(value) for value in node.values)
-
-    def _constant(self, value: ex.Value | ex.Public) -> str:
-        if isinstance(value, ex.Public):
-            self.parameters.append(value.value)
-            return "PUBLIC(?)"
-        self.parameters.append(value)
-        return "?"
+            errors.fail("AM-5007", what="is_in without values", fix="pass at least one value")
+        return ", ".join(self.operand(value) for value in node.values)
 
 
 def as_columns(names: Sequence[str | ex.Column]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ class Query(Blocking[AsyncQuery]):
     select = chaining(AsyncQuery.select)
     group_by = chaining(AsyncQuery.group_by)
     agg = chaining(AsyncQuery.agg)
+    having = chaining(AsyncQuery.having)
     order_by = chaining(AsyncQuery.order_by)
     limit = chaining(AsyncQuery.limit)
     distinct = chaining(AsyncQuery.distinct)
@@ -39,8 +40,11 @@ class Table(Blocking[AsyncTable]):
     upsert = blocking(AsyncTable.upsert)
     delete = blocking(AsyncTable.delete)
     get = blocking(AsyncTable.get)
+    get_many = blocking(AsyncTable.get_many)
+    update = blocking(AsyncTable.update)
     schema = blocking(AsyncTable.schema)
     query = starting(AsyncTable.query, Query)
+    range = starting(AsyncTable.range, Query)
     filter = starting(AsyncTable.filter, Query)
     select = starting(AsyncTable.select, Query)
     group_by = starting(AsyncTable.group_by, Query)
@@ -58,6 +62,7 @@ class Batch(Blocking[AsyncBatch]):
     """
 
     get = blocking(AsyncBatch.get)
+    get_many = blocking(AsyncBatch.get_many)
     commit = blocking(AsyncBatch.commit)
 
     def insert(self, table: str, rows: object, columns: Sequence[str] | None = None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from amaters.base.progress import ProgressCallback
 from amaters.client import expression as ex
 from amaters.client import lookup, writer
 from amaters.client.attempts import repeated
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
 class AsyncTable:
     """A table by name; also the start of every query on it."""
 
-    def __init__(self, database: AsyncDatabase, session: Session, name: str) -> None:
+    def __init__(self, database: AsyncDatabase, session: Session, table: Table) -> None:
         self._database = database
         self._session = session
-        self.name = name
+        self.name = table.name
+        self._key = table.primary_key.name
 
     async def insert(self, rows: object, columns: Sequence[str] | None = None) -> int:
         """Insert rows: sequences, dictionaries, a dictionary of columns, or anything with
@@ -57,7 +59,17 @@ class AsyncTable:
 
         return await repeated(self._session, attempt)
 
-    async def get(self, keys: Sequence[object], columns: Sequence[str] | None = None) -> Result:
+    async def get(self, key: object, columns: Sequence[str] | None = None) -> dict[str, Any] | None:
+        """The row with this primary key by column name, or None. ``columns``: only these.
+
+        Cost: one round trip. Leaks: the key asked for.
+        """
+        found = (await self.get_many([key], columns)).dicts()
+        return found[0] if found else None
+
+    async def get_many(
+        self, keys: Sequence[object], columns: Sequence[str] | None = None
+    ) -> Result:
         """The rows with these primary keys, in that order; keys without a row are left out.
         ``columns``: only these.
 
@@ -88,6 +100,15 @@ class AsyncTable:
         batch.delete(self.name, keys)
         return await batch.commit()
 
+    async def update(
+        self, values: Mapping[str, Any], where: ex.Condition | ex.Column | None = None
+    ) -> int:
+        """Set columns to constants or expressions in the rows where ``where`` is true, or in all;
+        returns how many. Leaks, Raises: as ``AsyncQuery.update``.
+        """
+        rows = self.query() if where is None else self.filter(where)
+        return (await rows.update(values)).changed or 0
+
     async def schema(self) -> Table:
         """The table's columns as declared."""
         return await self._session.table(self.name)
@@ -96,11 +117,22 @@ class AsyncTable:
         """All rows and columns, to be narrowed."""
         return AsyncQuery(self._database, Question(self.name))
 
+    def range(self, low: object = None, high: object = None) -> AsyncQuery:
+        """The rows with primary keys from ``low`` up to but without ``high``, in order; None leaves
+        that end open. Leaks: both bounds, for keys are public.
+        """
+        key, query = ex.Column(self._key), self.query()
+        if low is not None:
+            query = query.filter(ex.Comparison(">=", key, ex.as_operand(low)))
+        if high is not None:
+            query = query.filter(ex.Comparison("<", key, ex.as_operand(high)))
+        return query.order_by(key)
+
     def filter(self, condition: ex.Condition | ex.Column) -> AsyncQuery:
         """The rows for which ``condition`` is true."""
         return self.query().filter(condition)
 
-    def select(self, *columns: str | ex.Column) -> AsyncQuery:
+    def select(self, *columns: Selected) -> AsyncQuery:
         """Some columns only."""
         return self.query().select(*columns)
 
@@ -108,7 +140,7 @@ class AsyncTable:
         """One row per distinct combination; follow with ``agg``."""
         return self.query().group_by(*columns)
 
-    def agg(self, *aggregates: ex.Aggregation) -> AsyncQuery:
+    def agg(self, *aggregates: ex.Aggregation | ex.Labelled) -> AsyncQuery:
         """Totals over all rows."""
         return self.query().agg(*aggregates)
 
@@ -129,17 +161,25 @@ class AsyncQuery:
         earlier = self._question.where
         return self._with(where=made if earlier is None else earlier & made)
 
-    def select(self, *columns: str | ex.Column) -> AsyncQuery:
-        """Return these columns."""
+    def select(self, *columns: Selected) -> AsyncQuery:
+        """Return these columns, in place of all."""
         return self._with(selected=columns)
 
     def group_by(self, *columns: str | ex.Column) -> AsyncQuery:
         """One row per distinct combination of these columns."""
         return self._with(groups=as_columns(columns))
 
-    def agg(self, *aggregates: ex.Aggregation) -> AsyncQuery:
+    def agg(self, *aggregates: ex.Aggregation | ex.Labelled) -> AsyncQuery:
         """Return these aggregates, one row per group."""
         return self._with(selected=aggregates)
+
+    def having(self, condition: ex.Condition) -> AsyncQuery:
+        """Narrow to the groups for which ``condition``, on aggregates, is true as well; this client
+        decides that after decryption.
+        """
+        made = ex.as_condition(condition)
+        earlier = self._question.having
+        return self._with(having=made if earlier is None else earlier & made)
 
     def order_by(self, *keys: Sorting) -> AsyncQuery:
         """Sort by columns, or by ``col("a").desc()``; NULLs last unless asked otherwise."""
@@ -153,10 +193,14 @@ class AsyncQuery:
         """Each different row once."""
         return self._with(distinct=True)
 
-    async def collect(self) -> Result:
-        """The answer."""
+    async def collect(
+        self, *, timeout_seconds: float | None = None, progress: ProgressCallback | None = None
+    ) -> Result:
+        """The answer. Raises: as ``AsyncDatabase.sql``."""
         text, parameters = to_sql(self._question)
-        return await self._database.sql(text, parameters)
+        return await self._database.sql(
+            text, parameters, timeout_seconds=timeout_seconds, progress=progress
+        )
 
     async def rows(self) -> list[tuple[Any, ...]]:
         """The answer as tuples."""
@@ -183,7 +227,8 @@ class AsyncQuery:
         return (await self.collect()).pandas()
 
     async def update(self, values: Mapping[str, Any]) -> Result:
-        """Set columns to these values in all rows of the query; ``message`` says how many.
+        """Set columns to these values (constants, or expressions of the row's own columns) in all
+        rows of the query; ``changed`` says how many.
 
         Leaks: which rows change. Raises: InvalidError AM-20xx; nothing is changed then.
         """
@@ -191,12 +236,14 @@ class AsyncQuery:
         return await self._database.sql(text, parameters)
 
     async def delete(self) -> Result:
-        """Delete all rows of the query; ``message`` says how many. Leaks: which rows go."""
+        """Delete all rows of the query; ``changed`` says how many. Leaks: which rows go."""
         text, parameters = to_delete(self._question)
         return await self._database.sql(text, parameters)
 
     async def explain(self, *, format: str = "text") -> str:  # noqa: A002
-        """How the query would run and what the engine would learn."""
+        """How the query would run and what the engine would learn; ``format``: text, json, pgjson
+        (PostgreSQL's keys) or mermaid.
+        """
         text, parameters = to_sql(self._question)
         return await self._database.explain(text, parameters, format=format)
 
