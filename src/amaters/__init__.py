@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from amaters.client.sync import Batch, Database, Query, Table
     from amaters.client.table import AsyncQuery, AsyncTable
     from amaters.columns.declare import (
+        Blob,
         Boolean,
         Date,
         Decimal,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         Int32,
         Int64,
         Text,
+        Timestamp,
         UInt8,
         UInt16,
         UInt32,
@@ -65,7 +67,8 @@ _HOMES = {
     "amaters.client.sync": "Batch Database Query Table",
     "amaters.client.table": "AsyncQuery AsyncTable",
     "amaters.columns.declare": (
-        "Boolean Date Decimal Enum Int8 Int16 Int32 Int64 Text UInt8 UInt16 UInt32 UInt64"
+        "Blob Boolean Date Decimal Enum Int8 Int16 Int32 Int64 Text Timestamp UInt8 UInt16 UInt32 "
+        "UInt64"
     ),
     "amaters.embedded": "connect connect_async",
 }
@@ -78,6 +81,7 @@ __all__ = [
     "AsyncQuery",
     "AsyncTable",
     "Batch",
+    "Blob",
     "Boolean",
     "ClosedError",
     "ConflictError",
@@ -99,6 +103,7 @@ __all__ = [
     "Stats",
     "Table",
     "Text",
+    "Timestamp",
     "UInt8",
     "UInt16",
     "UInt32",

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from amaters.base.rng import SystemRng
-from amaters.columns import declare
+from amaters.columns import blobs, declare
 from amaters.columns.schema import Table
 from amaters.columns.types import SqlType, TypeKind
 
@@ -55,6 +55,10 @@ def full_table() -> Table:
             "day": declare.Date(encrypt=["range"]),
             "big": declare.UInt64(encrypt=["eq", "sum"]),
             "open": declare.Int16(nullable=True),
+            "seen": declare.Timestamp(encrypt=["eq", "range"], nullable=True),
+            "photo": declare.Blob(encrypt=[], nullable=True),
+            "made": declare.Timestamp(nullable=True),
+            "hash": declare.Blob(),
         }
     )
 
@@ -74,7 +78,18 @@ def full_row(number: int) -> tuple[Any, ...]:
         datetime.date(2000, 1, 1) + datetime.timedelta(number % 5000),
         2**64 - 1 - number,
         number % 300 if number % 8 else None,
+        datetime.datetime(2020, 1, 1) + datetime.timedelta(0, number, number)
+        if number % 7
+        else None,
+        bytes([number % 256, 255, 0]) * (number % 4) if number % 5 else None,
+        datetime.datetime(1950, 1, 1) + datetime.timedelta(number) if number % 3 else None,
+        number.to_bytes(8, "little"),
     )
+
+
+def as_text(value: Any) -> str:
+    """A value as a CSV cell has it."""
+    return blobs.spelled(value) if isinstance(value, bytes) else str(value)
 
 
 def python_values(type_: SqlType) -> st.SearchStrategy[Any]:
@@ -89,4 +104,8 @@ def python_values(type_: SqlType) -> st.SearchStrategy[Any]:
             return st.dates()
         case TypeKind.BOOLEAN:
             return st.booleans()
+        case TypeKind.TIMESTAMP:
+            return st.datetimes()
+        case TypeKind.BLOB:
+            return st.binary(max_size=40)
     return st.text(st.characters(codec="utf-8"), max_size=40)

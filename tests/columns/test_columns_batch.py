@@ -11,7 +11,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from columns_support import full_row, full_table, make_table, python_values, quick
+from columns_support import as_text, full_row, full_table, make_table, python_values, quick
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,7 +52,7 @@ def test_every_way_in_is_the_same(way: str) -> None:
         "any": (row for row in ROWS),
     }
     if way == "text":
-        cells = [[None if v is None else str(v) for v in cells] for cells in columns.values()]
+        cells = [[None if v is None else as_text(v) for v in cells] for cells in columns.values()]
         batch = ColumnBatch.from_text(TABLE, NAMES, cells)
     else:
         batch = ColumnBatch.from_any(TABLE, sources[way])

@@ -59,7 +59,7 @@ def test_the_products_example() -> None:
     """The table of PRODUCT, column by column."""
     table = full_table()
     assert table.primary_key.name == "id"
-    assert [c.name for c in table.public_columns] == ["id", "dept", "open"]
+    assert [c.name for c in table.public_columns] == ["id", "dept", "open", "made", "hash"]
     assert table.column("age").width == 8
     assert table.column("AGE") is table.column("age") is table.column(3)
     assert table.column("salary").bounds == (0, 1_000_000)

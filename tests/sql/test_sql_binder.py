@@ -107,11 +107,11 @@ def test_values_of_numbers_and_dates_are_read_as_their_type() -> None:
         ("born < '1995-1-1'", Compare("<", BORN, Literal(datetime.date(1995, 1, 1)))),
         (
             "born < DATE '1994-01-31' + INTERVAL '1' MONTH",
-            Compare("<", BORN, Literal(datetime.date(1994, 2, 28))),
+            Compare("<", BORN, Literal(datetime.datetime(1994, 2, 28))),
         ),
         (
             "born < DATE '1994-12-31' + INTERVAL 1 YEAR - INTERVAL '2 weeks'",
-            Compare("<", BORN, Literal(datetime.date(1995, 12, 17))),
+            Compare("<", BORN, Literal(datetime.datetime(1995, 12, 17))),
         ),
         ("born = DATE '9999-12-01' + 30", Compare("=", BORN, Literal(datetime.date.max))),
         ("\"full time\"", Compare("=", FULL_TIME, Literal(True))),
@@ -174,7 +174,7 @@ def test_parameters() -> None:
         ("age = :a AND age = ?", [1]),
         ("age = ?", "x"),
         ("age = ?", [object()]),
-        ("age = ?", [datetime.datetime(2020, 1, 1)]),
+        ("age = ?", [datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)]),
         ("age = ?", [float("nan")]),
         ("age = ?", None),
     ],

@@ -302,7 +302,7 @@ class _Statement:
             return "?"
         text = quoted(value)
         if isinstance(value, datetime.date) and self.rng.random() < 0.3:
-            text = f"'{value.isoformat()}'"
+            text = f"'{value}'"
         if self.rng.random() < 0.1:
             return f"PUBLIC({text})"
         return text
@@ -387,9 +387,11 @@ def _value(column: ColumnCase, table: TableCase, rng: random.Random) -> Any:
     if draw < 0.55:
         stored = rng.choice(table.data[column.name][:50])
         return rng.choice(column.pool) if stored is None else stored
+    if column.kind == "TIMESTAMP" and draw > 0.8:
+        return rng.choice(column.pool).date()
     if column.kind == "TEXT":
         return rng.choice(["a", "zz", "unknown", "é", ""])
-    if column.kind in ("BOOLEAN", "DATE") or draw < 0.65:
+    if column.kind in ("BOOLEAN", "DATE", "TIMESTAMP") or draw < 0.65:
         return anything(column, rng)
     low, high = bounds(column)
     if column.kind == "DECIMAL":

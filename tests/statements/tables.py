@@ -14,12 +14,12 @@ from typing import Any
 TYPES = (
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT",
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
-    "DECIMAL", "DATE", "BOOLEAN", "TEXT",
+    "DECIMAL", "DATE", "BOOLEAN", "TEXT", "TIMESTAMP",
 )  # fmt: skip
 INTEGERS = TYPES[:8]
 NUMBERS = TYPES[:9]
 WORDS = ("", "a", "A", "b", "it's", "é", "日本", "x" * 40, "B c", "z-9", "0", "null")
-EPOCH = datetime.date(1970, 1, 1)
+MICROSECOND = datetime.timedelta(microseconds=1)
 
 
 def limits(kind: str) -> tuple[int, int]:
@@ -93,6 +93,8 @@ def quoted(value: Any) -> str:
         return "NULL"
     if isinstance(value, bool):
         return str(value).upper()
+    if isinstance(value, datetime.datetime):
+        return f"TIMESTAMP '{value}'"
     if isinstance(value, datetime.date):
         return f"DATE '{value.isoformat()}'"
     if isinstance(value, str):
@@ -110,6 +112,8 @@ def bounds(column: ColumnCase) -> tuple[Any, Any]:
         return -top, top
     if column.kind == "DATE":
         return datetime.date(1900, 1, 1), datetime.date(2100, 12, 31)
+    if column.kind == "TIMESTAMP":
+        return datetime.datetime(1900, 1, 1), datetime.datetime(2100, 12, 31, 23, 59)
     if column.kind == "BOOLEAN":
         return False, True
     return limits(column.kind)
@@ -126,6 +130,8 @@ def anything(column: ColumnCase, rng: random.Random) -> Any:
         return rng.random() < 0.5
     if column.kind == "DATE":
         return low + datetime.timedelta(days=rng.randint(0, (high - low).days))
+    if column.kind == "TIMESTAMP":
+        return low + rng.randint(0, (high - low) // MICROSECOND) * MICROSECOND
     if column.kind == "DECIMAL":
         scale = int(column.sql_type[8:-1].split(",")[1])
         unit = 10**scale

@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import BinaryIO, TextIO
 
-from amaters.client.result import Result, render_table
+from amaters.client.result import Result, render_table, text_of
 
 FORMATS = ("table", "json", "jsonl", "csv", "arrow")
 
@@ -50,7 +50,7 @@ def _objects(result: Result) -> Iterable[dict[str, object]]:
 def _plain(value: object) -> object:
     if isinstance(value, Decimal):
         return format(value, "f")
-    return value.isoformat() if isinstance(value, date) else value
+    return text_of(value) if isinstance(value, date | bytes) else value
 
 
 def _csv(result: Result) -> str:

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from amaters.base import errors
 
-Value = int | Decimal | str | bool | date | None
+Value = int | Decimal | str | bytes | bool | date | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

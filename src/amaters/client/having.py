@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
+from amaters.columns.moments import at_midnight
 from amaters.columns.patterns import Pattern
 from amaters.columns.scalars import compute
 from amaters.plan.expressions import (
@@ -121,4 +123,6 @@ def compared(op: str, left: Any, right: Any) -> bool:
         left, right = float(left), float(right)
         if math.isnan(left) or math.isnan(right):
             left, right = math.isnan(left), math.isnan(right)
+    if isinstance(left, date) and isinstance(right, date):
+        left, right = at_midnight(left), at_midnight(right)
     return bool(COMPARISONS[op](left, right))

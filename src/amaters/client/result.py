@@ -10,15 +10,17 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from amaters.base import errors
+from amaters.columns import blobs
 
 if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
 
-Value = int | float | Decimal | str | bool | date | None
+Value = int | float | Decimal | str | bytes | bool | date | None
 
 ROWS_SHOWN = 40
+_LEFT = ("TEXT", "VARCHAR", "BOOLEAN", "DATE", "TIMESTAMP", "BLOB")
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 
 
@@ -144,6 +146,8 @@ def arrow_type(name: str) -> Any:
         "HUGEINT": pa.decimal128(38, 0),
         "DOUBLE": pa.float64(),
         "DATE": pa.date32(),
+        "TIMESTAMP": pa.timestamp("us"),
+        "BLOB": pa.binary(),
         "BOOLEAN": pa.bool_(),
         "TEXT": pa.string(),
         "VARCHAR": pa.string(),
@@ -166,13 +170,13 @@ def text_of(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, Decimal):
         return format(value, "f")
-    return str(value)
+    return blobs.spelled(value) if isinstance(value, bytes) else str(value)
 
 
 def render_table(result: Result) -> str:
     """The result as a text table: at most ``ROWS_SHOWN`` rows, numbers to the right."""
     shown = [[text_of(value) for value in row] for row in result.rows()[:ROWS_SHOWN]]
-    left = [name in ("TEXT", "VARCHAR", "BOOLEAN", "DATE") for name in result.types]
+    left = [name in _LEFT for name in result.types]
     widths = [max(map(len, column)) for column in zip(result.names, *shown, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

@@ -52,6 +52,8 @@ def to_values(type_: SqlType, array: Any, column: str) -> ColumnValues:
         scaled = _unscaled(type_, array)
         if scaled is not None:
             return ColumnValues(_checked(type_, scaled, column), valid)
+    if type_.kind is TypeKind.TIMESTAMP and pa.types.is_timestamp(kind) and kind.tz is None:
+        return _timestamps(type_, array, valid, column)
     return convert.from_python(type_, array.to_pylist(), column)
 
 
@@ -72,6 +74,19 @@ def _integers(type_: SqlType, array: Any, valid: NDArray[np.bool_], column: str)
     source = _numpy(array, np.uint64 if str(array.type) == "uint64" else np.int64)
     checked = _checked(type_, source, column)
     return ColumnValues(checked.astype(storage_dtype(type_)), valid)
+
+
+def _timestamps(type_: SqlType, array: Any, valid: NDArray[np.bool_], column: str) -> ColumnValues:
+    """Timestamps of any unit. Raises: AM-2005 for nanoseconds, which DuckDB would cut off."""
+    import pyarrow as pa
+
+    try:
+        micro = array.cast(pa.timestamp("us"))
+    except pa.ArrowInvalid:  # nanoseconds are lost, or seconds are far outside
+        code = "AM-2005" if array.type.unit == "ns" else "AM-2003"
+        fail(code, where=f"column {column}", expected=type_.sql_name)
+    values = _numpy(micro.cast(pa.int64()), np.int64)
+    return ColumnValues(_checked(type_, values, column), valid)
 
 
 def _checked(type_: SqlType, values: NDArray[Any], column: str) -> NDArray[Any]:

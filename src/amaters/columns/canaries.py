@@ -38,7 +38,6 @@ from amaters.columns.fakekeys import fake_keys
 from amaters.columns.rowcodec import padme
 from amaters.columns.schema import Column, Table
 from amaters.columns.sealing import Keys, open_one, seal_one
-from amaters.columns.types import TypeKind
 
 CANARIES = 64
 PART_CANARIES = 32  # of a partial segment: with the others of its segment there will be more
@@ -140,7 +139,7 @@ def distinguishing(table: Table) -> tuple[Column, ...]:
 
 
 def _room(column: Column) -> int:
-    if column.type.kind is TypeKind.TEXT:
+    if column.type.is_text:
         return 1 << 65
     return column.type.maximum - column.type.minimum
 
@@ -372,7 +371,7 @@ def _encrypted_values(
     allows it.
     """
     count = len(copied.values)
-    if not count or (column.type.kind is TypeKind.TEXT and not column.categories):
+    if not count or (column.type.is_text and not column.categories):
         return copied
     spread = _spread(column, (count + 1) // 2, rng)
     imitated = [below(rng, batch.length) for _ in range(count - len(spread))]

@@ -20,7 +20,7 @@ from typing import Literal, NoReturn
 from amaters.base.errors import InvalidError, fail
 from amaters.columns.encodings import DIGIT_BITS
 from amaters.columns.schema import Column
-from amaters.columns.types import TypeKind, to_storage
+from amaters.columns.types import TypeKind, as_moment
 
 Operator = Literal["=", "<>", "<", "<=", ">", ">="]
 NEVER = -1  # LE(-1) and EQ(-1) match no row: all their scalars are zero
@@ -132,9 +132,9 @@ def _text(column: Column, op: Operator, value: object) -> str:
 def _number(column: Column, op: Operator, value: object) -> Fraction:
     """The constant in units of the column's storage values, exactly."""
     kind = column.type.kind
-    if kind is TypeKind.DATE:
-        return Fraction(_day(column, op, value))
-    if kind is TypeKind.TEXT:
+    if kind in (TypeKind.DATE, TypeKind.TIMESTAMP):
+        return _moment(column, op, value)
+    if column.type.is_text:
         _incomparable(column, op, value)
     if isinstance(value, Integral):
         if isinstance(value, bool) and kind is not TypeKind.BOOLEAN:
@@ -159,14 +159,13 @@ def _clamped(value: Decimal) -> Fraction:
     return Fraction(value)
 
 
-def _day(column: Column, op: Operator, value: object) -> int:
+def _moment(column: Column, op: Operator, value: object) -> Fraction:
     if not isinstance(value, str | datetime.date):
         _incomparable(column, op, value)
     try:
-        day = to_storage(column.type, value)
+        return as_moment(column.type, value)
     except InvalidError:
         _incomparable(column, op, value)
-    return int(day or 0)
 
 
 def _incomparable(column: Column, op: Operator, value: object) -> NoReturn:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amaters.base.errors import fail
+from amaters.columns import blobs
 from amaters.columns.types import (
     TEXT_BYTES_MAX,
     SqlType,
@@ -34,8 +35,8 @@ class ColumnValues(NamedTuple):
 
 
 def storage_dtype(type_: SqlType) -> np.dtype[Any]:
-    """object for TEXT, uint64 for UBIGINT, int64 for everything else."""
-    if type_.kind is TypeKind.TEXT:
+    """object for TEXT and BLOB, uint64 for UBIGINT, int64 for everything else."""
+    if type_.is_text:
         return np.dtype(object)
     if type_.kind is TypeKind.INT and type_.bits == 64 and not type_.signed:
         return np.dtype(np.uint64)
@@ -44,7 +45,7 @@ def storage_dtype(type_: SqlType) -> np.dtype[Any]:
 
 def null_filler(type_: SqlType) -> Storage:
     """What stands in ``values`` where a row is NULL."""
-    return "" if type_.kind is TypeKind.TEXT else 0
+    return "" if type_.is_text else 0
 
 
 def place(column: str, row: int) -> str:
@@ -59,6 +60,8 @@ def from_python(type_: SqlType, values: Sequence[object], column: str) -> Column
     """
     if isinstance(values, np.ndarray) and values.dtype.kind in "iub":
         return _from_numbers(type_, values, column)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+        values = _whole_microseconds(type_, values, column)
     listed: list[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)
     kinds = set(map(type, listed))
     has_null = type(None) in kinds
@@ -84,10 +87,8 @@ def from_cells(type_: SqlType, cells: Sequence[str | None], column: str) -> Colu
 def _from_numbers(type_: SqlType, values: NDArray[Any], column: str) -> ColumnValues:
     """A NumPy column of integers or booleans into a type it may be stored in."""
     is_boolean = values.dtype.kind == "b"
-    if is_boolean != (type_.kind is TypeKind.BOOLEAN) or type_.kind in (
-        TypeKind.DATE,
-        TypeKind.TEXT,
-    ):
+    of_numbers = type_.is_numeric or type_.kind is TypeKind.BOOLEAN
+    if is_boolean != (type_.kind is TypeKind.BOOLEAN) or not of_numbers:
         if len(values):
             to_storage(type_, values[0], where=place(column, 0))
         return ColumnValues(np.empty(0, storage_dtype(type_)), np.empty(0, np.bool_))
@@ -100,6 +101,18 @@ def _from_numbers(type_: SqlType, values: NDArray[Any], column: str) -> ColumnVa
     return ColumnValues(wide.astype(storage_dtype(type_)), valid)
 
 
+def _whole_microseconds(type_: SqlType, values: NDArray[Any], column: str) -> NDArray[Any]:
+    """NumPy's dates and times, in a unit that Python has. Raises: AM-2005."""
+    if np.datetime_data(values.dtype)[0] not in ("ns", "ps", "fs", "as"):
+        return values
+    cut = values.astype("M8[us]")
+    inexact = (cut.astype(values.dtype) != values) & ~np.isnat(values)
+    if inexact.any():
+        where = place(column, int(np.argmax(inexact)))
+        fail("AM-2005", where=where, expected=type_.sql_name)
+    return cut
+
+
 def _fast_path(
     type_: SqlType, values: list[Any], kinds: set[type], has_null: bool
 ) -> NDArray[Any] | None:
@@ -107,7 +120,7 @@ def _fast_path(
     plain, build = _PLAIN[type_.kind]
     if not kinds <= {plain}:
         return None
-    filler = plain() if plain in (int, str, bool) else None
+    filler = plain() if plain in (int, str, bool, bytes) else None
     filled = [filler if value is None else value for value in values] if has_null else values
     return build(type_, filled)
 
@@ -122,6 +135,19 @@ def _fast_integers(type_: SqlType, values: list[Any]) -> NDArray[Any] | None:
 def _fast_dates(_: SqlType, values: list[Any]) -> NDArray[Any]:
     days = [_EPOCH if value is None else value.toordinal() for value in values]
     return np.array(days, dtype=np.int64) - _EPOCH
+
+
+def _fast_moments(_: SqlType, values: list[Any]) -> NDArray[Any] | None:
+    if any(value is not None and value.tzinfo is not None for value in values):
+        return None
+    found = np.array(values, dtype="M8[us]")
+    return np.where(np.isnat(found), 0, found.astype(np.int64))
+
+
+def _fast_blobs(_: SqlType, values: list[Any]) -> NDArray[Any] | None:
+    if any(len(value) > blobs.BYTES_MAX for value in values):
+        return None
+    return _objects([value.decode(blobs.CODEC) for value in values])
 
 
 def _fast_booleans(_: SqlType, values: list[Any]) -> NDArray[Any]:
@@ -162,6 +188,8 @@ _PLAIN: dict[TypeKind, tuple[type, Callable[[SqlType, list[Any]], NDArray[Any] |
     TypeKind.DATE: (datetime.date, _fast_dates),
     TypeKind.BOOLEAN: (bool, _fast_booleans),
     TypeKind.TEXT: (str, _fast_texts),
+    TypeKind.TIMESTAMP: (datetime.datetime, _fast_moments),
+    TypeKind.BLOB: (bytes, _fast_blobs),
 }
 
 
@@ -172,7 +200,7 @@ def _objects(texts: list[str]) -> NDArray[Any]:
 
 
 def _check_range(type_: SqlType, values: NDArray[Any], column: str) -> None:
-    if type_.kind is TypeKind.TEXT or not len(values):
+    if type_.is_text or not len(values):
         return
     outside = (values < type_.minimum) | (values > type_.maximum)
     if outside.any():
@@ -191,6 +219,6 @@ def _by_cell(
         filler if value is None else make(value, place(column, row))
         for row, value in enumerate(values)
     ]
-    if type_.kind is TypeKind.TEXT:
+    if type_.is_text:
         return ColumnValues(_objects(made), valid)
     return ColumnValues(np.array(made, dtype=storage_dtype(type_)), valid)

@@ -17,9 +17,11 @@ from amaters.columns.prefixes import split_prefix
 from amaters.columns.schema import QUERIES, ROWID, Column, Query, Table
 from amaters.columns.types import (
     BIGINT,
+    BLOB,
     BOOLEAN,
     DATE,
     TEXT,
+    TIMESTAMP,
     SqlType,
     Storage,
     TypeKind,
@@ -101,8 +103,10 @@ UInt16 = partial(declare, integer(16, signed=False))
 UInt32 = partial(declare, integer(32, signed=False))
 UInt64 = partial(declare, integer(64, signed=False))
 Date = partial(declare, DATE)
+Timestamp = partial(declare, TIMESTAMP)
 Boolean = partial(declare, BOOLEAN)
 Text = partial(declare, TEXT)
+Blob = partial(declare, BLOB)
 Decimal = _decimal
 Enum = _enum
 
@@ -224,6 +228,8 @@ def _queries(name: str, type_: SqlType, given: tuple[str, ...]) -> frozenset[Que
             fail("AM-2028", column=name, query=query)
     if "sum" in given and not type_.is_numeric:
         _refuse(name, type_, "sum", "only numbers can be summed")
+    if given and type_.kind is TypeKind.BLOB:
+        _refuse(name, type_, given[0], "declare it without queries: it is sealed then")
     if "range" in given and type_.kind is TypeKind.TEXT:
         fix = "declare TEXT for eq, for prefix(n), or for group with VALUES"
         _refuse(name, type_, "range", fix)
@@ -258,7 +264,7 @@ def _bounds(
     """MIN and MAX as storage values; for encrypted numbers always set. Raises: AM-2026, AM-2027."""
     type_ = declaration.type
     declared = (declaration.minimum, declaration.maximum)
-    if type_.kind is TypeKind.TEXT:
+    if type_.is_text:
         if declared != (None, None):
             fail("AM-2027", column=name, what="MIN or MAX", type=type_.sql_name)
         return None, None

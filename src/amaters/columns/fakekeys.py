@@ -11,6 +11,8 @@ from amaters.columns.types import SqlType, TypeKind
 
 _DIGITS = "0123456789"
 _LOWER = "abcdefghijklmnopqrstuvwxyz"
+_FAMILIES = (_DIGITS, _LOWER, _LOWER.upper())
+_BYTES = "".join(chr(byte) for byte in range(256) if not 0x20 <= byte < 0x7F)
 _TRIES = 8
 _FAR = 1 << 32
 
@@ -27,8 +29,8 @@ def fake_keys(
     if not count:
         return []
     used = {*keys, *taken}
-    if type_.kind is TypeKind.TEXT:
-        return sorted(_texts(keys, count, used, rng))
+    if type_.is_text:
+        return sorted(_texts(type_, keys, count, used, rng))
     return _numbers(type_, keys, count, used, rng)
 
 
@@ -73,12 +75,13 @@ def _unrank(ranks: Sequence[int], blocked: Sequence[int], low: int) -> list[int]
     return found
 
 
-def _texts(keys: Sequence[str], count: int, used: set[Any], rng: Rng) -> list[str]:
+def _texts(type_: SqlType, keys: Sequence[str], count: int, used: set[Any], rng: Rng) -> list[str]:
+    families = _FAMILIES if type_.kind is TypeKind.TEXT else (*_FAMILIES, _BYTES)
     found: list[str] = []
     for _ in range(count):
         text = keys[below(rng, len(keys))]
         for tries in range(1, 1 << 20):
-            candidate = _mutated(text, rng)
+            candidate = _mutated(text, families, rng)
             if tries > _TRIES:
                 candidate += _LOWER[below(rng, len(_LOWER))] * (tries // _TRIES)
             if candidate not in used:
@@ -88,13 +91,17 @@ def _texts(keys: Sequence[str], count: int, used: set[Any], rng: Rng) -> list[st
     return found
 
 
-def _mutated(text: str, rng: Rng) -> str:
-    """``text`` with about half of its letters and digits exchanged, their classes kept."""
-    return "".join(_other(character, rng) if below(rng, 2) else character for character in text)
+def _mutated(text: str, families: Sequence[str], rng: Rng) -> str:
+    """``text`` with about half of its letters and digits exchanged, their classes kept; in a BLOB
+    also bytes that are no ASCII characters.
+    """
+    return "".join(
+        _other(character, families, rng) if below(rng, 2) else character for character in text
+    )
 
 
-def _other(character: str, rng: Rng) -> str:
-    for family in (_DIGITS, _LOWER, _LOWER.upper()):
+def _other(character: str, families: Sequence[str], rng: Rng) -> str:
+    for family in families:
         if character in family:
             return family[below(rng, len(family))]
     return character

@@ -42,6 +42,8 @@ _TYPE_KINDS = {
     TypeKind.DATE: pb.SqlType.DATE,
     TypeKind.BOOLEAN: pb.SqlType.BOOLEAN,
     TypeKind.TEXT: pb.SqlType.TEXT,
+    TypeKind.TIMESTAMP: pb.SqlType.TIMESTAMP,
+    TypeKind.BLOB: pb.SqlType.BLOB,
 }
 _TYPE_KINDS_BACK = {number: kind for kind, number in _TYPE_KINDS.items()}
 _ENCODING_KINDS: dict[Kind, pb.EncodingShape.Kind] = {

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from amaters.columns import blobs
 from amaters.columns.batch import ColumnBatch, nulls
 from amaters.columns.convert import ColumnValues, storage_dtype
 from amaters.columns.schema import Column
@@ -77,7 +78,7 @@ def _width(form: int) -> int:
 
 def _form(type_: SqlType) -> int:
     match type_.kind:
-        case TypeKind.TEXT:
+        case TypeKind.TEXT | TypeKind.BLOB:
             return _TEXT_FORM
         case TypeKind.INT:
             return type_.bits // 8 + (0 if type_.signed else _UNSIGNED)
@@ -85,7 +86,7 @@ def _form(type_: SqlType) -> int:
             return 4
         case TypeKind.BOOLEAN:
             return 1
-        case TypeKind.DECIMAL:
+        case TypeKind.DECIMAL | TypeKind.TIMESTAMP:
             return 8
 
 
@@ -96,8 +97,8 @@ def _dtype(form: int) -> np.dtype[Any]:
 def encode_rows(columns: Sequence[Column], batch: ColumnBatch) -> list[bytes | memoryview]:
     """The padded bytes of each row of ``batch``, with these columns."""
     layout = _Layout(tuple((column.id, _form(column.type)) for column in columns))
-    of_text = [column for column in columns if column.type.kind is TypeKind.TEXT]
-    texts = [_encoded(batch.columns[column.id]) for column in of_text]
+    of_text = [column for column in columns if column.type.is_text]
+    texts = [_encoded(column.type, batch.columns[column.id]) for column in of_text]
     size = layout.fixed_bytes
     padded = size if texts else padme(size)
     matrix = np.zeros((batch.length, padded), dtype=np.uint8)
@@ -128,8 +129,14 @@ def _spare_bytes(columns: Sequence[Column], texts: list[list[bytes]]) -> list[in
     return found
 
 
-def _encoded(column: ColumnValues) -> list[bytes]:
-    return [text.encode() for text in column.values.tolist()]
+def _encoded(type_: SqlType, column: ColumnValues) -> list[bytes]:
+    codec = _codec(type_)
+    return [text.encode(codec) for text in column.values.tolist()]
+
+
+def _codec(type_: SqlType) -> str:
+    """How texts of a type are written: those of a BLOB as the bytes they stand for."""
+    return blobs.CODEC if type_.kind is TypeKind.BLOB else "utf-8"
 
 
 def _fill_fixed(
@@ -225,7 +232,7 @@ def _decode_group(
         values: NDArray[Any] | None
         if form == _TEXT_FORM:
             starts, ends = ends, ends + raw.view("<u4")[:, 0]
-            values = _texts(rows, starts, ends) if column is not None else raw
+            values = _texts(rows, (starts, ends), column.type) if column is not None else raw
         else:
             values = raw.view(_dtype(form))[:, 0]
         if values is None:
@@ -238,13 +245,14 @@ def _decode_group(
 
 
 def _texts(
-    rows: list[bytes], starts: NDArray[np.int64], ends: NDArray[np.int64]
+    rows: list[bytes], at: tuple[NDArray[np.int64], NDArray[np.int64]], type_: SqlType
 ) -> NDArray[Any] | None:
     values = np.empty(len(rows), dtype=object)
+    starts, ends = at[0].tolist(), at[1].tolist()
+    codec = _codec(type_)
     try:
         values[:] = [
-            row[start:end].decode()
-            for row, start, end in zip(rows, starts.tolist(), ends.tolist(), strict=True)
+            row[start:end].decode(codec) for row, start, end in zip(rows, starts, ends, strict=True)
         ]
     except UnicodeDecodeError:
         return None
@@ -259,7 +267,7 @@ def _store(
     valid: NDArray[np.bool_],
 ) -> bool:
     """Put decoded values in place; False when one is outside its type."""
-    if column.type.kind is not TypeKind.TEXT:
+    if not column.type.is_text:
         values = values.astype(storage_dtype(column.type))
         outside = (values < column.type.minimum) | (values > column.type.maximum)
         if bool((outside & valid).any()):

@@ -16,7 +16,7 @@ from typing import Any
 
 from amaters.base.errors import fail
 
-Value = int | Decimal | str | bool | date | None
+Value = int | Decimal | str | bytes | bool | date | None
 OPERATORS = ("+", "-", "*", "/", "//")
 _EXACT = decimal.Context(prec=400)
 

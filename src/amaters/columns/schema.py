@@ -28,7 +28,7 @@ from amaters.columns.encodings import (
 )
 from amaters.columns.indexes import IndexDefinition
 from amaters.columns.prefixes import prefix_codes
-from amaters.columns.types import SqlType, Storage, TypeKind
+from amaters.columns.types import SqlType, Storage
 
 Query = Literal["eq", "range", "sum", "group", "prefix"]
 QUERIES: tuple[Query, ...] = ("eq", "range", "sum", "group", "prefix")
@@ -83,10 +83,10 @@ class Column:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Lowest and highest code basis: declared bounds, the type's, or for TEXT the range of
+        """Lowest and highest code basis: declared bounds, the type's, or for texts the range of
         codes.
         """
-        if self.type.kind is TypeKind.TEXT:
+        if self.type.is_text:
             top = len(self.categories) - 1 if self.categories else (1 << DICTIONARY_BITS) - 1
             return 0, top
         low = self.type.minimum if self.minimum is None else self.minimum
@@ -173,7 +173,7 @@ class Column:
             return prefix_codes(values, self.prefix)
         if kind == "onehot":
             return _lookup(self._category_index, values, valid)
-        if self.type.kind is not TypeKind.TEXT:
+        if not self.type.is_text:
             return values  # type: ignore[return-value]
         known = self._category_index if self.categories else None
         return _lookup(known or (self.dictionary or EMPTY_DICTIONARY).codes, values, valid)

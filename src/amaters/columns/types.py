@@ -6,8 +6,10 @@ kind      storage value                           Python value a user gives and 
 INT       the integer                             ``int``
 DECIMAL   integer scaled by 10^scale              ``decimal.Decimal``
 DATE      days since 1970-01-01                   ``datetime.date``
+TIMESTAMP microseconds since 1970-01-01 00:00     ``datetime.datetime`` without a time zone
 BOOLEAN   0 or 1                                  ``bool``
 TEXT      ``str``                                 ``str``
+BLOB      ``str``, one character per byte         ``bytes``
 ========= ======================================= =====================================
 
 ``None`` is NULL in both.
@@ -21,13 +23,15 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from numbers import Integral
 from typing import NoReturn
 
 from amaters.base.errors import fail
+from amaters.columns import blobs, moments
 
 Storage = int | str
-PythonValue = int | Decimal | datetime.date | bool | str
+PythonValue = int | Decimal | datetime.date | bool | str | bytes
 
 TEXT_BYTES_MAX = 1 << 20
 DECIMAL_PRECISION_MAX = 18  # storage values of every DECIMAL then fit into an int64
@@ -47,6 +51,8 @@ class TypeKind(Enum):
     DATE = "date"
     BOOLEAN = "boolean"
     TEXT = "text"
+    TIMESTAMP = "timestamp"
+    BLOB = "blob"
 
 
 _INT_NAMES = {8: "TINYINT", 16: "SMALLINT", 32: "INTEGER", 64: "BIGINT"}
@@ -90,13 +96,18 @@ class SqlType:
         return self.kind in (TypeKind.INT, TypeKind.DECIMAL)
 
     @property
+    def is_text(self) -> bool:
+        """Whether storage values are texts: of TEXT, and of BLOB."""
+        return self.kind in (TypeKind.TEXT, TypeKind.BLOB)
+
+    @property
     def minimum(self) -> int:
-        """Smallest storage value of a type that is not TEXT."""
+        """Smallest storage value of a type whose values are numbers."""
         return _limits(self)[0]
 
     @property
     def maximum(self) -> int:
-        """Largest storage value of a type that is not TEXT."""
+        """Largest storage value of a type whose values are numbers."""
         return _limits(self)[1]
 
 
@@ -110,9 +121,11 @@ def _limits(type_: SqlType) -> tuple[int, int]:
             return 1 - 10**type_.precision, 10**type_.precision - 1
         case TypeKind.DATE:
             return datetime.date.min.toordinal() - _EPOCH, datetime.date.max.toordinal() - _EPOCH
+        case TypeKind.TIMESTAMP:
+            return moments.FIRST, moments.LAST
         case TypeKind.BOOLEAN:
             return 0, 1
-    fail("AM-1000", what="TEXT has no bounds")
+    fail("AM-1000", what=f"{type_.sql_name} has no bounds")
 
 
 def integer(bits: int, signed: bool = True) -> SqlType:
@@ -128,16 +141,21 @@ def decimal_type(precision: int, scale: int) -> SqlType:
 DATE = SqlType(TypeKind.DATE)
 BOOLEAN = SqlType(TypeKind.BOOLEAN)
 TEXT = SqlType(TypeKind.TEXT)
+TIMESTAMP = SqlType(TypeKind.TIMESTAMP)
+BLOB = SqlType(TypeKind.BLOB)
 BIGINT = integer(64)
 
 
-def to_storage(type_: SqlType, value: object, *, where: str = "value") -> Storage | None:
+def to_storage(  # noqa: PLR0911 - one per kind
+    type_: SqlType, value: object, *, where: str = "value"
+) -> Storage | None:
     """The storage value of a Python value. ``where`` names the place in error messages.
 
     Integral floats and Decimals are accepted for INT, finite floats (by their shortest decimal
-    form) for
-    DECIMAL, ISO texts for DATE. Nothing is ever rounded.
-    Raises: AM-2002 wrong type, AM-2003 out of range, AM-2005 inexact decimal, AM-2008 bad text.
+    form) for DECIMAL, ISO texts for DATE and TIMESTAMP, dates for TIMESTAMP and midnights for DATE,
+    texts as DuckDB casts them for BLOB. Nothing is ever rounded.
+    Raises: AM-2002 wrong type, AM-2003 out of range, AM-2005 inexact decimal, AM-2008 too long or
+    bad text.
     """
     if value is None:
         return None
@@ -152,15 +170,23 @@ def to_storage(type_: SqlType, value: object, *, where: str = "value") -> Storag
             return _bit_of(type_, value, where)
         case TypeKind.TEXT:
             return _text_of(type_, value, where)
+        case TypeKind.TIMESTAMP:
+            return _moment_of(type_, value, where)
+        case TypeKind.BLOB:
+            return _blob_of(type_, value, where)
 
 
-def from_storage(type_: SqlType, value: Storage | None) -> PythonValue | None:
+def from_storage(  # noqa: PLR0911 - one per kind
+    type_: SqlType, value: Storage | None
+) -> PythonValue | None:
     """The Python value of a storage value."""
     if value is None:
         return None
     if isinstance(value, str):
-        return value
+        return value.encode(blobs.CODEC) if type_.kind is TypeKind.BLOB else value
     match type_.kind:
+        case TypeKind.TIMESTAMP:
+            return moments.of_microseconds(int(value))
         case TypeKind.DECIMAL:
             return Decimal(int(value)).scaleb(-type_.scale, _EXACT)
         case TypeKind.DATE:
@@ -170,7 +196,9 @@ def from_storage(type_: SqlType, value: Storage | None) -> PythonValue | None:
     return int(value)
 
 
-def from_text(type_: SqlType, text: str, *, where: str = "value") -> Storage:
+def from_text(  # noqa: PLR0911 - one per kind
+    type_: SqlType, text: str, *, where: str = "value"
+) -> Storage:
     """The storage value of a value written as text, as in a CSV cell (NULL is the caller's
     business).
 
@@ -188,6 +216,10 @@ def from_text(type_: SqlType, text: str, *, where: str = "value") -> Storage:
             return _BOOLEANS[stripped.lower()]
         case TypeKind.TEXT:
             return _text_of(type_, text, where)
+        case TypeKind.TIMESTAMP:
+            return _moment_of(type_, stripped, where)
+        case TypeKind.BLOB:
+            return _blob_of(type_, text, where)
     fail("AM-2002", where=where, expected=type_.sql_name, got="other text")
 
 
@@ -240,9 +272,38 @@ def _days_of(type_: SqlType, value: object, where: str) -> int:
             value = datetime.date.fromisoformat(value)
         except ValueError:
             fail("AM-2002", where=where, expected="DATE as YYYY-MM-DD", got="no such day")
-    if not isinstance(value, datetime.date) or isinstance(value, datetime.datetime):
+    if not isinstance(value, datetime.date):
         _wrong(type_, value, where)
+    if isinstance(value, datetime.datetime) and value != datetime.datetime.combine(
+        value, datetime.time.min
+    ):
+        fail("AM-2002", where=where, expected="DATE", got="a timestamp that is no midnight")
     return value.toordinal() - _EPOCH
+
+
+def _moment_of(type_: SqlType, value: object, where: str) -> int:
+    if isinstance(value, str):
+        value = moments.parse(value)
+        if value is None:
+            expected = "TIMESTAMP as YYYY-MM-DD HH:MM:SS[.ffffff] without a time zone"
+            fail("AM-2002", where=where, expected=expected, got="other text")
+    if not isinstance(value, datetime.date):
+        _wrong(type_, value, where)
+    if getattr(value, "tzinfo", None) is not None:
+        expected = "TIMESTAMP without a time zone (convert to UTC and drop tzinfo)"
+        fail("AM-2002", where=where, expected=expected, got="one with a time zone")
+    if getattr(value, "nanosecond", 0):  # of pandas, which DuckDB would cut off
+        fail("AM-2005", where=where, expected=type_.sql_name)
+    return moments.microseconds(value)
+
+
+def as_moment(type_: SqlType, value: str | datetime.date) -> Fraction:
+    """A constant in units of the storage values of a DATE or TIMESTAMP, exactly: a timestamp lies
+    between two days. Raises: AM-2002, AM-2005.
+    """
+    if type_.kind is TypeKind.DATE and isinstance(value, datetime.datetime):
+        return Fraction(_moment_of(TIMESTAMP, value, "constant"), moments.DAY_MICROSECONDS)
+    return Fraction(int(to_storage(type_, value) or 0))
 
 
 def _bit_of(type_: SqlType, value: object, where: str) -> int:
@@ -257,6 +318,20 @@ def _text_of(type_: SqlType, value: object, where: str) -> str:
     if not text_fits(value):
         fail("AM-2008", where=where, limit=TEXT_BYTES_MAX)
     return str(value)
+
+
+def _blob_of(type_: SqlType, value: object, where: str) -> str:
+    if isinstance(value, str):
+        value = blobs.parse(value)
+        if value is None:
+            expected = r"BLOB as ASCII text with other bytes as \xAA"
+            fail("AM-2002", where=where, expected=expected, got="other text")
+    if not isinstance(value, bytes | bytearray | memoryview):
+        _wrong(type_, value, where)
+    data = bytes(value)
+    if len(data) > blobs.BYTES_MAX:
+        fail("AM-2070", where=where, limit=blobs.BYTES_MAX)
+    return data.decode(blobs.CODEC)
 
 
 def text_fits(text: str) -> bool:

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amaters.base.errors import InvalidError, fail
+from amaters.columns import blobs
 from amaters.columns.batch import ColumnBatch, ColumnValues
 from amaters.columns.patterns import Pattern
 from amaters.columns.schema import Column, PublicColumn, PublicTable, Table
-from amaters.columns.types import TypeKind, to_storage
+from amaters.columns.types import TypeKind, as_moment
 from amaters.plan.expressions import (
     COMPARISONS,
     And,
@@ -64,7 +65,8 @@ def matches(predicate: Predicate | None, batch: ColumnBatch, table: Table | Publ
 
 
 def comparable(column: AnyColumn, op: str, value: Value) -> Fraction | str | None:
-    """A constant in units of the column's storage values: text for TEXT, else an exact fraction.
+    """A constant in units of the column's storage values: text for TEXT and BLOB, else an exact
+    fraction.
 
     None for NULL. Raises: AM-2012 when ``op`` cannot compare such a value with the column.
     """
@@ -73,21 +75,22 @@ def comparable(column: AnyColumn, op: str, value: Value) -> Fraction | str | Non
     kind = column.type.kind
     if kind is TypeKind.TEXT and isinstance(value, str):
         return value
-    if kind is TypeKind.DATE and isinstance(value, str | datetime.date):
-        return _day(column, op, value)
+    if kind is TypeKind.BLOB and isinstance(value, bytes):
+        return value.decode(blobs.CODEC)
+    if kind in (TypeKind.DATE, TypeKind.TIMESTAMP) and isinstance(value, str | datetime.date):
+        return _moment(column, op, value)
     if kind is TypeKind.BOOLEAN and isinstance(value, bool):
         return Fraction(int(value))
-    if kind in (TypeKind.INT, TypeKind.DECIMAL) and not isinstance(value, bool):
+    if column.type.is_numeric and not isinstance(value, bool):
         return _number(column, op, value)
     _incomparable(column, op, value)
 
 
-def _day(column: AnyColumn, op: str, value: str | datetime.date) -> Fraction:
+def _moment(column: AnyColumn, op: str, value: str | datetime.date) -> Fraction:
     try:
-        day = to_storage(column.type, value)
+        return as_moment(column.type, value)
     except InvalidError:
         _incomparable(column, op, value)
-    return Fraction(int(day or 0))
 
 
 def _number(column: AnyColumn, op: str, value: object) -> Fraction:
@@ -208,7 +211,7 @@ def _compare_numbers(values: NDArray[Any], op: str, constant: Fraction) -> Mask:
 def _member(column: AnyColumn, data: ColumnValues, literals: Sequence[Literal]) -> _Truths:
     constants = [comparable(column, "=", literal.value) for literal in literals]
     known = {constant for constant in constants if constant is not None}
-    if column.type.kind is TypeKind.TEXT:
+    if column.type.is_text:
         listed = (value in known for value in data.values.tolist())
         hit = np.fromiter(listed, dtype=np.bool_, count=len(data.valid))
     else:

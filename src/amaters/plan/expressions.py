@@ -2,8 +2,8 @@
 
 Made by ``sql.binder`` and by the Python API, read by the planner, the plaintext evaluator and the
 client. Columns are named by their id in the table; literals keep the Python value the user wrote
-(an ``int``, a ``Decimal``, a ``date``, a ``str``, a ``bool`` or ``None``), comparison semantics
-are exact.
+(an ``int``, a ``Decimal``, a ``date``, a ``datetime``, a ``str``, ``bytes``, a ``bool`` or
+``None``), comparison semantics are exact.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from amaters.columns.encodings import LimbsEncoding
 from amaters.columns.schema import PublicColumn, PublicTable
-from amaters.columns.types import TypeKind
 from amaters.plan.graph import Bound, Graph, Vector
 from amaters.plan.leaves import INDICATOR, LeafCircuits, Truth, shape_of
 from amaters.plan.logic import Literals
@@ -310,7 +309,7 @@ class OutputCircuits:
 
 def public_limbs(column: PublicColumn) -> LimbsEncoding:
     """How a public column's values become limbs, to be totalled under an encrypted filter."""
-    if column.type.kind is TypeKind.TEXT:
+    if column.type.is_text:
         return LimbsEncoding(0, 0)
     return LimbsEncoding(column.type.minimum, column.type.maximum)
 

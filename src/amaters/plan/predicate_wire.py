@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from amaters.base.errors import fail
+from amaters.columns import moments
 from amaters.plan.expressions import (
     COMPARISONS,
     And,
@@ -122,7 +123,7 @@ def _decode_branch(message: Any, depth: int) -> Predicate:
     return And(children) if message.kind == "and" else Or(children)
 
 
-def _encode_literal(value: Value) -> Any:
+def _encode_literal(value: Value) -> Any:  # noqa: PLR0911 - one per kind
     match value:
         case None:
             return pb.PlanLiteral(null=True)
@@ -132,6 +133,10 @@ def _encode_literal(value: Value) -> Any:
             return pb.PlanLiteral(integer=str(value))
         case Decimal():
             return pb.PlanLiteral(decimal=str(value))
+        case datetime():
+            return pb.PlanLiteral(moment=moments.microseconds(value))
+        case bytes():
+            return pb.PlanLiteral(blob=value)
         case date():
             return pb.PlanLiteral(day=(value - _EPOCH).days)
         case str():
@@ -139,7 +144,7 @@ def _encode_literal(value: Value) -> Any:
     raise TypeError(f"not a literal: {type(value).__name__}")
 
 
-def _decode_literal(message: Any) -> Literal:
+def _decode_literal(message: Any) -> Literal:  # noqa: PLR0911 - one per kind
     kind = message.WhichOneof("value")
     match kind:
         case "null":
@@ -150,6 +155,10 @@ def _decode_literal(message: Any) -> Literal:
             return Literal(message.text)
         case "day" if _DAY_MIN <= message.day <= _DAY_MAX:
             return Literal(_EPOCH + timedelta(days=message.day))
+        case "moment" if moments.FIRST <= message.moment <= moments.LAST:
+            return Literal(moments.of_microseconds(message.moment))
+        case "blob" if len(message.blob) <= TEXT_MAX:
+            return Literal(bytes(message.blob))
         case "integer" | "decimal":
             return Literal(_number(kind, getattr(message, kind)))
     _malformed("a literal")

@@ -13,6 +13,7 @@ from decimal import Decimal
 from itertools import product
 from typing import Literal as OneOf
 
+from amaters.columns.moments import at_midnight
 from amaters.columns.schema import Column, Table
 from amaters.columns.types import SqlType, TypeKind
 from amaters.plan.expressions import (
@@ -55,6 +56,8 @@ class ScalarType:
         """A value of a narrower numeric type as one of this: CASE makes its branches alike."""
         if value is None or isinstance(value, bool):
             return value
+        if self.name == "TIMESTAMP" and isinstance(value, datetime.date):
+            return at_midnight(value)
         if self.family == "double" and isinstance(value, int | Decimal):
             return float(value)
         if self.family == "decimal" and isinstance(value, int | Decimal):
@@ -97,7 +100,7 @@ def _decimal(precision: int, scale: int) -> ScalarType:
     return ScalarType("decimal", f"DECIMAL({precision},{scale})", precision=precision, scale=scale)
 
 
-def _literal(value: Value) -> ScalarType:
+def _literal(value: Value) -> ScalarType:  # noqa: PLR0911 - one per kind
     match value:
         case None:
             return ScalarType("null", "NULL")
@@ -109,6 +112,10 @@ def _literal(value: Value) -> ScalarType:
             _, digits, exponent = value.as_tuple()
             scale = max(-int(exponent), 0)
             return _decimal(max(len(digits), scale), scale)
+        case datetime.datetime():
+            return ScalarType("other", "TIMESTAMP")
+        case bytes():
+            return ScalarType("other", "BLOB")
         case datetime.date():
             return ScalarType("other", "DATE")
     return ScalarType("other", "VARCHAR")
@@ -188,4 +195,6 @@ def _common(types: list[ScalarType]) -> ScalarType:
         return _decimal(max(t.precision - t.scale for t in alike) + scale, scale)
     if families == {"int"}:
         return _integer(min(t.low for t in known), max(t.high for t in known))
+    if {t.name for t in known} == {"DATE", "TIMESTAMP"}:
+        return ScalarType("other", "TIMESTAMP")
     return known[0]

@@ -84,6 +84,7 @@ class AmateRS(DuckDB):
         KEYWORDS: ClassVar = {
             name: kind for name, kind in DuckDB.Tokenizer.KEYWORDS.items() if name != "EXPLAIN"
         }
+        HEX_STRINGS: ClassVar = [("x'", "'"), ("X'", "'")]
 
     class Parser(DuckDBParser):
         """See the module."""

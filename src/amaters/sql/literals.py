@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Integral
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sqlglot import exp
 
 from amaters.base.errors import fail
+from amaters.columns import blobs
+from amaters.columns.moments import at_midnight
+from amaters.columns.moments import parse as parse_moment
 from amaters.plan.expressions import Literal, Value
 from amaters.sql.parser import Parsed
 from amaters.sql.scope import bare, refuse, where, wrong
@@ -35,15 +38,31 @@ _EXACT = decimal.Context(
 _DATE = re.compile(r"(\d{1,4})-(\d{1,2})-(\d{1,2})")
 _MONTHS = {"YEAR": 12, "QUARTER": 3, "MONTH": 1}
 _DAYS = {"WEEK": 7, "DAY": 1}
+_MICROSECONDS = {
+    "HOUR": 3_600_000_000,
+    "MINUTE": 60_000_000,
+    "SECOND": 1_000_000,
+    "MILLISECOND": 1000,
+    "MICROSECOND": 1,
+}
+_MOMENTS = (
+    exp.DataType.Type.DATE, exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPNTZ,
+)  # fmt: skip
+_BLOBS = (exp.DataType.Type.BLOB, exp.DataType.Type.VARBINARY)
 _CONSTANTS = (exp.Column, exp.Star, exp.AggFunc, exp.Subquery, exp.Select, exp.Window)
 
 
 @dataclass(frozen=True, slots=True)
 class _Interval:
-    """A span of calendar time; only ever added to or taken from a date."""
+    """A span of calendar time; only ever added to or taken from a date or a timestamp."""
 
     months: int
     days: int
+    microseconds: int = 0
+
+    @property
+    def negated(self) -> _Interval:
+        return _Interval(-self.months, -self.days, -self.microseconds)
 
 
 class Arguments:
@@ -138,6 +157,8 @@ def _leaf(node: exp.Expr, arguments: Arguments) -> Value:
             return arguments.value(node)
         case exp.Literal():
             return str(node.this) if node.is_string else _number(node)
+        case exp.HexString():
+            return bytes.fromhex(str(node.this))
     refuse(node, f"{node.key.upper()} in a constant", "write the constant's value")
 
 
@@ -164,7 +185,7 @@ def _negated(node: exp.Expr, value: Value | _Interval) -> Value | _Interval:
     if value is None:
         return None
     if isinstance(value, _Interval):
-        return _Interval(-value.months, -value.days)
+        return value.negated
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         wrong(node, "minus before something that is no number", "negate numbers only")
     return -value
@@ -220,26 +241,32 @@ def _integer(node: exp.Binary, left: int, right: int) -> int:
 
 def _date_sum(node: exp.Binary, day: datetime.date, change: Value | _Interval) -> Value:
     sign = -1 if isinstance(node, exp.Sub) else 1
-    if isinstance(change, datetime.date) and sign < 0:
+    has_time = isinstance(day, datetime.datetime) or isinstance(change, datetime.datetime)
+    if isinstance(change, datetime.date) and sign < 0 and not has_time:
         return (day - change).days
-    if isinstance(change, int) and not isinstance(change, bool):
-        change = _Interval(0, change)
+    is_days = isinstance(change, int) and not isinstance(change, bool) and not has_time
+    if is_days:
+        change = _Interval(0, int(change))  # type: ignore[arg-type]
     if not isinstance(change, _Interval):
-        wrong(node, "a date plus something else", "add an INTERVAL or a number of days")
+        fix = "add an INTERVAL, or to a date a number of days"
+        wrong(node, "a date or timestamp plus or minus something else", fix)
     try:
-        moved = _add_months(day, sign * change.months)
-        return moved + datetime.timedelta(days=sign * change.days)
+        span = change.negated if sign < 0 else change
+        moved = _add_months(at_midnight(day), span.months)
+        moved += datetime.timedelta(days=span.days, microseconds=span.microseconds)
     except (OverflowError, ValueError):
         wrong(node, "this date lies outside the years 1 to 9999", "use a date inside them")
+    return moved.date() if is_days else moved
 
 
-def _add_months(day: datetime.date, months: int) -> datetime.date:
+def _add_months(day: datetime.datetime, months: int) -> datetime.datetime:
     """The same day ``months`` later, or the last day of a shorter month, like DuckDB."""
     index = day.year * 12 + day.month - 1 + months
     year, month = index // 12, index % 12 + 1
     if not datetime.MINYEAR <= year <= datetime.MAXYEAR:
         raise OverflowError
-    return datetime.date(year, month, min(day.day, calendar.monthrange(year, month)[1]))
+    last = calendar.monthrange(year, month)[1]
+    return day.replace(year=year, month=month, day=min(day.day, last))
 
 
 def _interval(node: exp.Interval, arguments: Arguments) -> _Interval:
@@ -248,12 +275,15 @@ def _interval(node: exp.Interval, arguments: Arguments) -> _Interval:
     if isinstance(amount, str) and re.fullmatch(r"\s*[+-]?\d{1,9}\s*", amount):
         amount = int(amount)
     if isinstance(amount, bool) or not isinstance(amount, int) or abs(amount) > 10**9:
-        refuse(node, "this form of INTERVAL", "write INTERVAL '1' YEAR, MONTH, WEEK or DAY")
+        refuse(node, "this form of INTERVAL", "write INTERVAL '1' YEAR, MONTH, DAY, HOUR")
     if unit in _MONTHS:
         return _Interval(amount * _MONTHS[unit], 0)
     if unit in _DAYS:
         return _Interval(0, amount * _DAYS[unit])
-    refuse(node, f"INTERVAL of {unit or 'no unit'}", "use YEAR, QUARTER, MONTH, WEEK or DAY")
+    if unit in _MICROSECONDS:
+        return _Interval(0, 0, amount * _MICROSECONDS[unit])
+    units = ", ".join([*_MONTHS, *_DAYS, *_MICROSECONDS])
+    refuse(node, f"INTERVAL of {unit or 'no unit'}", f"use {units}")
 
 
 def _cast(node: exp.Cast, value: Value | _Interval) -> Value:
@@ -261,8 +291,10 @@ def _cast(node: exp.Cast, value: Value | _Interval) -> Value:
     target = node.to.this
     if value is None:
         return None
-    if target is exp.DataType.Type.DATE and isinstance(value, str | datetime.date):
-        return parse_date(value, node) if isinstance(value, str) else value
+    if target in _MOMENTS and isinstance(value, str | datetime.date):
+        return _moment_cast(node, value)
+    if target in _BLOBS and isinstance(value, str | bytes):
+        return parse_blob(value, node) if isinstance(value, str) else value
     if target is exp.DataType.Type.TEXT and isinstance(value, str):
         return value
     if target is exp.DataType.Type.BOOLEAN and isinstance(value, bool):
@@ -270,6 +302,16 @@ def _cast(node: exp.Cast, value: Value | _Interval) -> Value:
     if target in exp.DataType.INTEGER_TYPES or target is exp.DataType.Type.DECIMAL:
         return _number_cast(node, value)
     refuse(node, f"a CAST to {node.to.sql('duckdb')} of this constant", "write the value itself")
+
+
+def _moment_cast(node: exp.Cast, value: str | datetime.date) -> datetime.date:
+    if node.to.this is not exp.DataType.Type.DATE:
+        return parse_timestamp(value, node) if isinstance(value, str) else at_midnight(value)
+    if isinstance(value, str):
+        return parse_date(value, node)
+    if isinstance(value, datetime.datetime) and value != at_midnight(value.date()):
+        refuse(node, "a CAST that cuts off the time of day", "write the date itself")
+    return value.date() if isinstance(value, datetime.datetime) else value
 
 
 def _number_cast(node: exp.Cast, value: Value | _Interval) -> int | Decimal:
@@ -318,12 +360,31 @@ def parse_date(text: str, node: exp.Expr) -> datetime.date:
     wrong(node, "a text that is no date", "write dates as DATE 'YYYY-MM-DD'")
 
 
+def parse_timestamp(text: str, node: exp.Expr) -> datetime.datetime:
+    """The timestamp in ``YYYY-MM-DD[ HH:MM[:SS[.ffffff]]]``. Raises: AM-2208."""
+    found = parse_moment(text)
+    if found is None:
+        fix = "write TIMESTAMP 'YYYY-MM-DD HH:MM:SS.ffffff', without a time zone"
+        wrong(node, "a text that is no timestamp", fix)
+    return found
+
+
+def parse_blob(text: str, node: exp.Expr) -> bytes:
+    r"""The bytes of a text, as DuckDB casts it to BLOB. Raises: AM-2208."""
+    found = blobs.parse(text)
+    if found is None:
+        wrong(node, "a text that is no BLOB", r"write X'AA', or '\xAA' for what is not ASCII")
+    return found
+
+
 def _value(given: object, label: str) -> Value:
     """A parameter as a literal's value; floats count as their shortest decimal form."""
     value = _plain(given)
     if value is None and given is not None:
         what = f"{label} is of type {type(given).__name__}"
-        _unfit(what, "pass int, Decimal, float, str, bool, date or None")
+        _unfit(what, "pass int, Decimal, float, str, bytes, bool, date, datetime or None")
+    if isinstance(value, datetime.datetime):
+        _require_plain(value, label)
     if isinstance(value, Decimal) and not value.is_finite():
         _unfit(f"{label} is not a finite number", "pass a finite number")
     if isinstance(value, int | Decimal) and not _is_moderate(value):
@@ -331,16 +392,24 @@ def _value(given: object, label: str) -> Value:
     return value
 
 
+def _require_plain(value: datetime.datetime, label: str) -> None:
+    if value.tzinfo is not None:
+        _unfit(f"{label} has a time zone", "convert it to UTC and drop tzinfo")
+    nanosecond: Any = getattr(value, "nanosecond", None)  # of pandas
+    if nanosecond:
+        _unfit(f"{label} has nanoseconds", "round it to microseconds")
+
+
 def _plain(given: object) -> Value:
     """``given`` as one of the types a literal has; None if it is of no such type."""
-    if isinstance(given, bool | str | Decimal):
+    if isinstance(given, bool | str | bytes | Decimal | datetime.date):
         return given
+    if isinstance(given, bytearray | memoryview):
+        return bytes(given)
     if isinstance(given, Integral):
         return int(given)
     if isinstance(given, float):
         return Decimal(repr(float(given)))
-    if isinstance(given, datetime.date) and not isinstance(given, datetime.datetime):
-        return given
     return bool(given) if type(given).__name__ == "bool_" else None
 
 
@@ -357,7 +426,10 @@ def constant_text(node: exp.Expr, value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, datetime.date):
-        return f"CAST('{value}' AS DATE)"
+        kind = "TIMESTAMP" if isinstance(value, datetime.datetime) else "DATE"
+        return f"CAST('{value}' AS {kind})"
+    if isinstance(value, bytes):
+        return f"'{blobs.spelled(value)}'"
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from sqlglot import exp
 
+from amaters.columns.moments import at_midnight
 from amaters.columns.patterns import Pattern
 from amaters.columns.schema import Column
 from amaters.columns.types import TypeKind
@@ -26,7 +27,15 @@ from amaters.plan.expressions import (
     Truth,
     Value,
 )
-from amaters.sql.literals import Arguments, as_number, is_constant, literal, parse_date
+from amaters.sql.literals import (
+    Arguments,
+    as_number,
+    is_constant,
+    literal,
+    parse_blob,
+    parse_date,
+    parse_timestamp,
+)
 from amaters.sql.scope import Scope, bare, only, refuse, wrong
 
 _OPERATORS: dict[type[exp.Expr], str] = {
@@ -121,6 +130,8 @@ class Conditions:
         a, b = literal(left, self.arguments).value, literal(right, self.arguments).value
         if a is None or b is None:
             return None
+        if isinstance(a, datetime.date) and isinstance(b, datetime.date):
+            a, b = at_midnight(a), at_midnight(b)
         if _family(a) != _family(b):
             wrong(node, "a comparison of constants of different types", "compare like with like")
         equal, less = a == b, a < b  # type: ignore[operator]
@@ -230,7 +241,9 @@ def _operands(node: exp.Expr) -> Iterator[exp.Expr]:
 
 
 def _family(value: Value) -> str:
-    if isinstance(value, bool | str | datetime.date):
+    if isinstance(value, datetime.date):
+        return "date"
+    if isinstance(value, bool | str | bytes):
         return type(value).__name__
     return "number"
 
@@ -247,12 +260,14 @@ def _fitted(node: exp.Expr, column: Column, value: Value) -> Value:
         value = _from_text(node, column, value)
     fits = {
         TypeKind.TEXT: str,
+        TypeKind.BLOB: bytes,
         TypeKind.DATE: datetime.date,
+        TypeKind.TIMESTAMP: datetime.date,
         TypeKind.BOOLEAN: bool,
     }.get(kind)
     if fits is not None and isinstance(value, fits):
         return value
-    if fits is None and not isinstance(value, bool | str | datetime.date):
+    if fits is None and not isinstance(value, bool | str | bytes | datetime.date):
         return value
     if kind is TypeKind.BOOLEAN and value in (0, 1):
         return bool(value)
@@ -263,6 +278,10 @@ def _from_text(node: exp.Expr, column: Column, value: str) -> Value:
     kind = column.type.kind
     if kind is TypeKind.DATE:
         return parse_date(value, node)
+    if kind is TypeKind.TIMESTAMP:
+        return parse_timestamp(value, node)
+    if kind is TypeKind.BLOB:
+        return parse_blob(value, node)
     if kind is TypeKind.BOOLEAN and value.lower() in ("true", "false", "t", "f"):
         return value.lower().startswith("t")
     number = as_number(value)

@@ -13,9 +13,11 @@ from amaters.columns.batch import ColumnBatch
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import Table
 from amaters.columns.types import (
+    BLOB,
     BOOLEAN,
     DATE,
     TEXT,
+    TIMESTAMP,
     SqlType,
     TypeKind,
     decimal_type,
@@ -43,8 +45,15 @@ _TYPES: Mapping[object, SqlType] = {
     _DType.BOOLEAN: BOOLEAN,
     _DType.TEXT: TEXT,
     _DType.VARCHAR: TEXT,
+    _DType.TIMESTAMP: TIMESTAMP,
+    _DType.TIMESTAMPNTZ: TIMESTAMP,
+    _DType.BLOB: BLOB,
+    _DType.VARBINARY: BLOB,
 }
-_TYPE_NAMES = "use TINYINT SMALLINT INTEGER BIGINT (or U...), DECIMAL(p,s), DATE, BOOLEAN or TEXT"
+_TYPE_NAMES = (
+    "use TINYINT SMALLINT INTEGER BIGINT (or U...), DECIMAL(p,s), DATE, TIMESTAMP, BOOLEAN, TEXT "
+    "or BLOB"
+)
 _ENCRYPTED = "write ENCRYPTED WITH (QUERIES = 'eq,range', MIN = 0, MAX = 120, VALUES = 'A,B')"
 _COPY_OPTIONS = {
     "format",

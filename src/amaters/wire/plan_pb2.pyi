@@ -7,20 +7,24 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PlanLiteral(_message.Message):
-    __slots__ = ("integer", "decimal", "day", "text", "boolean", "null")
+    __slots__ = ("integer", "decimal", "day", "text", "boolean", "null", "moment", "blob")
     INTEGER_FIELD_NUMBER: _ClassVar[int]
     DECIMAL_FIELD_NUMBER: _ClassVar[int]
     DAY_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     BOOLEAN_FIELD_NUMBER: _ClassVar[int]
     NULL_FIELD_NUMBER: _ClassVar[int]
+    MOMENT_FIELD_NUMBER: _ClassVar[int]
+    BLOB_FIELD_NUMBER: _ClassVar[int]
     integer: str
     decimal: str
     day: int
     text: str
     boolean: bool
     null: bool
-    def __init__(self, integer: _Optional[str] = ..., decimal: _Optional[str] = ..., day: _Optional[int] = ..., text: _Optional[str] = ..., boolean: _Optional[bool] = ..., null: _Optional[bool] = ...) -> None: ...
+    moment: int
+    blob: bytes
+    def __init__(self, integer: _Optional[str] = ..., decimal: _Optional[str] = ..., day: _Optional[int] = ..., text: _Optional[str] = ..., boolean: _Optional[bool] = ..., null: _Optional[bool] = ..., moment: _Optional[int] = ..., blob: _Optional[bytes] = ...) -> None: ...
 
 class PlanPredicate(_message.Message):
     __slots__ = ("kind", "op", "column_id", "literals", "negated", "children", "escape")

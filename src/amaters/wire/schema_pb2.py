@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61maters/wire/schema.proto\x12\x11\x61maters.schema.v1\"\xcb\x01\n\x07SqlType\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.amaters.schema.v1.SqlType.Kind\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\x12\x11\n\tis_signed\x18\x03 \x01(\x08\x12\x11\n\tprecision\x18\x04 \x01(\r\x12\r\n\x05scale\x18\x05 \x01(\r\"N\n\x04Kind\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x07\n\x03INT\x10\x01\x12\x0b\n\x07\x44\x45\x43IMAL\x10\x02\x12\x08\n\x04\x44\x41TE\x10\x03\x12\x0b\n\x07\x42OOLEAN\x10\x04\x12\x08\n\x04TEXT\x10\x05\"\xf7\x01\n\rEncodingShape\x12\x33\n\x04kind\x18\x01 \x01(\x0e\x32%.amaters.schema.v1.EncodingShape.Kind\x12\x0e\n\x06slices\x18\x02 \x01(\r\x12\x0c\n\x04\x62its\x18\x03 \x01(\r\x12\x0e\n\x06\x64igits\x18\x04 \x01(\r\x12.\n\x06\x62ounds\x18\x05 \x03(\x0b\x32\x1e.amaters.schema.v1.SliceBounds\"S\n\x04Kind\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\n\n\x06\x44IGITS\x10\x01\x12\t\n\x05LIMBS\x10\x02\x12\n\n\x06ONEHOT\x10\x03\x12\x0b\n\x07NOTNULL\x10\x04\x12\n\n\x06PREFIX\x10\x32\"7\n\x0bSliceBounds\x12\r\n\x05\x63ount\x18\x01 \x01(\r\x12\x0b\n\x03low\x18\x02 \x01(\x11\x12\x0c\n\x04high\x18\x03 \x01(\x11\"\xf1\x01\n\x0cPublicColumn\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12(\n\x04type\x18\x03 \x01(\x0b\x32\x1a.amaters.schema.v1.SqlType\x12\x10\n\x08nullable\x18\x04 \x01(\x08\x12\x11\n\tencrypted\x18\x05 \x01(\x08\x12\x13\n\x0bprimary_key\x18\x06 \x01(\x08\x12\r\n\x05index\x18\x07 \x01(\x08\x12\x0e\n\x06hidden\x18\x08 \x01(\x08\x12\x0f\n\x07queries\x18\t \x03(\t\x12\x33\n\tencodings\x18\n \x03(\x0b\x32 .amaters.schema.v1.EncodingShape\"P\n\x0fIndexDefinition\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\r\x12\x0e\n\x06unique\x18\x04 \x01(\x08\"\xe6\x01\n\x0bPublicTable\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\x30\n\x07\x63olumns\x18\x05 \x03(\x0b\x32\x1f.amaters.schema.v1.PublicColumn\x12\x15\n\rparameter_set\x18\x06 \x01(\t\x12\x0e\n\x06scheme\x18\x07 \x01(\t\x12\x0e\n\x06key_id\x18\x08 \x01(\x0c\x12\x33\n\x07indexes\x18\t \x03(\x0b\x32\".amaters.schema.v1.IndexDefinition\"G\n\x05Value\x12\x11\n\x07integer\x18\x01 \x01(\x12H\x00\x12\x12\n\x08unsigned\x18\x02 \x01(\x04H\x00\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x42\x07\n\x05value\"\xca\x01\n\x0cSealedColumn\x12\n\n\x02id\x18\x01 \x01(\r\x12)\n\x07minimum\x18\x02 \x01(\x0b\x32\x18.amaters.schema.v1.Value\x12)\n\x07maximum\x18\x03 \x01(\x0b\x32\x18.amaters.schema.v1.Value\x12,\n\ncategories\x18\x04 \x03(\x0b\x32\x18.amaters.schema.v1.Value\x12\x16\n\x0ehas_dictionary\x18\x05 \x01(\x08\x12\x12\n\ndictionary\x18\x06 \x03(\t\"O\n\x0bSealedTable\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x30\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x1f.amaters.schema.v1.SealedColumnb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61maters/wire/schema.proto\x12\x11\x61maters.schema.v1\"\xe4\x01\n\x07SqlType\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.amaters.schema.v1.SqlType.Kind\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\x12\x11\n\tis_signed\x18\x03 \x01(\x08\x12\x11\n\tprecision\x18\x04 \x01(\r\x12\r\n\x05scale\x18\x05 \x01(\r\"g\n\x04Kind\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x07\n\x03INT\x10\x01\x12\x0b\n\x07\x44\x45\x43IMAL\x10\x02\x12\x08\n\x04\x44\x41TE\x10\x03\x12\x0b\n\x07\x42OOLEAN\x10\x04\x12\x08\n\x04TEXT\x10\x05\x12\r\n\tTIMESTAMP\x10Z\x12\x08\n\x04\x42LOB\x10[\"\xf7\x01\n\rEncodingShape\x12\x33\n\x04kind\x18\x01 \x01(\x0e\x32%.amaters.schema.v1.EncodingShape.Kind\x12\x0e\n\x06slices\x18\x02 \x01(\r\x12\x0c\n\x04\x62its\x18\x03 \x01(\r\x12\x0e\n\x06\x64igits\x18\x04 \x01(\r\x12.\n\x06\x62ounds\x18\x05 \x03(\x0b\x32\x1e.amaters.schema.v1.SliceBounds\"S\n\x04Kind\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\n\n\x06\x44IGITS\x10\x01\x12\t\n\x05LIMBS\x10\x02\x12\n\n\x06ONEHOT\x10\x03\x12\x0b\n\x07NOTNULL\x10\x04\x12\n\n\x06PREFIX\x10\x32\"7\n\x0bSliceBounds\x12\r\n\x05\x63ount\x18\x01 \x01(\r\x12\x0b\n\x03low\x18\x02 \x01(\x11\x12\x0c\n\x04high\x18\x03 \x01(\x11\"\xf1\x01\n\x0cPublicColumn\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12(\n\x04type\x18\x03 \x01(\x0b\x32\x1a.amaters.schema.v1.SqlType\x12\x10\n\x08nullable\x18\x04 \x01(\x08\x12\x11\n\tencrypted\x18\x05 \x01(\x08\x12\x13\n\x0bprimary_key\x18\x06 \x01(\x08\x12\r\n\x05index\x18\x07 \x01(\x08\x12\x0e\n\x06hidden\x18\x08 \x01(\x08\x12\x0f\n\x07queries\x18\t \x03(\t\x12\x33\n\tencodings\x18\n \x03(\x0b\x32 .amaters.schema.v1.EncodingShape\"P\n\x0fIndexDefinition\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x03 \x03(\r\x12\x0e\n\x06unique\x18\x04 \x01(\x08\"\xe6\x01\n\x0bPublicTable\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\x30\n\x07\x63olumns\x18\x05 \x03(\x0b\x32\x1f.amaters.schema.v1.PublicColumn\x12\x15\n\rparameter_set\x18\x06 \x01(\t\x12\x0e\n\x06scheme\x18\x07 \x01(\t\x12\x0e\n\x06key_id\x18\x08 \x01(\x0c\x12\x33\n\x07indexes\x18\t \x03(\x0b\x32\".amaters.schema.v1.IndexDefinition\"G\n\x05Value\x12\x11\n\x07integer\x18\x01 \x01(\x12H\x00\x12\x12\n\x08unsigned\x18\x02 \x01(\x04H\x00\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x42\x07\n\x05value\"\xca\x01\n\x0cSealedColumn\x12\n\n\x02id\x18\x01 \x01(\r\x12)\n\x07minimum\x18\x02 \x01(\x0b\x32\x18.amaters.schema.v1.Value\x12)\n\x07maximum\x18\x03 \x01(\x0b\x32\x18.amaters.schema.v1.Value\x12,\n\ncategories\x18\x04 \x03(\x0b\x32\x18.amaters.schema.v1.Value\x12\x16\n\x0ehas_dictionary\x18\x05 \x01(\x08\x12\x12\n\ndictionary\x18\x06 \x03(\t\"O\n\x0bSealedTable\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x30\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x1f.amaters.schema.v1.SealedColumnb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,25 +32,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'amaters.wire.schema_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SQLTYPE']._serialized_start=49
-  _globals['_SQLTYPE']._serialized_end=252
+  _globals['_SQLTYPE']._serialized_end=277
   _globals['_SQLTYPE_KIND']._serialized_start=174
-  _globals['_SQLTYPE_KIND']._serialized_end=252
-  _globals['_ENCODINGSHAPE']._serialized_start=255
-  _globals['_ENCODINGSHAPE']._serialized_end=502
-  _globals['_ENCODINGSHAPE_KIND']._serialized_start=419
-  _globals['_ENCODINGSHAPE_KIND']._serialized_end=502
-  _globals['_SLICEBOUNDS']._serialized_start=504
-  _globals['_SLICEBOUNDS']._serialized_end=559
-  _globals['_PUBLICCOLUMN']._serialized_start=562
-  _globals['_PUBLICCOLUMN']._serialized_end=803
-  _globals['_INDEXDEFINITION']._serialized_start=805
-  _globals['_INDEXDEFINITION']._serialized_end=885
-  _globals['_PUBLICTABLE']._serialized_start=888
-  _globals['_PUBLICTABLE']._serialized_end=1118
-  _globals['_VALUE']._serialized_start=1120
-  _globals['_VALUE']._serialized_end=1191
-  _globals['_SEALEDCOLUMN']._serialized_start=1194
-  _globals['_SEALEDCOLUMN']._serialized_end=1396
-  _globals['_SEALEDTABLE']._serialized_start=1398
-  _globals['_SEALEDTABLE']._serialized_end=1477
+  _globals['_SQLTYPE_KIND']._serialized_end=277
+  _globals['_ENCODINGSHAPE']._serialized_start=280
+  _globals['_ENCODINGSHAPE']._serialized_end=527
+  _globals['_ENCODINGSHAPE_KIND']._serialized_start=444
+  _globals['_ENCODINGSHAPE_KIND']._serialized_end=527
+  _globals['_SLICEBOUNDS']._serialized_start=529
+  _globals['_SLICEBOUNDS']._serialized_end=584
+  _globals['_PUBLICCOLUMN']._serialized_start=587
+  _globals['_PUBLICCOLUMN']._serialized_end=828
+  _globals['_INDEXDEFINITION']._serialized_start=830
+  _globals['_INDEXDEFINITION']._serialized_end=910
+  _globals['_PUBLICTABLE']._serialized_start=913
+  _globals['_PUBLICTABLE']._serialized_end=1143
+  _globals['_VALUE']._serialized_start=1145
+  _globals['_VALUE']._serialized_end=1216
+  _globals['_SEALEDCOLUMN']._serialized_start=1219
+  _globals['_SEALEDCOLUMN']._serialized_end=1421
+  _globals['_SEALEDTABLE']._serialized_start=1423
+  _globals['_SEALEDTABLE']._serialized_end=1502
 # @@protoc_insertion_point(module_scope)

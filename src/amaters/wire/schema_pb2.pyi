@@ -17,12 +17,16 @@ class SqlType(_message.Message):
         DATE: _ClassVar[SqlType.Kind]
         BOOLEAN: _ClassVar[SqlType.Kind]
         TEXT: _ClassVar[SqlType.Kind]
+        TIMESTAMP: _ClassVar[SqlType.Kind]
+        BLOB: _ClassVar[SqlType.Kind]
     UNSPECIFIED: SqlType.Kind
     INT: SqlType.Kind
     DECIMAL: SqlType.Kind
     DATE: SqlType.Kind
     BOOLEAN: SqlType.Kind
     TEXT: SqlType.Kind
+    TIMESTAMP: SqlType.Kind
+    BLOB: SqlType.Kind
     KIND_FIELD_NUMBER: _ClassVar[int]
     BITS_FIELD_NUMBER: _ClassVar[int]
     IS_SIGNED_FIELD_NUMBER: _ClassVar[int]
