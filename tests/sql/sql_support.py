@@ -9,7 +9,7 @@ from amaters.plan.expressions import CreateTable, Predicate, Select, Statement
 from amaters.sql.binder import NewTables, bind
 from amaters.sql.parser import parse_one
 
-NEW = NewTables("insecure", "noop", b"k" * 16)
+NEW = NewTables("noop", lambda _: ("insecure", b"k" * 16))
 PAY = """
 CREATE TABLE Pay (
   id BIGINT PRIMARY KEY, dept TEXT,

@@ -260,7 +260,7 @@ REFUSED = {
         "CREATE TABLE x (a INT UNIQUE)", "CREATE TABLE x (a INT DEFAULT 1)",
         "CREATE TABLE x (a INT CHECK (a > 1))", "CREATE TABLE x (a INT REFERENCES pay (id))",
         "CREATE TABLE x (a INT ENCRYPTED WITH (COLOUR = 'red'))",
-        "CREATE TABLE x (a INT) WITH (DEPTH = 'deep')", "CREATE TABLE x (a INT) WITH (SPEED = 1)",
+        "CREATE TABLE x (a INT) WITH (SPEED = 1)",
         "CREATE TABLE x (a INT, b INT, PRIMARY KEY (a, b))", "CREATE TABLE x (a)",
         "DROP VIEW pay", "DROP TABLE pay, x", "DROP TABLE pay CASCADE",
         "COPY pay TO 'f.csv'", "COPY pay FROM 'f.csv' (FORMAT json)",

@@ -14,7 +14,7 @@ from amaters.sql.parser import parse_one
 
 from .tables import TableCase
 
-NEW = NewTables("insecure", "noop", b"k" * 16)
+NEW = NewTables("noop", lambda _: ("insecure", b"k" * 16))
 
 
 class Plain:

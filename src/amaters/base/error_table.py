@@ -7,6 +7,7 @@ from collections.abc import Callable
 from amaters.base import (
     error_table_backup,
     error_table_compaction,
+    error_table_depth,
     error_table_engine,
     error_table_expressions,
     error_table_fhe,
@@ -27,6 +28,7 @@ def fill(define: Callable[..., None]) -> None:
     _base(define)
     _keys(define)
     error_table_fhe.fill(define)
+    error_table_depth.fill(define)
     _schema(define)
     _planning(define)
     error_table_expressions.fill_planning(define)

@@ -130,7 +130,7 @@ class _Compaction:
         """Make one step; whether there may be another."""
         if self.steps_left == 0:
             return False
-        full = self.session.parameters.slots - CANARIES
+        full = self.session.parameters_of(self.table).slots - CANARIES
         async with snapshot(self.session, self.table) as pinned:
             guards = await read_guards(self.session, self.table, pinned)
             if self.steps_left is None:

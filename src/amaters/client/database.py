@@ -119,15 +119,21 @@ class AsyncDatabase:
 
         return await explain(session, statement, format)
 
-    async def create_table(self, name: str, columns: Mapping[str, Declaration]) -> AsyncTable:
-        """Create a table; columns are declared with ``am.Int32(...)`` and its siblings."""
-        keyset = self._session.keyset
+    async def create_table(
+        self, name: str, columns: Mapping[str, Declaration], *, depth: str = "default"
+    ) -> AsyncTable:
+        """Create a table; columns are declared with ``am.Int32(...)`` and its siblings.
+
+        ``depth="deep"``: for filters of many more conditions (docs/depth.md); the first such table
+        of a database sends 155 MB of evaluation keys. Raises: AM-2310 where the keyset is too old.
+        """
+        scheme = await asyncio.to_thread(self._session.schemes.of_depth, depth)
         table = build_table(
             name,
             dict(columns),
-            parameter_set=keyset.parameters,
-            scheme=keyset.scheme,  # type: ignore[arg-type]
-            key_id=keyset.key_id,
+            parameter_set=scheme.parameters.name,
+            scheme=self._session.keyset.scheme,  # type: ignore[arg-type]
+            key_id=scheme.key_id,
         )
         await self._session.create_table(table)
         return AsyncTable(self, self._session, table)
@@ -202,9 +208,13 @@ def _bound(
     from amaters.sql.binder import NewTables, bind
     from amaters.sql.parser import parse_one
 
-    keyset = session.keyset
     parsed = parse_one(text) if isinstance(text, str) else text
-    new = NewTables(keyset.parameters, keyset.scheme, keyset.key_id)  # type: ignore[arg-type]
+
+    def key_of(depth: str) -> tuple[str, bytes]:
+        scheme = session.schemes.of_depth(depth)
+        return scheme.parameters.name, scheme.key_id
+
+    new = NewTables(session.keyset.scheme, key_of)  # type: ignore[arg-type]
     return bind(parsed, catalogue, parameters, new=new)
 
 
@@ -260,7 +270,7 @@ async def _create(session: Session, statement: CreateTable) -> Result:
     if statement.if_not_exists and name in await session.tables():
         return _message(session, f"table {name} exists already")
     await session.create_table(statement.table)
-    fits = what_fits(statement.table, session.parameters)
+    fits = what_fits(statement.table, session.parameters_of(statement.table))
     return _message(session, f"created table {name}{fits}")
 
 

@@ -85,7 +85,7 @@ async def _send_constants(session: Session, prepared: Prepared, compiled: Compil
     sizes = {level: len(blob) for level, blob in zip(first_of, first, strict=True)}
     request = pb.PutConstantsRequest(
         constants_id=session.new_id(),
-        name=session.key_name,
+        name=session.key_name_of(prepared.select.table),
         sizes=[sizes[level] for level in levels],
     )
     await session.service.put_constants(request, _constant_chunks(session, prepared, compiled))
@@ -108,8 +108,10 @@ def _encrypted(
 ) -> list[bytes]:
     """One serialised ciphertext per constant named, each at the level its circuit reads it."""
 
+    scheme = session.scheme_of(prepared.select.table)
+
     def one(index: int) -> bytes:
-        (made,) = session.scheme.encrypt_scalars(
+        (made,) = scheme.encrypt_scalars(
             [prepared.constants[index]], [BOOLEAN_BOUND], level=compiled.constant_levels[index]
         )
         return serialize(made)
@@ -129,7 +131,8 @@ class _Reader:
         self._public = table.public()
         self._prepared = prepared
         self._compiled = compiled
-        self._modulus = session.parameters.plaintext_modulus
+        self._scheme = session.scheme_of(table)
+        self._modulus = self._scheme.parameters.plaintext_modulus
         spec = prepared.spec
         assert spec is not None
         self._groups: list[dict[int, Storage | None]] = [] if spec.public_groups else [{}]
@@ -225,11 +228,9 @@ class _Reader:
 
     def _decrypted(self, data: bytes, factor: int) -> NDArray[np.int64]:
         """Slots in [0, t) without the circuit's public factor."""
-        session = self._session
-        ciphertext = deserialize(
-            data, session.parameters, scheme=session.keyset.scheme, key_id=session.scheme.key_id
-        )
-        slots = session.scheme.decrypt(ciphertext)
+        scheme, kind = self._scheme, self._session.keyset.scheme
+        ciphertext = deserialize(data, scheme.parameters, scheme=kind, key_id=scheme.key_id)
+        slots = scheme.decrypt(ciphertext)
         return slots * pow(factor, -1, self._modulus) % self._modulus
 
 

@@ -66,8 +66,9 @@ def _explained(
     if not isinstance(question, Select):
         items = tuple(OutputItem(column.name, ColumnRef(column.id)) for column in table.columns)
         question = Select(table, question.where, items)
-    prepared = prepare(question, table, known, session.parameters)
-    document = explained(prepared, table, known, parameters=session.parameters, actual=actual)
+    parameters = session.parameters_of(table)
+    prepared = prepare(question, table, known, parameters)
+    document = explained(prepared, table, known, parameters=parameters, actual=actual)
     return render(changing(document, statement), form)
 
 

@@ -51,8 +51,9 @@ async def read_guards(
     """The canaries of every segment of a snapshot. Raises: DataError AM-2054, AM-5012."""
     if not pinned.segments:
         return {}
+    slots = session.parameters_of(table).slots
     sizes = {segment.segment_id: segment.rows for segment in pinned.segments}
-    if len(sizes) != len(pinned.segments) or max(sizes.values()) > session.parameters.slots:
+    if len(sizes) != len(pinned.segments) or max(sizes.values()) > slots:
         errors.fail("AM-5012", what="it has segments that cannot be")
     reply = await session.service.read_canaries(pb.CanaryRequest(handle=pinned.handle))
     parts = [item.segment_id for item in reply.segments]

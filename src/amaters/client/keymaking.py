@@ -8,8 +8,8 @@ from amaters.base import errors
 from amaters.base.clock import Clock
 from amaters.base.rng import Rng
 from amaters.client.keyset import Keyset, new_keyset
-from amaters.fhe.parameters import Parameters, get_parameters
-from amaters.fhe.scheme import SCHEMES, ClientScheme
+from amaters.fhe.parameters import Parameters, deeper, get_parameters
+from amaters.fhe.scheme import SCHEMES
 
 INSECURE = "insecure_"
 SECURE = ("default", "deep")
@@ -64,17 +64,17 @@ def make_keyset(scheme: str, parameters: str, clock: Clock, rng: Rng) -> Keyset:
 
     chosen = get_parameters(parameters)
     secret = SecretKey.generate(chosen)
+    deep = b"" if deeper(chosen) == chosen else SecretKey.generate(deeper(chosen)).to_bytes()
     key_id = make_client_scheme(scheme, chosen, secret).key_id
-    return new_keyset(key_id, scheme, chosen.name, secret.to_bytes(), created=clock.now(), rng=rng)
-
-
-def open_scheme(keyset: Keyset) -> ClientScheme:
-    """The scheme that encrypts and decrypts under ``keyset``."""
-    from amaters.fhe.secret import SecretKey, make_client_scheme
-
-    chosen = get_parameters(keyset.parameters)
-    secret = SecretKey.from_bytes(keyset.secret_key)
-    return make_client_scheme(keyset.scheme, chosen, secret)
+    return new_keyset(
+        key_id,
+        scheme,
+        chosen.name,
+        secret.to_bytes(),
+        created=clock.now(),
+        rng=rng,
+        deep_key=deep,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,18 @@ def describe(scheme: str, parameters: str) -> dict[str, str]:
         "scheme": scheme,
         "parameters": chosen.name,
         "security": security,
-        "slots": f"{chosen.slots:,}",
-        "modulus": f"{chosen.modulus_bits:.1f} bits in {chosen.max_level} + 1 primes",
+        **_sizes(chosen),
+        "deep tables": deeper(chosen).name,
+        **{f"deep {name}": text for name, text in _sizes(deeper(chosen)).items()},
+    }
+
+
+def _sizes(parameters: Parameters) -> dict[str, str]:
+    from amaters.fhe.keys import relinearization_shapes, stored_bytes
+
+    evaluation = stored_bytes(parameters, relinearization_shapes(parameters))
+    return {
+        "slots": f"{parameters.slots:,}",
+        "modulus": f"{parameters.modulus_bits:.1f} bits in {parameters.max_level} + 1 primes",
+        "evaluation keys": f"{evaluation / 1e6:,.1f} MB",
     }

@@ -1,7 +1,8 @@
 """A keyset: everything secret that belongs to one database, as one versioned, checksummed record.
 
-The secrets may be locked (``client.keylock``) by a passphrase or by the operating system's keyring;
-the rest stays readable, so that a keyring can be listed.
+It holds two secret keys, for tables of either depth; a keyset from before there were two has the
+first only. The secrets may be locked (``client.keylock``) by a passphrase or by the operating
+system's keyring; the rest stays readable, so that a keyring can be listed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from amaters.client.keytext import KeyText, encode
 FILE = KeyText("AMATERS-KEYSET 1", "AM-1102")
 SYMMETRIC_KEY_BYTES = 32
 SECRETS = ("secret_key", "sealing_key", "dictionary_key", "mac_key")
+DEEP_SECRET = "deep_key"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -31,6 +33,7 @@ class Keyset:
     sealing_key: bytes
     dictionary_key: bytes
     mac_key: bytes
+    deep_key: bytes = b""  # the secret key of tables with DEPTH = 'deep'; empty in old keysets
 
     def __repr__(self) -> str:
         return f"Keyset({self.key_id.hex()}, {self.scheme}, {self.parameters})"
@@ -57,11 +60,19 @@ class KeysetHeader:
 
 
 def new_keyset(
-    key_id: bytes, scheme: str, parameters: str, secret_key: bytes, *, created: float, rng: Rng
+    key_id: bytes,
+    scheme: str,
+    parameters: str,
+    secret_key: bytes,
+    *,
+    created: float,
+    rng: Rng,
+    deep_key: bytes = b"",
 ) -> Keyset:
-    """A keyset around ``secret_key`` with fresh symmetric keys."""
+    """A keyset around its secret keys with fresh symmetric keys."""
     sealing, dictionary, mac = (rng.bytes(SYMMETRIC_KEY_BYTES) for _ in range(3))
-    return Keyset(key_id, scheme, parameters, created, secret_key, sealing, dictionary, mac)
+    symmetric = {"sealing_key": sealing, "dictionary_key": dictionary, "mac_key": mac}
+    return Keyset(key_id, scheme, parameters, created, secret_key, **symmetric, deep_key=deep_key)
 
 
 def to_text(keyset: Keyset, lock: str | Lock | None = None, rng: Rng | None = None) -> str:
@@ -75,7 +86,8 @@ def to_text(keyset: Keyset, lock: str | Lock | None = None, rng: Rng | None = No
         "parameters": keyset.parameters,
         "created": keyset.created,
     }
-    secrets = {name: encode(getattr(keyset, name)) for name in SECRETS}
+    names = (*SECRETS, DEEP_SECRET) if keyset.deep_key else SECRETS
+    secrets = {name: encode(getattr(keyset, name)) for name in names}
     if lock is None:
         record["secrets"] = secrets
     else:
@@ -109,7 +121,8 @@ def from_text(text: str, path: str, passphrase: Passphrase | None = None) -> Key
         secrets = Opener(FILE, passphrase).open(record["locked"], header.key_id, path)
     if not isinstance(secrets, dict):
         FILE.damaged(path, "it holds no keys")
-    keys = {name: FILE.binary(secrets, name, path) for name in SECRETS}
+    names = (*SECRETS, DEEP_SECRET) if DEEP_SECRET in secrets else SECRETS
+    keys = {name: FILE.binary(secrets, name, path) for name in names}
     return Keyset(header.key_id, header.scheme, header.parameters, header.created, **keys)
 
 

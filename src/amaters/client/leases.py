@@ -52,7 +52,7 @@ async def slot_lease(session: Session, table: Table, slots: int) -> Lease:
     lease = await _ask(session, table, slots)
     if lease is None or len(lease.granted.open_segment) == 0:
         errors.fail("AM-5012", what="it leased no slots")
-    if lease.granted.first_slot + slots > session.parameters.slots:
+    if lease.granted.first_slot + slots > session.parameters_of(table).slots:
         errors.fail("AM-5012", what="it leased slots that cannot be")
     return lease
 

@@ -128,7 +128,7 @@ class _Selection:
 
     async def _prepared(self, known: Statistics) -> Prepared:
         return await asyncio.to_thread(
-            prepare, self.statement, self.table, known, self.session.parameters
+            prepare, self.statement, self.table, known, self.session.parameters_of(self.table)
         )
 
     # ---- aggregates --------------------------------------------------------------------------

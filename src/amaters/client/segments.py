@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +116,9 @@ async def upload_planted(
     for column in table.encrypted_columns:
         if lease is not None:
             await lease.keep()
-        bundles = await asyncio.to_thread(_encrypt, session, column, planted.rows, first_slot)
+        bundles = await asyncio.to_thread(
+            _encrypt, session, (table, column), planted.rows, first_slot
+        )
         for kind, bundle in zip(_kinds(column), bundles, strict=True):
             object_id = next(ids)
             await _upload(session, object_id, bundle)
@@ -153,21 +155,21 @@ def _kinds(column: Column) -> list[str]:
 
 
 def _encrypt(
-    session: Session, column: Column, rows: ColumnBatch, first_slot: int = 0
+    session: Session, place: tuple[Table, Column], rows: ColumnBatch, first_slot: int = 0
 ) -> list[bytes]:
-    """One bundle per encoding of a column; slots outside of the rows' are zero."""
+    """One bundle per encoding of a table's column; slots outside of the rows' are zero."""
+    table, column = place
+    scheme = session.scheme_of(table)
     data = rows.columns[column.id]
     positions = np.arange(first_slot, first_slot + rows.length, dtype=np.int64)
     slots = column.encode(
-        data.values, data.valid, slots=session.parameters.slots, positions=positions
+        data.values, data.valid, slots=scheme.parameters.slots, positions=positions
     )
-    return list(_bundles(session, column, slots))
-
-
-def _bundles(session: Session, column: Column, slots: tuple[np.ndarray, ...]) -> Iterator[bytes]:
+    bundles = []
     for shape, values in zip(column.encodings, slots, strict=True):
-        fresh = session.scheme.encrypt(values, shape.bounds, threads=session.outside.threads)
-        yield pack_bundle(fresh, shape.kind)
+        fresh = scheme.encrypt(values, shape.bounds, threads=session.outside.threads)
+        bundles.append(pack_bundle(fresh, shape.kind))
+    return bundles
 
 
 async def _upload(session: Session, object_id: bytes, data: bytes) -> None:

@@ -13,15 +13,16 @@ from amaters.base.ids import new_id
 from amaters.base.progress import Progress, ProgressCallback
 from amaters.base.rng import Rng
 from amaters.base.version import VERSION
-from amaters.client.keymaking import Choice, make_keyset, open_scheme
+from amaters.client.keymaking import Choice, make_keyset
 from amaters.client.keyring import Keyring
 from amaters.client.keyset import Keyset
 from amaters.client.meter import Meter, metered
 from amaters.client.result import Stats
+from amaters.client.schemes import Schemes
 from amaters.client.versions import SchemaVersions
 from amaters.columns.records import SchemaRecord, open_schema, seal_schema
 from amaters.columns.schema import Table
-from amaters.fhe.parameters import Parameters
+from amaters.fhe.parameters import Parameters, get_parameters
 from amaters.fhe.scheme import ClientScheme
 from amaters.wire import service_pb2 as pb
 from amaters.wire.service import PROTOCOL, Service, chunks_of
@@ -58,7 +59,7 @@ class Session:
     service: Service
     meter: Meter
     keyset: Keyset
-    scheme: ClientScheme
+    schemes: Schemes
     outside: Outside
     began: float
     _shared: _Shared = field(default_factory=_Shared)
@@ -83,14 +84,17 @@ class Session:
             **more,
         )
 
-    @property
-    def parameters(self) -> Parameters:
-        return self.scheme.parameters
+    def parameters_of(self, table: Table) -> Parameters:
+        """The parameter set of a table's ciphertexts: tables of two depths have different ones."""
+        return get_parameters(table.parameter_set)
 
-    @property
-    def key_name(self) -> pb.KeyName:
-        """How the engine knows this keyset."""
-        return _key_name(self.keyset)
+    def scheme_of(self, table: Table) -> ClientScheme:
+        """What encrypts and decrypts for a table. Raises: DeniedError AM-2311."""
+        return self.schemes.of(table)
+
+    def key_name_of(self, table: Table) -> pb.KeyName:
+        """How the engine knows the evaluation keys of a table."""
+        return self.schemes.name_of(self.scheme_of(table))
 
     def report(self, what: str, done: int, total: int, unit: str) -> None:
         """Tell the progress callback."""
@@ -134,8 +138,14 @@ class Session:
         return find_table(await self.tables(), name)
 
     async def create_table(self, table: Table) -> None:
-        """Create a table whose schema this keyset has sealed."""
+        """Create a table whose schema this keyset has sealed.
+
+        Cost: the first table of a depth sends its evaluation keys: 155 MB and some seconds for
+        DEPTH = 'deep'; those of other tables are there already.
+        """
         self.require_open()
+        scheme = await asyncio.to_thread(self.scheme_of, table)
+        await send_evaluation_keys(self.service, self.schemes, scheme, self.outside)
         request = pb.CreateTableRequest(request_id=self.new_id(), schema=self._seal(table))
         await self.service.create_table(request)
         self._shared.versions.note(table.id, table.version)
@@ -229,21 +239,28 @@ async def open_session(
     _require_allowed(url, keyset, choice)
     if choice.unsafe:
         outside.notice(f"UNSAFE: {url} uses {keyset.scheme}/{keyset.parameters}: no protection")
-    scheme = await asyncio.to_thread(open_scheme, keyset)
-    name = _key_name(keyset)
-    present = await service.has_keyset(name)
-    if not present.present:
-        outside.progress(Progress("making evaluation keys", 0, 0, "keys"))
-        evaluation = await asyncio.to_thread(scheme.evaluation_keys)
-        request = pb.PutKeysetRequest(
-            request_id=new_id(outside.rng), name=name, size=len(evaluation)
-        )
-        await service.put_keyset(request, chunks_of(evaluation))
-        outside.progress(Progress("making evaluation keys", 1, 1, "keys"))
+    schemes = Schemes(keyset)
+    scheme = await asyncio.to_thread(schemes.of_depth, "default")
+    await send_evaluation_keys(service, schemes, scheme, outside)
     meter = Meter()
     began = outside.clock.monotonic()
     shared = _Shared(keys.versions(keyset.key_id))
-    return Session(metered(service, meter), meter, keyset, scheme, outside, began, shared)
+    return Session(metered(service, meter), meter, keyset, schemes, outside, began, shared)
+
+
+async def send_evaluation_keys(
+    service: Service, schemes: Schemes, scheme: ClientScheme, outside: Outside
+) -> None:
+    """Make and send evaluation keys, if the engine does not have them."""
+    name = schemes.name_of(scheme)
+    present = await service.has_keyset(name)
+    if present.present:
+        return
+    outside.progress(Progress("making evaluation keys", 0, 0, "keys"))
+    evaluation = await asyncio.to_thread(scheme.evaluation_keys)
+    request = pb.PutKeysetRequest(request_id=new_id(outside.rng), name=name, size=len(evaluation))
+    await service.put_keyset(request, chunks_of(evaluation))
+    outside.progress(Progress("making evaluation keys", 1, 1, "keys"))
 
 
 @dataclass(slots=True)
@@ -293,12 +310,3 @@ def _require_allowed(url: str, keyset: Keyset, choice: Choice) -> None:
 
 def _refuse(url: str, scheme: str, parameters: str, fix: str) -> None:
     errors.fail("AM-1106", database=url, scheme=scheme, parameters=parameters, fix=fix)
-
-
-def _key_name(keyset: Keyset) -> pb.KeyName:
-    return pb.KeyName(
-        keyset_id=keyset.key_id,
-        key_id=keyset.key_id,
-        parameter_set=keyset.parameters,
-        scheme=keyset.scheme,
-    )

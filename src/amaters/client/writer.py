@@ -207,7 +207,7 @@ class Insertion:
         session = self.session
         self.row_version = int(session.outside.clock.now() * 1e6)
         stats = await session.service.table_stats(pb.TableStatsRequest(table_id=self.table.id))
-        slots = session.parameters.slots
+        slots = session.parameters_of(self.table).slots
         self.division = divide(self.batch.length, slots)
         rest = self.batch.length - self.division.tail_start
         is_full = rest > 0 and stats.tail_rows + rest > slots - CANARIES
@@ -265,7 +265,7 @@ class Insertion:
             tail = await read_tail(self.session, self.table, pinned.handle)
         coming = [self._staying(block) for block in tail]
         total = self.batch.length + sum(block.rows.length for block in coming)
-        self.division = divide(total, self.session.parameters.slots)
+        self.division = divide(total, self.session.parameters_of(self.table).slots)
         room = self.division.tail_start
         for block in coming:
             kept = block.rows.slice(0, room)

@@ -8,7 +8,7 @@ FHE design section 2; Kim, Polyakov, Zucca 2021 (RNS-BGV) for q = 1 mod t.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log2, prod
 
@@ -177,26 +177,42 @@ DEEP = Parameters(
 )
 
 
-def _insecure(ring_degree: int) -> Parameters:
-    """The default chain over a small ring: fast, exact, and without any security (tests only)."""
-    return Parameters(
-        name=f"insecure_bgv_n{ring_degree}_q427_t65537",
+def _insecure(ring_degree: int, chain: Parameters) -> Parameters:
+    """A real chain over a small ring: fast, exact, and without any security (tests only)."""
+    _, _, bits, modulus = chain.name.split("_")
+    return replace(
+        chain,
+        name=f"insecure_bgv_n{ring_degree}_{bits}_{modulus}",
         ring_degree=ring_degree,
-        data_primes=DEFAULT.data_primes,
-        special_prime=DEFAULT.special_prime,
-        download_modulus=DEFAULT.download_modulus,
     )
 
 
-INSECURE_N1024 = _insecure(1024)
-INSECURE_N4096 = _insecure(4096)
+INSECURE_N1024 = _insecure(1024, DEFAULT)
+INSECURE_N4096 = _insecure(4096, DEFAULT)
+INSECURE_DEEP_N2048 = _insecure(2048, DEEP)
+INSECURE_DEEP_N8192 = _insecure(8192, DEEP)
 
-_SETS = {p.name: p for p in (DEFAULT, DEEP, INSECURE_N1024, INSECURE_N4096)}
+_SETS = {
+    p.name: p
+    for p in (
+        DEFAULT,
+        DEEP,
+        INSECURE_N1024,
+        INSECURE_N4096,
+        INSECURE_DEEP_N2048,
+        INSECURE_DEEP_N8192,
+    )
+}
 _ALIASES = {
     "default": DEFAULT,
     "deep": DEEP,
     "insecure_n1024": INSECURE_N1024,
     "insecure_n4096": INSECURE_N4096,
+}
+_DEEPER = {
+    DEFAULT.name: DEEP,
+    INSECURE_N1024.name: INSECURE_DEEP_N2048,
+    INSECURE_N4096.name: INSECURE_DEEP_N8192,
 }
 
 
@@ -210,3 +226,10 @@ def get_parameters(name: str) -> Parameters:
     if found is None:
         fail("AM-1200", name=name[:80], what="there is no such parameter set")
     return found
+
+
+def deeper(parameters: Parameters) -> Parameters:
+    """What tables with DEPTH = 'deep' use where others use ``parameters``: twice the slots, twice
+    the levels, the same security. A set that is deep already is its own.
+    """
+    return _DEEPER.get(parameters.name, parameters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +25,6 @@ from amaters.columns.types import (
     from_text,
     integer,
 )
-from amaters.fhe.parameters import get_parameters
 from amaters.plan.expressions import CopyFrom, CreateTable, DropTable, Insert, Value
 from amaters.sql.dialect import Encrypted
 from amaters.sql.literals import Arguments, decimal_sizes, literal
@@ -71,11 +70,13 @@ _CANONICAL = {"delim": "delimiter", "sep": "delimiter", "nullstr": "null"}
 
 @dataclass(frozen=True, slots=True)
 class NewTables:
-    """What the keyset of a database decides about tables created in it."""
+    """What the keyset of a database decides about tables created in it.
 
-    parameter_set: str
+    ``key_of``: parameter set and key id of tables of a depth, 'default' or 'deep'.
+    """
+
     scheme: Literal["bgv", "noop"]
-    key_id: bytes
+    key_of: Callable[[str], tuple[str, bytes]]
 
 
 def bind_create(tree: exp.Create, new: NewTables, arguments: Arguments) -> CreateTable:
@@ -100,13 +101,9 @@ def bind_create(tree: exp.Create, new: NewTables, arguments: Arguments) -> Creat
         declarations[node.name] = _column(node, arguments)
     for key in keys:
         _apply_key(key, declarations)
-    _check_depth(tree, new, arguments)
+    parameter_set, key_id = new.key_of(_depth(tree, arguments))
     table = build_table(
-        name,
-        declarations,
-        parameter_set=new.parameter_set,
-        scheme=new.scheme,
-        key_id=new.key_id,
+        name, declarations, parameter_set=parameter_set, scheme=new.scheme, key_id=key_id
     )
     return CreateTable(table, if_not_exists=bool(tree.args.get("exists")))
 
@@ -133,8 +130,9 @@ def _apply_key(node: exp.PrimaryKey, declarations: dict[str, Declaration]) -> No
     )  # fmt: skip
 
 
-def _check_depth(tree: exp.Create, new: NewTables, arguments: Arguments) -> None:
-    """``WITH (DEPTH = ...)`` must be what the keyset's parameters give."""
+def _depth(tree: exp.Create, arguments: Arguments) -> str:
+    """``WITH (DEPTH = ...)``: 'default' or 'deep'."""
+    depth: Value = "default"
     properties = tree.args.get("properties")
     for node in properties.expressions if properties is not None else ():
         if not isinstance(node, exp.Property) or node.name.upper() != "DEPTH":
@@ -142,9 +140,7 @@ def _check_depth(tree: exp.Create, new: NewTables, arguments: Arguments) -> None
         depth = literal(node.args["value"], arguments).value
         if depth not in ("default", "deep"):
             wrong(node, "DEPTH is neither 'default' nor 'deep'", "write DEPTH = 'default'")
-        if depth == "deep" and get_parameters("deep").name != new.parameter_set:
-            fix = "create the database with parameters='deep', or leave DEPTH out"
-            refuse(node, f"DEPTH = 'deep' under keys for {new.parameter_set}", fix)
+    return str(depth)
 
 
 def _column(node: exp.ColumnDef, arguments: Arguments) -> Declaration:
