@@ -27,7 +27,6 @@ from amaters.fhe.ciphertext import Ciphertext
 from amaters.fhe.scheme import Evaluator
 from amaters.fhe.serial import serialize
 from amaters.plan.circuit import CompiledPlan, compile_once
-from amaters.plan.outputs import ACCUMULATORS_MAX
 from amaters.plan.spec import PlanSpec
 from amaters.storage.objects import ObjectStore
 from amaters.storage.versions import SegmentRow
@@ -37,8 +36,6 @@ from amaters.wire.service import Chunk
 
 CIRCUITS_KEPT = 256
 JOBS_MAX = 64
-PROGRESS_SECONDS = 0.05
-EVENTS_MAX = 16
 PROGRESS_SECONDS = 0.05
 EVENTS_MAX = 16
 Emit = Callable[[pb.ExecuteEvent], None]
@@ -66,15 +63,29 @@ class SegmentSource:
 
 @dataclass(slots=True)
 class Job:
-    """One running plan; ``room``: how many events may still wait for the reader."""
+    """One running plan, at most ``EVENTS_MAX`` events ahead of its reader."""
 
     cancelled: threading.Event = field(default_factory=threading.Event)
-    room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(EVENTS_MAX))
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _unread: int = 0
 
     def cancel(self) -> None:
         """Stop soon, also when nobody reads events any more. From any thread."""
         self.cancelled.set()
-        self.room.release(ACCUMULATORS_MAX * EVENTS_MAX)
+        with self._changed:
+            self._changed.notify_all()
+
+    def sending(self) -> None:
+        """Wait until one more event may be sent; for ever only while somebody reads."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._unread < EVENTS_MAX or self.cancelled.is_set())
+            self._unread += 1
+
+    def received(self) -> None:
+        """The reader took one event."""
+        with self._changed:
+            self._unread -= 1
+            self._changed.notify_all()
 
 
 class Jobs:
@@ -144,7 +155,7 @@ class Jobs:
         queue: asyncio.Queue[pb.ExecuteEvent | None] = asyncio.Queue()
 
         def emit(event: pb.ExecuteEvent) -> None:
-            job.room.acquire()
+            job.sending()
             loop.call_soon_threadsafe(queue.put_nowait, event)
 
         def work() -> None:
@@ -156,7 +167,7 @@ class Jobs:
         running = loop.run_in_executor(pool, work)
         try:
             while (event := await queue.get()) is not None:
-                job.room.release()
+                job.received()
                 yield event
             await running
         finally:
