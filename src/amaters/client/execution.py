@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from amaters.base import errors
 from amaters.client.finish import GroupKey, Totals, category_value
+from amaters.client.selection import Packed
 from amaters.client.session import Session
 from amaters.columns.convert import storage_dtype
 from amaters.columns.schema import Table
@@ -36,9 +37,14 @@ class Received:
     """What one job delivered, decrypted."""
 
     totals: Totals = field(default_factory=Totals)
-    masks: dict[bytes, Mask] = field(default_factory=dict)
+    packed: Packed = field(default_factory=Packed)
     stats: pb.StatsEvent = field(default_factory=pb.StatsEvent)
     failure: errors.AmatersError | None = None
+
+    @property
+    def masks(self) -> dict[bytes, Mask]:
+        """Which slots match, by segment."""
+        return self.packed.masks
 
     def require_intact(self) -> None:
         """Raise what went wrong with a result. Only after everything else was asked for."""
@@ -217,14 +223,17 @@ class _Reader:
             self.received.totals.add(key, spec.terms[accumulator.term], sign * total)
 
     def _take_mask(self, event: pb.MaskEvent) -> None:
-        mask = self._compiled.mask
-        if mask is None:
+        """Masks or values of some segments, the digits of each slot."""
+        if event.output >= len(self._compiled.packed):
             _misfit("it has a mask nobody asked for")
-        slots = self._decrypted(event.ciphertext, mask.factor)
-        if int(slots.max()) >> len(event.segment_ids):
+        output = self._compiled.packed[event.output]
+        slots = self._decrypted(event.ciphertext, output.factor)
+        if int(slots.max()) >= output.radix ** len(event.segment_ids):
             errors.fail("AM-5001", table=self._table.name, count=1)
-        for bit, segment_id in enumerate(event.segment_ids):
-            self.received.masks[segment_id] = ((slots >> bit) & 1).astype(np.bool_)
+        part = (output.column_id, output.weight) if output.column_id else None
+        for segment_id in event.segment_ids:
+            slots, numbers = np.divmod(slots, output.radix)
+            self.received.packed.add(part, segment_id, numbers)
 
     def _decrypted(self, data: bytes, factor: int) -> NDArray[np.int64]:
         """Slots in [0, t) without the circuit's public factor."""

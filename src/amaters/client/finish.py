@@ -294,7 +294,7 @@ def finish_rows(select: Select, batch: ColumnBatch) -> Answer:
     indices = np.arange(batch.length)
     if select.distinct:
         indices = _distinct([_row_output(select.table, i, batch) for i in shown], batch.length)
-    indices = _ordered(select, batch, indices)
+    indices = ordered_rows(select, batch, indices)
     kept = batch.take(indices[select.offset : _stop(select)])
     columns = tuple(_row_output(select.table, item, kept) for item in shown)
     return _answer(select.table, shown, columns)
@@ -334,7 +334,7 @@ def _identity(value: Value) -> Value:
     return "NaN" if isinstance(value, float) and math.isnan(value) else value
 
 
-def _ordered(select: Select, batch: ColumnBatch, indices: NDArray[np.intp]) -> NDArray[np.intp]:
+def ordered_rows(select: Select, batch: ColumnBatch, indices: NDArray[np.intp]) -> NDArray[np.intp]:
     """``indices`` sorted by ORDER BY; rows with equal keys keep their order."""
     found = [_sort_key(select, batch, order) for order in select.order_by]
     keys = [ranks[indices] for ranks in found if ranks is not None]

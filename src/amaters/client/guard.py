@@ -44,6 +44,11 @@ class SegmentGuard:
         more, rows = self.witnesses
         return np.concatenate([slots, more]), np.concatenate([bits, matches(where, rows, table)])
 
+    def known(self) -> list[tuple[NDArray[np.int64], ColumnBatch]]:
+        """Slots whose rows are known here, in order, and those rows."""
+        fakes = (self.live_positions, self.live_rows)
+        return [fakes] if self.witnesses is None else [fakes, self.witnesses]
+
 
 async def read_guards(
     session: Session, table: Table, pinned: pb.SnapshotReply

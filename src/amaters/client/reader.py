@@ -7,7 +7,7 @@ is evaluated here by the same expression; canaries are taken out of every answer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -16,7 +16,9 @@ import numpy as np
 from amaters.base import errors
 from amaters.client.execution import Received, execute
 from amaters.client.finish import Answer, Totals, finish_rows, finish_totals, totals_of
+from amaters.client.first import check_fetched, first_slots
 from amaters.client.guard import (
+    Mask,
     SegmentGuard,
     check_masks,
     matching_canaries,
@@ -25,6 +27,7 @@ from amaters.client.guard import (
 )
 from amaters.client.result import Result
 from amaters.client.rows import OpenedRows, joined, needs_sealed, open_block, read_tail, snapshot
+from amaters.client.selection import Selected, selected_rows, with_public
 from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch, ColumnValues, concatenate
 from amaters.columns.schema import Column, Table
@@ -40,6 +43,7 @@ from amaters.plan.expressions import (
     scalar_columns,
 )
 from amaters.plan.leakage import leakage
+from amaters.plan.orders import First
 from amaters.plan.prepare import Prepared, prepare
 from amaters.plan.recipes import ROWS, recipe
 from amaters.plan.spec import PlanSpec
@@ -108,7 +112,7 @@ class _Selection:
         prepared = await self._prepared(Statistics(masked=False))
         async with snapshot(self.session, self.table) as pinned:
             known = statistics_of(pinned)
-            if known.masked or known.parts > 1:
+            if known.masked or known.parts > 1 or self.statement.limit is not None:
                 prepared = await self._prepared(known)
             guards = await read_guards(self.session, self.table, pinned)
             blocks = await read_tail(self.session, self.table, pinned.handle)
@@ -204,22 +208,64 @@ class _Selection:
             found = await self._fetched_where(prepared.fetch, pinned.handle, guards)
         elif pinned.segments:
             self.received = await execute(self.session, self.table, prepared, pinned.handle)
-            self.received.require_intact()
-            check_masks(guards, self.received.masks, self.statement.where, self.table)
-            found = await self._fetched(pinned.handle, guards)
+            if prepared.first is not None:
+                found = await self._first(prepared, prepared.first, pinned.handle, guards, tail)
+            else:
+                self.received.require_intact()
+                check_masks(guards, self.received.masks, self.statement.where, self.table)
+                found = await self._fetched(pinned.handle, guards, self.received.masks)
         tail = tail.select(sorted(self.needed))
         return concatenate([found, tail]) if found.length else tail
 
-    async def _fetched(self, handle: bytes, guards: Mapping[bytes, SegmentGuard]) -> ColumnBatch:
-        """The matching rows.
+    async def _selected(
+        self,
+        values: tuple[Sequence[int], Sequence[int]],
+        guards: Mapping[bytes, SegmentGuard],
+        public: Sequence[OpenedRows],
+    ) -> list[Selected]:
+        """What matches, with the values of (encrypted, public) columns. Raises: AM-5001."""
+        where, packed = self.statement.where, self.received.packed
+        selected = await asyncio.to_thread(
+            selected_rows, self.table, values[0], packed, guards, where
+        )
+        if not values[1]:
+            return selected
+        return with_public(self.table, selected, public, values[1])
 
-        Leaks: which slots match. Canaries that match are fetched like rows, and dropped here: a
+    async def _first(
+        self,
+        prepared: Prepared,
+        first: First,
+        handle: bytes,
+        guards: Mapping[bytes, SegmentGuard],
+        tail: ColumnBatch,
+    ) -> ColumnBatch:
+        """Those of the matching rows that may come first, fetched.
+
+        Leaks: which rows these are. What is public of the others is read whether they match or not.
+        """
+        public: list[OpenedRows] = []
+        if first.public:
+            request = pb.FetchRequest(handle=handle, plan=prepared.fetch.to_bytes())
+            needed = frozenset(first.public)
+            public = [block async for block in self._blocks(request, needed)]
+        self.received.require_intact()
+        selected = await self._selected((first.values, first.public), guards, public)
+        chosen = await asyncio.to_thread(first_slots, self.statement, first, selected, tail)
+        rows = await self._fetched(handle, guards, chosen)
+        if rows.columns:
+            check_fetched(first, selected, chosen, rows)
+        return rows
+
+    async def _fetched(
+        self, handle: bytes, guards: Mapping[bytes, SegmentGuard], masks: Mapping[bytes, Mask]
+    ) -> ColumnBatch:
+        """The rows of these slots.
+
+        Leaks: which slots they are. Canaries that match are fetched like rows, and dropped here: a
         slot that is never fetched would give itself away.
         """
-        wanted = {
-            segment_id: np.flatnonzero(mask).tolist()
-            for segment_id, mask in self.received.masks.items()
-        }
+        wanted = {segment_id: np.flatnonzero(mask).tolist() for segment_id, mask in masks.items()}
         slots = [pb.SlotList(segment_id=s, slots=n) for s, n in wanted.items() if n]
         if not slots:
             return ColumnBatch({}, 0)

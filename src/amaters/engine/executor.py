@@ -19,7 +19,8 @@ from amaters.columns.schema import PublicTable
 from amaters.engine.vectors import SegmentVectors, Source
 from amaters.fhe.ciphertext import Ciphertext
 from amaters.fhe.scheme import Evaluator
-from amaters.plan.circuit import MASKS_PER_CIPHERTEXT, CompiledPlan, MaskOutput, Step
+from amaters.plan.circuit import CompiledPlan, Step
+from amaters.plan.values import PackedOutput
 
 ACCUMULATOR_BYTES = 2 << 30  # all threads together, for statements with public groups
 _NOISE_SLACK = 1e-6
@@ -40,12 +41,13 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class MaskPack:
-    """Masks of up to 16 segments: bit i of a slot, once normalised, is the segment
-    ``sources[i]``.
+    """Masks or values of some segments: digit i of a slot, once normalised, in the base of the
+    plan's packed output ``output``, is the segment ``sources[i]``.
     """
 
     sources: tuple[int, ...]
     ciphertext: Ciphertext
+    output: int = 0
 
 
 @dataclass(slots=True)
@@ -260,8 +262,8 @@ class Executor:
         level = self.plan.output_level
         for index in outputs:
             if index < 0:
-                assert self.plan.mask is not None
-                sink.mask(self._at(values[self.plan.mask.node], level))
+                packed = -1 - index
+                sink.pack(packed, self._at(values[self.plan.packed[packed].node], level))
                 continue
             accumulator = self.plan.accumulators[index]
             left = self._at(values[accumulator.left], level)
@@ -304,9 +306,9 @@ class _Schedule:
             self.delivered[last].append(index)
             for node in nodes:
                 use(node, last)
-        if plan.mask is not None:
-            self.delivered[plan.mask.node].append(-1)
-            use(plan.mask.node, plan.mask.node)
+        for index, output in enumerate(plan.packed):
+            self.delivered[output.node].append(-1 - index)
+            use(output.node, output.node)
         self.freed: dict[int, list[int]] = defaultdict(list)
         for node, last in uses.items():
             kept = by_index[node].constant or (
@@ -337,7 +339,9 @@ class _Work:
         self._total = executor.total_switches(sources)
         self._done = 0
         self._finished: dict[AccumulatorKey, list[_Running]] = defaultdict(list)
-        self._packs = _Packs(executor, len(sources))
+        self._packs = [
+            _Packs(executor, len(sources), index) for index in range(len(executor.plan.packed))
+        ]
 
     def worker(self) -> None:
         """Takes segments until none is left."""
@@ -372,13 +376,14 @@ class _Work:
         if self._progress is not None:
             self._progress(done, self._total)
 
-    def mask(self, source: int, ciphertext: Ciphertext) -> None:
-        """One segment's mask."""
-        self._packs.add(source, ciphertext)
+    def pack(self, source: int, output: int, ciphertext: Ciphertext) -> None:
+        """One segment's mask or values."""
+        self._packs[output].add(source, ciphertext)
 
     def outcome(self) -> Outcome:
         """Threads' accumulators added where the slot-value bound allows it."""
-        made = Outcome(masks=self._packs.finished(), key_switches=self._done)
+        masks = [pack for packs in self._packs for pack in packs.finished()]
+        made = Outcome(masks=masks, key_switches=self._done)
         for key, parts in sorted(self._finished.items()):
             limit = self.executor.plan.accumulators[key[0]].segments_max
             for number, part in enumerate(self._merged(parts, limit)):
@@ -421,8 +426,8 @@ class _Sink:
     def after_switch(self) -> None:
         self._work.switched()
 
-    def mask(self, ciphertext: Ciphertext) -> None:
-        self._work.mask(self.source, ciphertext)
+    def pack(self, output: int, ciphertext: Ciphertext) -> None:
+        self._work.pack(self.source, output, ciphertext)
 
     def add(self, key: AccumulatorKey, left: Ciphertext, right: Ciphertext | None) -> None:
         """One segment's product (or ``left`` itself) into the accumulator ``key``."""
@@ -442,20 +447,21 @@ class _Sink:
 
 
 class _Packs:
-    """Masks of consecutive segments, 16 to a ciphertext: sum of 2^i m_i, switched down, shrunk."""
+    """One packed output of consecutive segments: sum of radix^i m_i, switched down, shrunk."""
 
-    def __init__(self, executor: Executor, sources: int) -> None:
+    def __init__(self, executor: Executor, sources: int, output: int) -> None:
         self._executor = executor
-        self._output: MaskOutput | None = executor.plan.mask
+        self._index = output
+        self._output: PackedOutput = executor.plan.packed[output]
         self._sources = sources
-        self._locks = [threading.Lock() for _ in range(-(-sources // MASKS_PER_CIPHERTEXT))]
+        self._locks = [threading.Lock() for _ in range(-(-sources // self._output.segments))]
         self._growing: dict[int, Ciphertext] = {}
 
     def add(self, source: int, mask: Ciphertext) -> None:
-        pack, bit = divmod(source, MASKS_PER_CIPHERTEXT)
+        pack, place = divmod(source, self._output.segments)
         evaluator = self._executor.evaluator
         with self._locks[pack]:
-            terms = [(1 << bit, mask)]
+            terms = [(self._output.radix**place, mask)]
             if pack in self._growing:
                 terms.append((1, self._growing[pack]))
             self._growing[pack] = evaluator.linear(terms)
@@ -463,9 +469,9 @@ class _Packs:
     def finished(self) -> list[MaskPack]:
         made = []
         for pack, ciphertext in sorted(self._growing.items()):
-            first = pack * MASKS_PER_CIPHERTEXT
-            members = tuple(range(first, min(first + MASKS_PER_CIPHERTEXT, self._sources)))
-            made.append(MaskPack(members, self._small(ciphertext)))
+            first = pack * self._output.segments
+            members = tuple(range(first, min(first + self._output.segments, self._sources)))
+            made.append(MaskPack(members, self._small(ciphertext), self._index))
         return made
 
     def _small(self, ciphertext: Ciphertext) -> Ciphertext:
@@ -473,7 +479,6 @@ class _Packs:
         while ciphertext.level > 1:
             ciphertext = evaluator.switch(ciphertext)
         small = evaluator.shrink(evaluator.relinearize(ciphertext))
-        assert self._output is not None
         return _residues(self._executor, small) if self._output.factor != 1 else small
 
 

@@ -244,7 +244,9 @@ class Jobs:
             emit(pb.ExecuteEvent(accumulator=event))
         for pack in outcome.masks:
             ids = [sources[index].segment.segment_id for index in pack.sources]
-            mask = pb.MaskEvent(segment_ids=ids, ciphertext=serialize(pack.ciphertext))
+            mask = pb.MaskEvent(
+                segment_ids=ids, ciphertext=serialize(pack.ciphertext), output=pack.output
+            )
             emit(pb.ExecuteEvent(mask=mask))
         return outcome.key_switches
 

@@ -79,7 +79,7 @@ class _Checker:
     def filter(self) -> None:
         if self.spec.public_filter is not None:
             self._public(self.spec.public_filter)
-        if self.spec.filter is None and self.spec.output == "mask":
+        if self.spec.filter is None and self.spec.output == "mask" and not self.spec.values:
             self.refuse("a mask without a filter")
         for condition in self.spec.conditions:
             if condition.public is not None:
@@ -156,8 +156,16 @@ class _Checker:
             self._product(term)
         if total > ACCUMULATORS_MAX:
             self.refuse(f"its totals need {total} ciphertexts, at most {ACCUMULATORS_MAX} are made")
-        if spec.output == "aggregate" and not any(
-            is_computed(spec, term, self.table) for term in spec.terms
+        for column_id in spec.values:
+            column = self.column(column_id, encrypted=True)
+            if all(shape.kind not in ("digits", "onehot") for shape in column.encodings):
+                self.refuse(f"column {column.name} has no values to deliver")
+        if spec.selection and spec.filter is None and not spec.values:
+            self.refuse("a selection that is public")
+        if (
+            spec.output == "aggregate"
+            and not spec.selection
+            and not any(is_computed(spec, term, self.table) for term in spec.terms)
         ):
             self.refuse("nothing in it is encrypted")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import log2
 
 from amaters.base.errors import AmatersError, fail
 from amaters.columns.schema import PublicTable
@@ -34,8 +35,8 @@ from amaters.plan.spec import (
     RangeLeaf,
     all_leaves,
 )
+from amaters.plan.values import PackedOutput, ValueCircuits
 
-MASKS_PER_CIPHERTEXT = 16
 SEGMENTS_MIN = 64  # that many segments fit one accumulator, unless slot values or depth forbid it
 _LEVEL_OF_MASK = 1  # masks are packed, switched down to one limb and shrunk
 
@@ -65,15 +66,6 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class MaskOutput:
-    """The node whose slots are ``factor`` where a row matches, else 0."""
-
-    node: int
-    factor: int
-    level: int
-
-
-@dataclass(frozen=True, slots=True)
 class CompiledPlan:
     """A circuit and everything that is known about it before it runs."""
 
@@ -83,12 +75,17 @@ class CompiledPlan:
     vectors: tuple[Vector, ...]
     predicates: tuple[Predicate, ...]
     accumulators: tuple[Accumulator, ...]
-    mask: MaskOutput | None
+    packed: tuple[PackedOutput, ...]  # the mask first, if there is one; then values
     output_level: int
     constant_levels: tuple[int, ...]
     # the filters as they were built; ``Step.owner`` are paths in them: "0.1", "c2.0"
     root: Node | None = None
     conditions: tuple[Node | None, ...] = ()
+
+    @property
+    def mask(self) -> PackedOutput | None:
+        """The node whose slots are ``factor`` where a row matches, else 0."""
+        return self.packed[0] if self.packed else None
 
     @property
     def spec_bytes(self) -> bytes:
@@ -138,6 +135,7 @@ class Parts:
     leaves: type[LeafCircuits] = LeafCircuits
     filter: type[FilterCircuits] = FilterCircuits
     outputs: type[OutputCircuits] = OutputCircuits
+    values: type[ValueCircuits] = ValueCircuits
     prover: type[Prover] = Prover
 
 
@@ -247,14 +245,14 @@ class _Program:
         self.rules = Rules(parameters)
         self.graph = Graph()
         self.filter = parts.filter(self.graph, table, place, parts.leaves)
-        self.mask: Truth | None = None
+        self.packed: list[PackedOutput] = []
         self.root: Node | None = None
         self.conditions: list[Node | None] = []
         self.accumulators: list[Accumulator] = []
         self._constants = constant_slots(spec, table)
         self._build(table, place)
         switched = any(node.op == "switch" for node in self.graph.nodes)
-        self.least_level = 2 if switched or self.mask or self._degree() > 1 else 1
+        self.least_level = 2 if switched or self.packed or self._degree() > 1 else 1
         levels = assign(self.graph, dict.fromkeys(self._roots(), self.least_level), {})
         self.deepest = max(levels)  # without proof: no attempt can need fewer levels
         self._prover = parts.prover(self.graph, self.rules, self._roots(), spec.parts)
@@ -263,16 +261,13 @@ class _Program:
     def _build(self, table: PublicTable, place: Place) -> None:
         spec = self.spec
         truth, literals = self._filter(place)
-        if spec.output == "mask":
-            assert truth is not None
-            if literals is not None:
-                vector = Vector(literals)
-                node = self.graph.mask(self.graph.switch(truth.node), vector)
-                truth = Truth(node, truth.factor)
-            self.mask = truth
-            return
         known = implied_not_null(normalised(spec.filter)) if spec.filter else frozenset()
         base = Rows(truth, literals)
+        if spec.output == "mask" or spec.selection:
+            values = self._parts.values(self.graph, table, spec)
+            self.packed = values.outputs(truth, literals, known)
+        if spec.output == "mask":
+            return
         outputs = self._parts.outputs(self.graph, table, spec)
         self.accumulators = outputs.accumulators(
             base, lambda number: self._conditional(base, number, place), known
@@ -351,9 +346,7 @@ class _Program:
             drops[worst] = 2
 
     def _roots(self) -> list[int]:
-        if self.mask is not None:
-            return [self.mask.node]
-        found = []
+        found = [output.node for output in self.packed]
         for accumulator in self.accumulators:
             found.append(accumulator.left)
             if accumulator.right is not None:
@@ -366,7 +359,7 @@ class _Program:
         constants = frozenset(
             index for index, node in enumerate(self.graph.nodes) if node.op == "constant"
         )
-        if self.mask is not None and not self._mask_is_exact(metas[self.mask.node]):
+        if not all(self._is_exact(output, metas[output.node]) for output in self.packed):
             return None
         accumulators = []
         for accumulator in self.accumulators:
@@ -376,13 +369,12 @@ class _Program:
             accumulators.append(bounded)
         return self._compiled(levels, metas, drops, final, accumulators)
 
-    def _mask_is_exact(self, meta: Meta | None) -> bool:
-        """Whether 16 masks survive packing, the switches to one limb, and the download modulus."""
+    def _is_exact(self, output: PackedOutput, meta: Meta | None) -> bool:
+        """Whether it survives packing, the switches to one limb, and the download modulus."""
         assert meta is not None
-        bits = MASKS_PER_CIPHERTEXT
-        packed = replace(
-            meta, noise=meta.noise + bits, rest=None, factors=frozenset(), lo=0, hi=(1 << bits) - 1
-        )
+        grown = meta.noise + log2(sum(output.places))
+        high = output.radix**output.segments - 1
+        packed = replace(meta, noise=grown, rest=None, factors=frozenset(), lo=0, hi=high)
         try:
             self.rules.check(packed)
             while packed.level > _LEVEL_OF_MASK:
@@ -441,9 +433,6 @@ class _Program:
             for index, (node, meta) in enumerate(zip(graph.nodes, metas, strict=True))
             if meta is not None
         )
-        mask = None
-        if self.mask is not None:
-            mask = MaskOutput(self.mask.node, self.mask.factor, final)
         constant_levels = [1] * self._constants
         for step in steps:
             if step.node.op == "constant":
@@ -455,7 +444,7 @@ class _Program:
             vectors=tuple(graph.vectors),
             predicates=tuple(self.filter.predicates),
             accumulators=tuple(accumulators),
-            mask=mask,
+            packed=tuple(self.packed),
             output_level=final,
             constant_levels=tuple(constant_levels),
             root=self.root,

@@ -11,7 +11,7 @@ from math import log2
 
 from amaters.columns.schema import PublicTable
 from amaters.fhe.parameters import Parameters
-from amaters.plan.circuit import MASKS_PER_CIPHERTEXT, CompiledPlan, Step
+from amaters.plan.circuit import CompiledPlan, Step
 
 TRANSFORM_SECONDS = 72e-6  # one limb, forward or inverse, with its share of the key products
 LIMB_PRODUCT_SECONDS = 17e-6  # one limb of one product, operands not in cache
@@ -111,12 +111,10 @@ def bytes_read(plan: CompiledPlan, parameters: Parameters) -> int:
 
 
 def download_bytes(plan: CompiledPlan, parameters: Parameters, segments: int) -> int:
-    """Bytes of the result: packed masks, or accumulators as they are."""
-    if plan.mask is not None:
-        packs = -(-segments // MASKS_PER_CIPHERTEXT)
-        return packs * 2 * sum(parameters.residue_bytes(0)) * parameters.slots
+    """Bytes of the result: packed masks and values, and accumulators as they are."""
     degrees = {step.index: step.degree for step in plan.steps}
-    total = 0
+    packs = sum(-(-segments // output.segments) for output in plan.packed)
+    total = packs * 2 * sum(parameters.residue_bytes(0)) * parameters.slots
     for accumulator in plan.accumulators:
         degree = degrees[accumulator.left]
         degree += degrees[accumulator.right] if accumulator.right is not None else 0

@@ -34,8 +34,8 @@ def digest(plan: CompiledPlan, parameters: Parameters) -> bytes:
         (a.term, a.weight, a.categories, a.factor, a.lo, a.hi, a.left, a.right, a.segments_max)
         for a in plan.accumulators
     ]
-    if plan.mask is not None:
-        parts.append((plan.mask.node, plan.mask.factor, plan.mask.level))
+    parts += [(p.node, p.factor, p.radix, p.column_id, p.weight) for p in plan.packed]
+    parts.append(plan.output_level)
     for part in parts:
         hasher.update(repr(part).encode())
         hasher.update(b"\n")

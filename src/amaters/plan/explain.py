@@ -160,8 +160,10 @@ def _tree(
     if compiled.root is not None:
         child = _filter(compiled.root, "0", table, costs, scan)
     if prepared.kind == "rows":
-        mask = _operator(OUTPUT, "Mask", "Mask of matching rows", costs[OUTPUT], [child])
-        return _operator("fetch", "Fetch", f"Fetch matching rows of {table.name}", {}, [mask])
+        text = f"Mask of matching rows{_values_text(compiled, table)}"
+        mask = _operator(OUTPUT, "Mask", text, costs[OUTPUT], [child])
+        which = "matching rows" if prepared.first is None else "the rows that come first"
+        return _operator("fetch", "Fetch", f"Fetch {which} of {table.name}", {}, [mask])
     return _operator(OUTPUT, "Aggregate", _aggregate_text(prepared, table), costs[OUTPUT], [child])
 
 
@@ -258,6 +260,8 @@ def _totals(
         "seconds": round(cost.seconds, 6),
         "cold_seconds": round(cost.cold_seconds, 6),
         "accumulators": len(prepared.compiled.accumulators),
+        "rounds": 1,
+        "packed_outputs": len(prepared.compiled.packed),
         "constants": len(prepared.constants),
         "digest": prepared.compiled.digest.hex(),
     }
@@ -303,6 +307,11 @@ def _node_text(node: Node, table: Table) -> tuple[str, str]:  # noqa: PLR0911 - 
 def _public_text(predicate: Predicate, table: Table) -> str:
     names = [table.column(column_id).name for column_id in sorted(predicate_columns(predicate))]
     return f"condition on {', '.join(names)}" if names else "constant condition"
+
+
+def _values_text(compiled: CompiledPlan, table: Table) -> str:
+    names = ", ".join(table.column(column_id).name for column_id in compiled.spec.values)
+    return f", with values of {names}" if names else ""
 
 
 def _aggregate_text(prepared: Prepared, table: Table) -> str:
@@ -370,7 +379,8 @@ def _summary(document: Document) -> str:
         f"estimate     {_seconds(estimated['seconds'])} on one core (+ {cold} when cold), "
         f"{estimated['key_switches']:,} key switches, {estimated['levels']} levels\n"
         f"upload       {_bytes(estimated['upload_bytes'])}   "
-        f"download {_bytes(estimated['download_bytes'])}"
+        f"download {_bytes(estimated['download_bytes'])}, in one round whose size does not "
+        "depend on data"
     )
 
 

@@ -6,6 +6,7 @@ Source: ARCHITECTURE section 2, FHE section 8.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amaters.columns.schema import Table
@@ -49,6 +50,9 @@ def leakage(prepared: Prepared, table: Table) -> Leakage:
     hidden.append(_values_sentence(table))
     if prepared.kind == "aggregate":
         _aggregate(prepared, table, learns, hidden)
+    elif prepared.kind == "rows" and prepared.first is not None:
+        _first(prepared, table, learns, hidden)
+        hidden.append("the contents of the sealed rows it returns")
     elif prepared.kind == "rows":
         learns.append("which rows are fetched afterwards, and so which matched")
         hidden.append("the contents of the sealed rows it returns")
@@ -89,6 +93,32 @@ def _totals(spec: PlanSpec, table: Table, learns: list[str]) -> None:
             f"the {count} conditions inside aggregates: which operators they apply to which columns"
             if count > 1
             else "the condition inside aggregates: which operators it applies to which columns"
+        )
+
+
+def _first(prepared: Prepared, table: Table, learns: list[str], hidden: list[str]) -> None:
+    first = prepared.first
+    assert first is not None
+    _masked(first.values, table, learns)
+    if first.public:
+        names = ", ".join(table.column(column_id).name for column_id in first.public)
+        learns.append(f"that {names} of all rows which pass the public conditions is read")
+    ties = "" if first.whole else ", with all that tie with the last of them"
+    learns.append(
+        "which rows are fetched afterwards, and so which come first: as many as LIMIT and OFFSET "
+        f"say, less those of the tail{ties}, and the canaries among them"
+    )
+    hidden.append("the order of the rows that are fetched")
+    if prepared.compiled is not None and prepared.compiled.root is not None:
+        hidden.append("which other rows match, and how many")
+
+
+def _masked(column_ids: Sequence[int], table: Table, learns: list[str]) -> None:
+    """Values that are returned for all rows alike."""
+    if column_ids:
+        names = ", ".join(table.column(column_id).name for column_id in column_ids)
+        learns.append(
+            f"that values of {names} are returned for every row alike, in one round of fixed size"
         )
 
 

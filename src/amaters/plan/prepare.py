@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from amaters.base.errors import DataError, fail
+from amaters.base.errors import DataError, InvalidError, fail
 from amaters.columns.constants import (
     NEVER,
     Operator,
@@ -43,6 +43,7 @@ from amaters.plan.expressions import (
     predicate_columns,
 )
 from amaters.plan.logic import normalised, split_public
+from amaters.plan.orders import First, first_rows
 from amaters.plan.outputs import FACTORS_MAX, is_computed, product_bound
 from amaters.plan.polynomials import PLAINTEXT_MODULUS
 from amaters.plan.recipes import recipe
@@ -77,7 +78,8 @@ class Prepared:
     alone; rows: a mask names the matching slots, which are then fetched; aggregate: encrypted
     totals of ``spec.terms``, and where ``needs_public_rows`` also the rows that ``fetch``
     selects, for totals of public columns. ``constants``: 0/1 scalars to encrypt,
-    ``compiled.constant_levels`` their levels.
+    ``compiled.constant_levels`` their levels. ``first``: of rows, only those that come first
+    are fetched.
     """
 
     select: Select
@@ -87,6 +89,7 @@ class Prepared:
     compiled: CompiledPlan | None = None
     constants: tuple[int, ...] = ()
     needs_public_rows: bool = False
+    first: First | None = None
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -122,11 +125,8 @@ def prepare(
     parts = parts_for(statistics.parts)
     spec = replace(base, filter=node, masked=statistics.masked, parts=parts)
     if not select.is_aggregate:
-        if node is None:
-            return Prepared(select, "public", base)
-        spec = replace(spec, output="mask")
-        prepared = Prepared(select, "rows", base, spec, None, builder.constants)
-        return _compiled(prepared, table, parameters)
+        rows = Prepared(select, "rows", base, replace(spec, output="mask"), None, builder.constants)
+        return _rows(rows, table, statistics, parameters)
     public_groups, encrypted_groups = _groups(select, table)
     wanted = recipe(select)
     spec = replace(
@@ -146,6 +146,25 @@ def prepare(
     pending = [term for term, done in zip(spec.terms, computed, strict=True) if not done]
     needs = any(term != Term("count") for term in pending)
     return _compiled(replace(prepared, needs_public_rows=needs), table, parameters)
+
+
+def _rows(
+    prepared: Prepared, table: Table, statistics: Statistics, parameters: Parameters
+) -> Prepared:
+    """The plan for a SELECT of rows: those that come first, where that fits, or all."""
+    spec = prepared.spec
+    assert spec is not None
+    first = first_rows(prepared.select, statistics, filtered=spec.filter is not None)
+    if first is not None:
+        top = replace(prepared, spec=replace(spec, values=first.values), first=first)
+        try:
+            return _compiled(top, table, parameters)
+        except InvalidError as error:
+            if error.code != "AM-2301":
+                raise
+    if spec.filter is None:
+        return Prepared(prepared.select, "public", prepared.fetch)
+    return _compiled(prepared, table, parameters)
 
 
 def _compiled(prepared: Prepared, table: Table, parameters: Parameters) -> Prepared:

@@ -32,6 +32,7 @@ TERMS_MAX = 64
 REQUIRED_MAX = 16
 CONDITIONS_MAX = 16
 GROUPS_MAX = 16
+VALUES_MAX = 16
 CODE_BYTES = 9
 PARTS = (1, 8, PARTS_MAX)  # few, so that statements share circuits; 8: what leases lead to
 
@@ -153,6 +154,8 @@ class PlanSpec:
     computed, rows are fetched by ``public_filter``. ``masked``: liveness
     or ``public_filter`` may exclude occupied slots; without it every occupied slot counts.
     ``parts``: how many encryptions a stored ciphertext may be the sum of (one of ``PARTS``).
+    ``selection``: an aggregate delivers the mask too; ``values``: the values of these columns in
+    the rows of the mask come with it, zero in all others (``plan.values``).
     """
 
     table_id: bytes
@@ -168,6 +171,8 @@ class PlanSpec:
     terms: tuple[Term, ...] = ()
     conditions: tuple[Condition, ...] = ()
     parts: int = 1
+    selection: bool = False
+    values: tuple[int, ...] = ()
     digest: bytes = b""
 
     def with_digest(self, digest: bytes) -> PlanSpec:
@@ -190,6 +195,8 @@ class PlanSpec:
             conditions=[_encode_condition(condition) for condition in self.conditions],
             digest=self.digest,
             parts=self.parts if self.parts > 1 else 0,
+            selection=self.selection,
+            values=self.values,
         )
         if self.public_filter is not None:
             message.public_filter.CopyFrom(encode_predicate(self.public_filter))
@@ -349,6 +356,11 @@ def _checked(message: Any) -> PlanSpec:
         _malformed("too many conditions on totals")
     if message.output != "aggregate" and (groups or message.terms or message.conditions):
         _malformed("totals that nobody asked for")
+    if len(message.values) > VALUES_MAX or len(set(message.values)) != len(message.values):
+        _malformed("its values")
+    selects = message.output == "mask" or message.selection
+    if (message.values and not selects) or (message.selection and message.output != "aggregate"):
+        _malformed("values of rows that nothing selects")
     if message.output == "fetch" and message.HasField("filter"):
         _malformed("a fetch with an encrypted filter")
     has_filter = message.HasField("public_filter")
@@ -367,6 +379,8 @@ def _checked(message: Any) -> PlanSpec:
         terms=tuple(_term(term, len(message.conditions)) for term in message.terms),
         conditions=tuple(_condition(item, reader) for item in message.conditions),
         parts=message.parts or 1,
+        selection=message.selection,
+        values=tuple(message.values),
         digest=message.digest,
     )
 

@@ -533,12 +533,14 @@ class AccumulatorEvent(_message.Message):
     def __init__(self, output: _Optional[int] = ..., group: _Optional[int] = ..., part: _Optional[int] = ..., ciphertext: _Optional[bytes] = ...) -> None: ...
 
 class MaskEvent(_message.Message):
-    __slots__ = ("segment_ids", "ciphertext")
+    __slots__ = ("segment_ids", "ciphertext", "output")
     SEGMENT_IDS_FIELD_NUMBER: _ClassVar[int]
     CIPHERTEXT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
     segment_ids: _containers.RepeatedScalarFieldContainer[bytes]
     ciphertext: bytes
-    def __init__(self, segment_ids: _Optional[_Iterable[bytes]] = ..., ciphertext: _Optional[bytes] = ...) -> None: ...
+    output: int
+    def __init__(self, segment_ids: _Optional[_Iterable[bytes]] = ..., ciphertext: _Optional[bytes] = ..., output: _Optional[int] = ...) -> None: ...
 
 class StatsEvent(_message.Message):
     __slots__ = ("cpu_seconds", "wall_seconds", "bytes_read", "bytes_cached", "key_switches", "segments")
