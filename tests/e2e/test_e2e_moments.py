@@ -200,8 +200,8 @@ def test_keys_and_indexes_of_the_new_types(tmp_path: Path) -> None:
         db.table("ts").insert(listed)
         db.table("bl").insert([(b, at) for at, b in listed])
     with am.connect(str(tmp_path / "db"), **options) as db:
-        assert db.table("ts").get([listed[7][0]]).rows() == [listed[7]]
-        assert db.table("bl").get([b"\x00\xff"]).rows() == [(b"\x00\xff", listed[255][0])]
+        assert db.table("ts").get_many([listed[7][0]]).rows() == [listed[7]]
+        assert db.table("bl").get_many([b"\x00\xff"]).rows() == [(b"\x00\xff", listed[255][0])]
         explained = db.explain("SELECT k FROM bl WHERE at < '2020-01-02'")
         assert "Index scan" in explained
         assert len(db.sql("SELECT k FROM bl WHERE at < '2020-01-02'").rows()) == 24

@@ -24,6 +24,7 @@ STAFF: Mapping[str, Any] = {
 }
 WIDTHS = [
     am.Int8, am.Int16, am.Int32, am.Int64, am.UInt8, am.UInt16, am.UInt32, am.UInt64,
+    am.Timestamp, am.Blob,
 ]  # fmt: skip
 Row = tuple[int, str, int, int | None, Decimal | None, str, datetime.date, bool, str]
 BORN = datetime.date(1980, 1, 2)
