@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import decimal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from amaters.base import errors
 from amaters.client.batches import commit_rows
+from amaters.client.having import evaluate
 from amaters.client.reader import Matching, matching_rows
 from amaters.client.result import Result
 from amaters.client.session import Session
-from amaters.columns.batch import ColumnBatch, empty, to_python
+from amaters.columns.batch import ColumnBatch, empty
 from amaters.columns.schema import Column, Table
 from amaters.columns.types import TypeKind
-from amaters.plan.expressions import Arithmetic, ColumnRef, Delete, Literal, Scalar, Update
+from amaters.plan.expressions import Delete, Literal, Scalar, Update
 
 CHANGED = "AM-3060"
 ATTEMPTS_MAX = 32
@@ -84,45 +85,32 @@ def _result(session: Session, verb: str, found: Matching) -> Result:
 def _updated(statement: Update, rows: ColumnBatch) -> ColumnBatch:
     """The rows with their new values, checked like inserted ones."""
     table = statement.table
-    values: dict[int, list[Any]] = {}
-    for column_id, scalar in statement.assignments:
+    known = python_rows(table, rows)
+    return ColumnBatch.replaced(table, rows, computed(table, statement.assignments, known))
+
+
+def python_rows(table: Table, rows: ColumnBatch) -> list[dict[int, Any]]:
+    """Each row as Python values by column id."""
+    columns = [column for column in table.columns if column.id in rows.columns]
+    ids = [column.id for column in columns]
+    return [dict(zip(ids, row, strict=True)) for row in rows.rows(columns)]
+
+
+def computed(
+    table: Table, assignments: Sequence[tuple[int, Scalar]], rows: Sequence[Mapping[int, Any]]
+) -> dict[str, list[Any]]:
+    """By column name the new value in each of ``rows``, Python values by column id. Exact."""
+    found = {}
+    for column_id, scalar in assignments:
         column = table.column(column_id)
-        computed = _evaluate(table, scalar, rows)
+        values = [evaluate(scalar, row.__getitem__) for row in rows]
         if not isinstance(scalar, Literal):
-            computed = [_fitted(column, value) for value in computed]
-        values[column_id] = computed
-    named = {table.column(column_id).name: listed for column_id, listed in values.items()}
-    return ColumnBatch.replaced(table, rows, named)
+            values = [fitted(column, value) for value in values]
+        found[column.name] = values
+    return found
 
 
-def _evaluate(table: Table, scalar: Scalar, rows: ColumnBatch) -> list[Any]:
-    """One Python value per row; arithmetic is exact."""
-    match scalar:
-        case Literal(value=value):
-            return [value] * rows.length
-        case ColumnRef(column_id=column_id):
-            return list(to_python(table.column(column_id).type, rows.columns[column_id]))
-    assert isinstance(scalar, Arithmetic)
-    left = _evaluate(table, scalar.left, rows)
-    right = _evaluate(table, scalar.right, rows)
-    return [_computed(scalar.op, a, b) for a, b in zip(left, right, strict=True)]
-
-
-def _computed(op: str, left: Any, right: Any) -> Any:
-    if left is None or right is None:
-        return None
-    if isinstance(left, int) and isinstance(right, int):
-        return {"+": left + right, "-": left - right, "*": left * right}[op]
-    a, b = Decimal(left), Decimal(right)
-    match op:
-        case "+":
-            return _EXACT.add(a, b)
-        case "-":
-            return _EXACT.subtract(a, b)
-    return _EXACT.multiply(a, b)
-
-
-def _fitted(column: Column, value: Any) -> Any:
+def fitted(column: Column, value: Any) -> Any:
     """A computed number at the column's scale: rounded half away from zero, as DuckDB casts it."""
     if value is None or not column.type.is_numeric:
         return value

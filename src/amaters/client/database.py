@@ -30,6 +30,7 @@ from amaters.plan.expressions import (
     DropTable,
     Explain,
     Insert,
+    InsertFrom,
     Select,
     Statement,
     Update,
@@ -238,9 +239,10 @@ async def _run(session: Session, statement: Statement) -> Result:  # noqa: PLR09
             from amaters.client.explaining import explain_result
 
             return await explain_result(session, statement)
-        case Insert():
-            count = await writer.insert(session, statement.table, statement.batch)
-            return _message(session, f"inserted {count:,} rows", count)
+        case Insert() | InsertFrom():
+            from amaters.client.upserts import insert
+
+            return await insert(session, statement)
         case CopyFrom():
             options = dict(statement.options)
             read = read_parquet if statement.format == "parquet" else read_csv

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from amaters.base import errors
@@ -32,13 +33,15 @@ def is_insert(parsed: Parsed) -> bool:
     """Whether its rows can go in together."""
     from sqlglot import exp
 
-    return isinstance(parsed.tree, exp.Insert)
+    tree = parsed.tree
+    return isinstance(tree, exp.Insert) and isinstance(tree.expression, exp.Values)
 
 
 def joined(statements: Sequence[Statement]) -> Insert:
     """One INSERT of the rows of several of the same text."""
     first, *more = [statement for statement in statements if isinstance(statement, Insert)]
-    return Insert(first.table, concatenate([first.batch, *(other.batch for other in more)]))
+    batch = concatenate([first.batch, *(other.batch for other in more)])
+    return replace(first, batch=batch)
 
 
 def total(results: Sequence[Result], stats: Stats) -> Result:

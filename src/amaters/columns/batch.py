@@ -100,8 +100,10 @@ class ColumnBatch:
         cls, table: Table, source: object, names: Sequence[str] | None = None
     ) -> ColumnBatch:
         """``from_arrow`` for Arrow streams, ``from_columns`` for one dictionary, else
-        ``from_rows``.
+        ``from_rows``; a batch, which is valid, as it is.
         """
+        if isinstance(source, ColumnBatch):
+            return source
         if hasattr(source, "__arrow_c_stream__"):
             return cls.from_arrow(table, source)
         if isinstance(source, Mapping):

@@ -204,11 +204,47 @@ def having_id(index: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class OnConflict:
+    """What becomes of a new row whose primary key exists: the old one gets ``assignments`` where
+    ``where`` is TRUE; without any the new row is left out. ``excluded_id`` names the new row's
+    columns.
+    """
+
+    assignments: tuple[tuple[int, Scalar], ...] = ()
+    where: Predicate | None = None
+
+    def replaces(self, table: Table) -> bool:
+        """Whether nothing of the old row is left, so that nobody has to read it."""
+        wanted = {
+            column.id: ColumnRef(excluded_id(column.id))
+            for column in table.columns
+            if not column.primary_key
+        }
+        return bool(wanted) and self.where is None and dict(self.assignments) == wanted
+
+
+def excluded_id(column_id: int) -> int:
+    """What stands for a column of the row that is being inserted; its own inverse."""
+    return -1 - column_id
+
+
+@dataclass(frozen=True, slots=True)
 class Insert:
     """Rows to add, already validated against the table."""
 
     table: Table
     batch: ColumnBatch
+    conflict: OnConflict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InsertFrom:
+    """Rows to add that a SELECT finds; ``columns``: where they go, None for all in order."""
+
+    table: Table
+    source: Select
+    columns: tuple[str, ...] | None = None
+    conflict: OnConflict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +322,7 @@ class Explain:
 Statement = (
     Select
     | Insert
+    | InsertFrom
     | Update
     | Delete
     | CreateTable

@@ -7,11 +7,12 @@ from sqlglot import exp
 from amaters.plan.expressions import Explain, Explainable, Statement
 from amaters.sql.changes import bind_delete, bind_update
 from amaters.sql.indexes import bind_create_index, bind_drop_index
+from amaters.sql.inserts import bind_insert
 from amaters.sql.literals import Arguments, Parameters
 from amaters.sql.parser import Parsed
 from amaters.sql.scope import Catalogue, refuse
 from amaters.sql.selects import bind_select
-from amaters.sql.tables import NewTables, bind_copy, bind_create, bind_drop, bind_insert
+from amaters.sql.tables import NewTables, bind_copy, bind_create, bind_drop
 
 __all__ = ["NewTables", "bind"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -33,9 +33,17 @@ def bind_update(tree: exp.Update, catalogue: Catalogue, arguments: Arguments) ->
     """The bound UPDATE. Raises: AM-2002, AM-2203 to AM-2208."""
     only(tree, ("this", "expressions", "where"), _UPDATE)
     table, scope = _target(tree, catalogue)
+    assigned = bind_assignments(tree.expressions, table, scope, arguments)
+    return Update(table, assigned, _condition(tree, scope, arguments))
+
+
+def bind_assignments(
+    nodes: Sequence[exp.Expr], table: Table, scope: Scope, arguments: Arguments
+) -> tuple[tuple[int, Scalar], ...]:
+    """What ``SET column = value, ...`` assigns, by column id. Raises: AM-2002, AM-2204 to 2208."""
     values = _Values(table, scope, arguments)
     assigned: dict[int, Scalar] = {}
-    for node in tree.expressions:
+    for node in nodes:
         if not isinstance(node, exp.EQ) or not isinstance(node.this, exp.Column):
             refuse(node, f"{node.key.upper()} in SET", _UPDATE)
         column = scope.column(node.this)
@@ -45,7 +53,7 @@ def bind_update(tree: exp.Update, catalogue: Catalogue, arguments: Arguments) ->
         if column.id in assigned:
             wrong(node.this, f"column {column.name} is set twice", "set it once")
         assigned[column.id] = values.bind(node.expression, column)
-    return Update(table, tuple(assigned.items()), _condition(tree, scope, arguments))
+    return tuple(assigned.items())
 
 
 def bind_delete(tree: exp.Delete, catalogue: Catalogue, arguments: Arguments) -> Delete:

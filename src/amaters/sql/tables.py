@@ -1,4 +1,4 @@
-"""CREATE TABLE, DROP TABLE, INSERT and COPY: text to declarations and batches."""
+"""CREATE TABLE, DROP TABLE and COPY: text to declarations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Literal
 from sqlglot import exp
 
 from amaters.base.errors import InvalidError
-from amaters.columns.batch import ColumnBatch
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import Table
 from amaters.columns.types import (
@@ -25,7 +24,7 @@ from amaters.columns.types import (
     from_text,
     integer,
 )
-from amaters.plan.expressions import CopyFrom, CreateTable, DropTable, Insert, Value
+from amaters.plan.expressions import CopyFrom, CreateTable, DropTable, Value
 from amaters.sql.dialect import Encrypted
 from amaters.sql.literals import Arguments, decimal_sizes, literal
 from amaters.sql.scope import Catalogue, find_table, only, refuse, wrong
@@ -246,24 +245,7 @@ def bind_drop(tree: exp.Drop) -> DropTable:
     return DropTable(_table_name(names[0]), if_exists=bool(tree.args.get("exists")))
 
 
-def bind_insert(tree: exp.Insert, catalogue: Catalogue, arguments: Arguments) -> Insert:
-    """INSERT INTO t [(columns)] VALUES ... Raises: AM-2001 to AM-2011, AM-2203, AM-2205."""
-    only(tree, ("this", "expression"), "write INSERT INTO t (columns) VALUES (...)")
-    table, names = _target(tree.this, catalogue)
-    source = tree.expression
-    if not isinstance(source, exp.Values):
-        refuse(source or tree, "INSERT from a query", "write VALUES, or insert rows from Python")
-    only(source, ("expressions",), "write VALUES (...), (...)")
-    rows = [_row(node, arguments) for node in source.expressions]
-    return Insert(table, ColumnBatch.from_rows(table, rows, names))
-
-
-def _row(node: exp.Expr, arguments: Arguments) -> list[Value]:
-    cells = node.expressions if isinstance(node, exp.Tuple) else [node.this]
-    return [literal(cell, arguments).value for cell in cells]
-
-
-def _target(node: exp.Expr, catalogue: Catalogue) -> tuple[Table, list[str] | None]:
+def insert_target(node: exp.Expr, catalogue: Catalogue) -> tuple[Table, list[str] | None]:
     """The table and, when written, the columns of INSERT and COPY."""
     if not isinstance(node, exp.Schema):
         return find_table(catalogue, node), None
@@ -277,7 +259,7 @@ def bind_copy(tree: exp.Copy, catalogue: Catalogue, arguments: Arguments) -> Cop
     """
     if not tree.args.get("kind"):
         refuse(tree, "COPY TO", "select the rows and write them with the Python API")
-    table, names = _target(tree.this, catalogue)
+    table, names = insert_target(tree.this, catalogue)
     files = tree.args.get("files") or []
     if len(files) != 1 or not isinstance(files[0], exp.Literal) or not files[0].is_string:
         refuse(tree, "COPY from anything but one file", "write COPY t FROM 'file.csv'")
