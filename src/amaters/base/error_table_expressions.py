@@ -37,3 +37,11 @@ def fill_planning(define: Callable[..., None]) -> None:
         "declare a column GENERATED ALWAYS AS ({product}) STORED ENCRYPTED WITH (QUERIES = 'sum')",
         dbapi="NotSupportedError",
     )
+    define(
+        "AM-2124",
+        e.InvalidError,
+        "a comparison of expressions cannot read the encrypted columns {columns} of {table}",
+        "declare a column GENERATED ALWAYS AS (expression) STORED ENCRYPTED WITH "
+        "(QUERIES = 'range') and compare it with a constant, or compare totals in HAVING",
+        dbapi="NotSupportedError",
+    )

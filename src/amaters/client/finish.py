@@ -176,7 +176,7 @@ def finish_totals(select: Select, totals: Totals) -> Answer:
         if not select.fine_groups or terms.get(ROWS, 0) > 0:
             groups.setdefault(key[: len(select.group_by)], []).append(_Part(key, terms))
     made = recipe(select).made
-    rows = [_Row(key, _outputs(select, made, key, parts)) for key, parts in groups.items()]
+    rows = [_row(select, made, key, parts) for key, parts in groups.items()]
     rows = [row for row in rows if _passes(select, row)]
     visible = len(select.items) - select.hidden
     if select.distinct:
@@ -193,6 +193,7 @@ def finish_totals(select: Select, totals: Totals) -> Answer:
 class _Row:
     key: GroupKey
     values: tuple[Value, ...]
+    aggregates: Mapping[Aggregate, Value]
 
 
 def _passes(select: Select, row: _Row) -> bool:
@@ -206,7 +207,7 @@ def _passes(select: Select, row: _Row) -> bool:
             return row.values[having_id(column_id)]
         return from_storage(select.table.column(column_id).type, by_id[column_id])
 
-    return truth(select.having, value_of) is True
+    return truth(select.having, value_of, row.aggregates) is True
 
 
 def _stop(select: Select) -> int | None:
@@ -221,9 +222,9 @@ class _Part:
     terms: Mapping[Term, int]
 
 
-def _outputs(
+def _row(
     select: Select, made: Mapping[Aggregate, Made], key: GroupKey, parts: Sequence[_Part]
-) -> tuple[Value, ...]:
+) -> _Row:
     """One value per item: aggregates from totals, the rest computed from them and the key."""
     table = select.table
     by_id = dict(zip(select.group_by, key, strict=True))
@@ -236,7 +237,8 @@ def _outputs(
 
     types = [type_of(item.expression, table) for item in select.items]
     found = (evaluate(item.expression, value_of, known) for item in select.items)
-    return tuple(type_.fitted(value) for type_, value in zip(types, found, strict=True))
+    values = tuple(type_.fitted(value) for type_, value in zip(types, found, strict=True))
+    return _Row(key, values, known)
 
 
 def _aggregate(select: Select, aggregate: Aggregate, made: Made, parts: Sequence[_Part]) -> Value:

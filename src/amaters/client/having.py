@@ -50,32 +50,37 @@ def evaluate(
             a = evaluate(left, value_of, aggregates)
             return compute(op, a, evaluate(right, value_of, aggregates))
         case Case(branches=branches, otherwise=otherwise):
-            taken = (value for condition, value in branches if truth(condition, value_of) is True)
+            holds = (truth(condition, value_of, aggregates) for condition, _ in branches)
+            taken = (value for (_, value), held in zip(branches, holds, strict=True) if held)
             return evaluate(next(taken, otherwise), value_of, aggregates)
         case Aggregate() if aggregates is not None:
             return aggregates[scalar]
     raise TypeError(f"not a scalar: {type(scalar).__name__}")
 
 
-def truth(predicate: Predicate, value_of: ValueOf) -> bool | None:
+def truth(
+    predicate: Predicate, value_of: ValueOf, aggregates: Mapping[Aggregate, Any] | None = None
+) -> bool | None:
     """TRUE, FALSE or NULL; ``value_of`` maps a column id or ``having_id`` to its value."""
     match predicate:
         case Truth(value=value):
             return value
         case Not(child=child):
-            found = truth(child, value_of)
+            found = truth(child, value_of, aggregates)
             return None if found is None else not found
         case And(children=children):
-            return _all([truth(child, value_of) for child in children])
+            return _all([truth(child, value_of, aggregates) for child in children])
         case Or(children=children):
-            found = _all([_negated(truth(child, value_of)) for child in children])
+            found = _all([_negated(truth(child, value_of, aggregates)) for child in children])
             return _negated(found)
         case IsNull(column_id=column_id, negated=negated):
             return (value_of(column_id) is None) != negated
-    return _leaf(predicate, value_of)
+    return _leaf(predicate, value_of, aggregates)
 
 
-def _leaf(predicate: Predicate, value_of: ValueOf) -> bool | None:
+def _leaf(
+    predicate: Predicate, value_of: ValueOf, aggregates: Mapping[Aggregate, Any] | None
+) -> bool | None:
     match predicate:
         case Compare(op=op, column_id=column_id, literal=literal):
             return _compare(op, value_of(column_id), literal)
@@ -93,7 +98,7 @@ def _leaf(predicate: Predicate, value_of: ValueOf) -> bool | None:
                 return None
             return Pattern(str(pattern.value), escape).matches(text) != negated
         case Relation(op=op, left=left, right=right):
-            a, b = evaluate(left, value_of), evaluate(right, value_of)
+            a, b = (evaluate(side, value_of, aggregates) for side in (left, right))
             return None if a is None or b is None else compared(op, a, b)
     raise TypeError(f"not a predicate: {type(predicate).__name__}")
 

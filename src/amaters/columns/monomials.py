@@ -7,16 +7,23 @@ aggregate is then a sum over rows of each product of columns; only + - and * hav
 from __future__ import annotations
 
 import decimal
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from amaters.base.errors import fail
+from amaters.columns.convert import ColumnValues
 from amaters.columns.scalars import Arithmetic, ColumnRef, Literal, Scalar
 
 Monomial = tuple[int, ...]  # column ids in order, repeated for powers; () is the constant 1
 MONOMIALS_MAX = 64
+_INT64_LIMIT = 1 << 62
 _EXACT = decimal.Context(prec=400)
 DEGREE_MAX = 8
 
@@ -56,6 +63,30 @@ def expand(scalar: Scalar, scale_of: Callable[[int], int]) -> Polynomial:
             a, b = expand(left, scale_of), expand(right, scale_of)
             return _product(a, b) if op == "*" else _sum(a, b, 1 if op == "+" else -1)
     fail("AM-2121")
+
+
+def values_of(polynomial: Polynomial, columns: Mapping[int, ColumnValues], rows: int) -> Any:
+    """The polynomial of every row in units of 10^-scale, exact; rows with a NULL mean nothing.
+
+    Shape: (rows,) int64 where products cannot exceed it, else Python integers.
+    """
+    bounds = {c: _magnitude(columns[c].values) for c in polynomial.columns}
+    most = sum(
+        abs(factor) * math.prod(bounds[c] for c in key)
+        for key, factor in polynomial.coefficients.items()
+    )
+    kind = np.dtype(np.int64) if most < _INT64_LIMIT else np.dtype(object)
+    total = np.zeros(rows, dtype=kind)
+    for key, factor in polynomial.coefficients.items():
+        product = np.full(rows, factor, dtype=kind)
+        for column in key:
+            product = product * columns[column].values.astype(kind)
+        total = total + product
+    return total
+
+
+def _magnitude(values: NDArray[Any]) -> int:
+    return max(abs(int(values.min())), abs(int(values.max()))) if len(values) else 0
 
 
 def _constant(value: object) -> Polynomial:

@@ -21,13 +21,16 @@ from numpy.typing import NDArray
 from amaters.base.errors import InvalidError, fail
 from amaters.columns import blobs
 from amaters.columns.batch import ColumnBatch, ColumnValues
+from amaters.columns.monomials import expand, values_of
 from amaters.columns.patterns import Pattern
 from amaters.columns.schema import Column, PublicColumn, PublicTable, Table
 from amaters.columns.types import TypeKind, as_moment
 from amaters.plan.expressions import (
     COMPARISONS,
     And,
+    Arithmetic,
     Between,
+    ColumnRef,
     Compare,
     In,
     IsNull,
@@ -36,6 +39,7 @@ from amaters.plan.expressions import (
     Not,
     Or,
     Predicate,
+    Relation,
     Truth,
     Value,
 )
@@ -154,6 +158,8 @@ def _leaf(predicate: Predicate, batch: ColumnBatch, table: Table | PublicTable) 
         case IsNull():
             _, data = _read(predicate.column_id, batch, table)
             return _negated(_Truths(~data.valid, data.valid), predicate.negated)
+        case Relation():
+            return _related(predicate, batch, table)
         case Like():
             column, data = _read(predicate.column_id, batch, table)
             return _negated(_like(column, data, predicate), predicate.negated)
@@ -206,6 +212,24 @@ def _compare_numbers(values: NDArray[Any], op: str, constant: Fraction) -> Mask:
     below = math.ceil(constant) - 1 if op in ("<", ">=") else math.floor(constant)
     at_most: Mask = np.less_equal(values, below)
     return at_most if op in ("<", "<=") else ~at_most
+
+
+def _related(relation: Relation, batch: ColumnBatch, table: Table | PublicTable) -> _Truths:
+    """Two expressions of numbers by the sign of their difference, exactly; or two columns."""
+    left, right = relation.left, relation.right
+    if isinstance(left, ColumnRef) and isinstance(right, ColumnRef):
+        a, b = batch.columns[left.column_id], batch.columns[right.column_id]
+        if not table.column(left.column_id).type.is_numeric:
+            hit = COMPARISONS[relation.op](a.values, b.values).astype(np.bool_)
+            valid = a.valid & b.valid
+            return _Truths(valid & hit, valid & ~hit)
+    polynomial = expand(Arithmetic("-", left, right), lambda c: table.column(c).type.scale)
+    valid = np.full(batch.length, not polynomial.is_null)
+    for column_id in polynomial.columns:
+        valid = valid & batch.columns[column_id].valid
+    found = values_of(polynomial, batch.columns, batch.length)
+    hit = COMPARISONS[relation.op](found, 0).astype(np.bool_)
+    return _Truths(valid & hit, valid & ~hit)
 
 
 def _member(column: AnyColumn, data: ColumnValues, literals: Sequence[Literal]) -> _Truths:

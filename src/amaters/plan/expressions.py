@@ -188,12 +188,19 @@ class Select:
     @property
     def is_aggregate(self) -> bool:
         """True when the result has one row per group, not one per matching row."""
-        return bool(self.group_by) or any(aggregates_of(item.expression) for item in self.items)
+        return bool(self.group_by) or bool(self.aggregates)
+
+    @property
+    def aggregates(self) -> tuple[Aggregate, ...]:
+        """The aggregates of outputs and HAVING, each once."""
+        found = [a for item in self.items for a in aggregates_of(item.expression)]
+        found += [a for scalar in _operands(self.having) for a in aggregates_of(scalar)]
+        return tuple(dict.fromkeys(found))
 
     @property
     def fine_groups(self) -> tuple[int, ...]:
         """What totals are made for: ``group_by``, and the columns of DISTINCT aggregates."""
-        found = [a for item in self.items for a in aggregates_of(item.expression) if a.distinct]
+        found = [aggregate for aggregate in self.aggregates if aggregate.distinct]
         columns = [a.argument.column_id for a in found if isinstance(a.argument, ColumnRef)]
         return tuple(dict.fromkeys((*self.group_by, *columns)))
 
@@ -347,7 +354,42 @@ def aggregates_of(scalar: Scalar) -> tuple[Aggregate, ...]:
     """The aggregates in a scalar, left to right."""
     if isinstance(scalar, Aggregate):
         return (scalar,)
-    return tuple(found for part in scalar_parts(scalar) for found in aggregates_of(part))
+    parts = list(scalar_parts(scalar))
+    if isinstance(scalar, Case):
+        parts[:0] = [part for condition, _ in scalar.branches for part in _operands(condition)]
+    return tuple(found for part in parts for found in aggregates_of(part))
+
+
+def _operands(predicate: Predicate | None) -> tuple[Scalar, ...]:
+    """The scalars that a predicate compares."""
+    if isinstance(predicate, Relation):
+        return predicate.left, predicate.right
+    if isinstance(predicate, Not):
+        return _operands(predicate.child)
+    if isinstance(predicate, (And, Or)):
+        return tuple(part for child in predicate.children for part in _operands(child))
+    return ()
+
+
+def bare_columns(scalar: Scalar) -> frozenset[int]:
+    """The columns that a scalar reads outside its aggregates: those of the row or group itself."""
+    if isinstance(scalar, Aggregate):
+        return frozenset()
+    found = frozenset({scalar.column_id}) if isinstance(scalar, ColumnRef) else frozenset[int]()
+    parts = list(scalar_parts(scalar))
+    if isinstance(scalar, Case):
+        for condition, _ in scalar.branches:
+            operands = _operands(condition)
+            parts += operands
+            found |= predicate_columns(condition).difference(*map(scalar_columns, operands))
+    return found.union(*map(bare_columns, parts))
+
+
+def has_null(scalar: Scalar) -> bool:
+    """Whether arithmetic has a NULL in it, and so is NULL."""
+    if isinstance(scalar, Arithmetic):
+        return has_null(scalar.left) or has_null(scalar.right)
+    return isinstance(scalar, Literal) and scalar.value is None
 
 
 def scalar_columns(scalar: Scalar | None) -> frozenset[int]:

@@ -11,7 +11,9 @@ from amaters.columns import moments
 from amaters.plan.expressions import (
     COMPARISONS,
     And,
+    Arithmetic,
     Between,
+    ColumnRef,
     Compare,
     In,
     IsNull,
@@ -20,6 +22,8 @@ from amaters.plan.expressions import (
     Not,
     Or,
     Predicate,
+    Relation,
+    Scalar,
     Truth,
     Value,
 )
@@ -28,6 +32,8 @@ from amaters.wire import plan_pb2 as pb
 DEPTH_MAX = 24
 CHILDREN_MAX = 512
 LITERALS_MAX = 4096
+SCALARS_MAX = 128  # parts of one comparison's expressions
+_SCALAR_OPERATORS = ("+", "-", "*")
 TEXT_MAX = 1 << 16
 _NUMBER_MAX = 200
 _EPOCH = date(1970, 1, 1)
@@ -56,6 +62,9 @@ def encode_predicate(predicate: Predicate) -> Any:  # noqa: PLR0911 - one per ki
             return _branch("not", (predicate.child,))
         case Truth():
             return _leaf("truth", 0, (Literal(predicate.value),))
+        case Relation(op=op, left=left, right=right):
+            scalars = [_encode_scalar(left), _encode_scalar(right)]
+            return pb.PlanPredicate(kind="relation", op=op, scalars=scalars)
     raise TypeError(f"not a predicate: {type(predicate).__name__}")
 
 
@@ -68,6 +77,8 @@ def decode_predicate(  # noqa: PLR0911 - one per kind
     if len(message.literals) > LITERALS_MAX:
         _malformed("its public predicate is too large")
     kind = message.kind
+    if kind == "relation":
+        return _decode_relation(message)
     if kind in ("and", "or", "not"):
         return _decode_branch(message, depth)
     literals = tuple(_decode_literal(literal) for literal in message.literals)
@@ -121,6 +132,41 @@ def _decode_branch(message: Any, depth: int) -> Predicate:
     if message.kind == "not":
         return Not(children[0])
     return And(children) if message.kind == "and" else Or(children)
+
+
+def _encode_scalar(scalar: Scalar) -> Any:
+    match scalar:
+        case Literal(value=value):
+            return pb.PlanScalar(literal=_encode_literal(value))
+        case ColumnRef(column_id=column_id):
+            return pb.PlanScalar(column_id=column_id)
+        case Arithmetic(op=op, left=left, right=right) if op in _SCALAR_OPERATORS:
+            return pb.PlanScalar(op=op, children=[_encode_scalar(left), _encode_scalar(right)])
+    fail("AM-2121")
+
+
+def _decode_relation(message: Any) -> Relation:
+    if message.op not in COMPARISONS or len(message.scalars) != 2 or message.children:
+        _malformed("a comparison of expressions with wrong operands")
+    budget = [SCALARS_MAX]
+    left, right = (_decode_scalar(item, budget, 0) for item in message.scalars)
+    return Relation(message.op, left, right)
+
+
+def _decode_scalar(message: Any, budget: list[int], depth: int) -> Scalar:
+    budget[0] -= 1
+    if budget[0] < 0 or depth > DEPTH_MAX:
+        _malformed("an expression that is too large")
+    if message.op:
+        if message.op not in _SCALAR_OPERATORS or len(message.children) != 2:
+            _malformed("an unknown operator in an expression")
+        left, right = (_decode_scalar(child, budget, depth + 1) for child in message.children)
+        return Arithmetic(message.op, left, right)
+    if message.children or message.HasField("literal") == bool(message.column_id):
+        _malformed("an expression with wrong operands")
+    if message.column_id:
+        return ColumnRef(message.column_id)
+    return _decode_literal(message.literal)
 
 
 def _encode_literal(value: Value) -> Any:  # noqa: PLR0911 - one per kind

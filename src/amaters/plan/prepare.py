@@ -24,6 +24,13 @@ from amaters.columns.patterns import Pattern
 from amaters.columns.prefixes import prefix_code, prefix_scalars
 from amaters.columns.schema import Column, Table
 from amaters.fhe.parameters import Parameters, get_parameters
+from amaters.plan.capabilities import (
+    check_capabilities,
+    check_products,
+    constant_truth,
+    missing,
+    require_computable,
+)
 from amaters.plan.check import check_spec
 from amaters.plan.circuit import CompiledPlan, compile_once
 from amaters.plan.cost import Statistics
@@ -38,14 +45,14 @@ from amaters.plan.expressions import (
     Not,
     Or,
     Predicate,
+    Relation,
     Select,
     Truth,
     predicate_columns,
 )
 from amaters.plan.logic import normalised, split_public
 from amaters.plan.orders import First, first_rows
-from amaters.plan.outputs import FACTORS_MAX, is_computed, product_bound
-from amaters.plan.polynomials import PLAINTEXT_MODULUS
+from amaters.plan.outputs import is_computed
 from amaters.plan.recipes import recipe
 from amaters.plan.spec import (
     ENTRIES_MAX,
@@ -137,11 +144,11 @@ def prepare(
         terms=wanted.terms,
         conditions=tuple(builder.condition(where) for where in wanted.conditions),
     )
-    _check_capabilities(spec, table)
+    check_capabilities(spec, table)
     computed = [is_computed(spec, term, table.public()) for term in spec.terms]
     if not any(computed):
         return Prepared(select, "public", base)
-    _check_products(spec, table)
+    check_products(spec, table)
     prepared = Prepared(select, "aggregate", base, spec, None, builder.constants)
     pending = [term for term, done in zip(spec.terms, computed, strict=True) if not done]
     needs = any(term != Term("count") for term in pending)
@@ -189,49 +196,9 @@ def _groups(select: Select, table: Table) -> tuple[tuple[int, ...], tuple[int, .
     columns = [table.column(column_id) for column_id in select.fine_groups]
     for column in columns:
         if column.encrypted and column.encoding("onehot") is None:
-            _missing(table, column, "grouped by", "group")
+            missing(table, column, "grouped by", "group")
     public = tuple(column.id for column in columns if not column.encrypted)
     return public, tuple(column.id for column in columns if column.encrypted)
-
-
-def _check_capabilities(spec: PlanSpec, table: Table) -> None:
-    for term in spec.terms:
-        for column_id in term.columns if term.kind == "sum" else ():
-            column = table.column(column_id)
-            if not column.type.is_numeric:
-                what = f"the sum of {column.name}, a {column.type.sql_name}"
-                fail("AM-2108", what=what, fix="sum columns of integers or decimals")
-            if column.encrypted and column.encoding("limbs") is None:
-                _missing(table, column, "summed", "sum")
-
-
-def _check_products(spec: PlanSpec, table: Table) -> None:
-    """Refuse (AM-2123) a product that one slot cannot hold exactly, before anything is sent."""
-    public = table.public()
-    for term in spec.terms:
-        if not is_computed(spec, term, public):
-            continue
-        product = " * ".join(table.column(column_id).name for column_id in term.columns)
-        secret = [column for column in term.columns if table.column(column).encrypted]
-        if term.kind == "sum" and len(secret) > FACTORS_MAX:
-            why = f"a circuit multiplies at most {FACTORS_MAX} of them"
-            fail("AM-2123", product=product, why=why)
-        low, high = product_bound(term, public)
-        if high - low >= PLAINTEXT_MODULUS:
-            why = "its parts in one row exceed what a slot holds"
-            fail("AM-2123", product=product, why=why)
-
-
-def _missing(table: Table, column: Column, what: str, needed: str) -> None:
-    queries = ", ".join(sorted(column.queries)) or "retrieval only"
-    fail(
-        "AM-2107",
-        table=table.name,
-        column=column.name,
-        what=what,
-        queries=queries,
-        needed=needed,
-    )
 
 
 class _FilterBuilder:
@@ -284,6 +251,7 @@ class _FilterBuilder:
         """The node that is TRUE exactly where ``predicate`` (or its negation) is."""
         columns = predicate_columns(predicate)
         if columns and not any(self.table.column(column).encrypted for column in columns):
+            require_computable(predicate, self.table)
             return PublicNode(Not(predicate) if negated else predicate)
         match predicate:
             case Truth(value):
@@ -305,6 +273,12 @@ class _FilterBuilder:
                 return self._between(predicate, negated != predicate.negated)
             case In():
                 return self._in(predicate, negated != predicate.negated)
+            case Relation():
+                if not columns:
+                    return constant_truth(predicate, negated)
+                secret = (self.table.column(c) for c in sorted(columns))
+                names = ", ".join(column.name for column in secret if column.encrypted)
+                fail("AM-2124", table=self.table.name, columns=names)
             case Like():
                 return self._like(predicate, negated != predicate.negated)
         raise TypeError(f"not a predicate: {type(predicate).__name__}")
@@ -373,7 +347,7 @@ class _FilterBuilder:
         if pattern.shape == "other":
             fail("AM-2140", column=column.name)
         if column.encoding("prefix") is None:
-            _missing(self.table, column, "searched by LIKE", "'prefix(8)'")
+            missing(self.table, column, "searched by LIKE", "'prefix(8)'")
         return self._prefix(column, literal, negated, exact=pattern.shape == "exact")
 
     def _prefix(self, column: Column, literal: Literal, negated: bool, *, exact: bool) -> Node:
@@ -396,7 +370,7 @@ class _FilterBuilder:
         if column.encoding("digits") is None or (
             needed == "range" and "range" not in column.queries
         ):
-            _missing(self.table, column, what, needed)
+            missing(self.table, column, what, needed)
 
     def _member(self, column: Column, literals: Sequence[Literal], negated: bool) -> Node:
         scalars = onehot_scalars(column, [literal.value for literal in literals])

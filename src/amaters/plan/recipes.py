@@ -18,12 +18,12 @@ from amaters.plan.expressions import (
     And,
     Arithmetic,
     Case,
-    ColumnRef,
     Or,
     Predicate,
     Scalar,
     Select,
-    aggregates_of,
+    has_null,
+    scalar_columns,
 )
 from amaters.plan.spec import CONDITIONS_MAX, Term
 
@@ -67,8 +67,9 @@ class _Writer:
         counts: list[Weighted] = []
         parts: list[tuple[int, Predicate | None, Polynomial]] = []
         for sign, where, scalar in _branches(aggregate.argument, aggregate.where):
-            if aggregate.function == "count" and isinstance(scalar, ColumnRef):
-                counts.append((sign, self._count(frozenset({scalar.column_id}), where)))
+            if aggregate.function == "count":
+                if not has_null(scalar):
+                    counts.append((sign, self._count(scalar_columns(scalar), where)))
                 continue
             polynomial = expand(scalar, lambda c: self.table.column(c).type.scale)
             if not polynomial.is_null:
@@ -114,7 +115,7 @@ def recipe(select: Select) -> Recipe:
     """The recipe of a statement. Raises: AM-2108, AM-2121, AM-2122."""
     writer = _Writer(select.table)
     made: dict[Aggregate, Made] = {}
-    for aggregate in all_aggregates(select):
+    for aggregate in select.aggregates:
         if aggregate.function in ADDITIVE:
             made[aggregate] = writer.made(aggregate)
     # Rows of a group tell whether it exists.
@@ -122,12 +123,6 @@ def recipe(select: Select) -> Recipe:
     for entry in made.values():
         terms += [term for _, term in (*entry.total, *entry.count)]
     return Recipe(tuple(dict.fromkeys(terms)), tuple(writer.conditions), made)
-
-
-def all_aggregates(select: Select) -> tuple[Aggregate, ...]:
-    """The aggregates of all outputs, each once."""
-    found = (a for item in select.items for a in aggregates_of(item.expression))
-    return tuple(dict.fromkeys(found))
 
 
 def _merged(weighted: list[Weighted]) -> tuple[Weighted, ...]:

@@ -28,9 +28,8 @@ from amaters.plan.expressions import (
 
 PRECISION_MAX = 38
 _EXACT = decimal.Context(prec=400)
-_PRODUCT_PRECISION = 18  # of DuckDB's narrower products
 _WIDTHS = (("INTEGER", 31), ("BIGINT", 63))
-_COUNT_MAX = (1 << 63) - 1
+_COUNT_MAX = 1 << 62  # no table has more rows
 _SUM_MAX = (1 << 127) - 1
 
 
@@ -156,7 +155,7 @@ def _arithmetic(op: str, left: ScalarType, right: ScalarType) -> ScalarType:
         return _integer(*_interval(op, left, right))
     a, b = _as_decimal(left), _as_decimal(right)
     if op == "*":
-        return _decimal(max(a.precision + b.precision, _PRODUCT_PRECISION), a.scale + b.scale)
+        return _decimal(a.precision + b.precision, a.scale + b.scale)
     scale = max(a.scale, b.scale)
     whole = max(a.precision - a.scale, b.precision - b.scale)
     return _decimal(whole + scale + 1, scale)

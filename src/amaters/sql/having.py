@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlglot import exp
@@ -10,7 +9,8 @@ from sqlglot import exp
 from amaters.base.errors import fail
 from amaters.columns.schema import Column, Table
 from amaters.columns.types import SqlType, TypeKind
-from amaters.plan.expressions import Aggregate, ColumnRef, Literal, OutputItem, having_id
+from amaters.plan.expressions import Aggregate, ColumnRef, Literal, OutputItem, Scalar, having_id
+from amaters.sql.aggregates import GroupConditions
 from amaters.sql.predicates import Conditions
 from amaters.sql.scope import bare, where, wrong
 
@@ -18,19 +18,28 @@ AGGREGATE_TYPE = SqlType(TypeKind.INT, bits=64)  # constants compare with it as 
 
 
 @dataclass(frozen=True, slots=True)
-class HavingConditions(Conditions):
+class HavingConditions(GroupConditions):
     """Binds HAVING. Aggregates become outputs, ``hidden`` ones where the list lacks them."""
 
     table: Table
     items: tuple[OutputItem, ...]
     group_by: tuple[int, ...]
-    aggregate: Callable[[exp.Expr], Aggregate]
     hidden: list[OutputItem] = field(default_factory=list)
+
+    def reference(self, node: exp.Column) -> ColumnRef:
+        """A column inside an expression: one that the query groups by."""
+        column = self.scope.column(node)
+        if column.id not in self.group_by:
+            fail("AM-2207", column=column.name, where=where(node))
+        return ColumnRef(column.id)
+
+    def _is_column(self, node: exp.Expr) -> bool:
+        return isinstance(bare(node), (exp.Column, exp.AggFunc, exp.Filter))
 
     def _column(self, node: exp.Expr) -> Column:
         node = bare(node)
-        if isinstance(node, exp.AggFunc):
-            return self._output(self.aggregate(node))
+        if isinstance(node, (exp.AggFunc, exp.Filter)):
+            return self._output(self.aggregated(node))
         if not isinstance(node, exp.Column):
             return Conditions._column(self, node)
         found = self.scope.find(node)
@@ -51,22 +60,22 @@ class HavingConditions(Conditions):
         return next(named, None)
 
     def _aliased_column(self, item: OutputItem, node: exp.Column) -> Column:
-        if isinstance(item.expression, Aggregate):
-            return self._output(item.expression)
         if isinstance(item.expression, Literal):
             wrong(node, "HAVING with the alias of a constant", "write the constant")
-        assert isinstance(item.expression, ColumnRef)
+        if not isinstance(item.expression, ColumnRef):
+            return self._output(item.expression)
         column = self.table.column(item.expression.column_id)
         if column.id not in self.group_by:
             fail("AM-2207", column=column.name, where=where(node))
         return column
 
-    def _output(self, aggregate: Aggregate) -> Column:
-        """A stand-in column for the output that holds ``aggregate``."""
+    def _output(self, expression: Scalar) -> Column:
+        """A stand-in column for the output that holds ``expression``."""
         outputs = [*self.items, *self.hidden]
-        wanted = (i for i, item in enumerate(outputs) if item.expression == aggregate)
+        wanted = (i for i, item in enumerate(outputs) if item.expression == expression)
         index = next(wanted, None)
         if index is None:
             index = len(outputs)
-            self.hidden.append(OutputItem(f"having {len(self.hidden) + 1}", aggregate))
-        return Column(having_id(index), aggregate.function, AGGREGATE_TYPE, nullable=True)
+            self.hidden.append(OutputItem(f"having {len(self.hidden) + 1}", expression))
+        name = expression.function if isinstance(expression, Aggregate) else "expression"
+        return Column(having_id(index), name, AGGREGATE_TYPE, nullable=True)

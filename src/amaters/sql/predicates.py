@@ -1,4 +1,4 @@
-"""WHERE: sqlglot's conditions to bound predicates over one column and constants each."""
+"""WHERE: sqlglot's conditions to bound predicates, most over one column and constants each."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from amaters.columns.patterns import Pattern
 from amaters.columns.schema import Column
 from amaters.columns.types import TypeKind
 from amaters.plan.expressions import (
+    Aggregate,
     And,
+    Arithmetic,
     Between,
+    ColumnRef,
     Compare,
     In,
     IsNull,
@@ -24,9 +27,14 @@ from amaters.plan.expressions import (
     Not,
     Or,
     Predicate,
+    Relation,
     Truth,
     Value,
+    aggregates_of,
+    has_null,
+    scalar_columns,
 )
+from amaters.plan.scalar_types import type_of
 from amaters.sql.literals import (
     Arguments,
     as_number,
@@ -36,6 +44,7 @@ from amaters.sql.literals import (
     parse_date,
     parse_timestamp,
 )
+from amaters.sql.scalars import Scalars
 from amaters.sql.scope import Scope, bare, only, refuse, wrong
 
 _OPERATORS: dict[type[exp.Expr], str] = {
@@ -101,12 +110,38 @@ class Conditions:
             wrong(node, "a constant that is no BOOLEAN used as a condition", "write TRUE or FALSE")
         return Truth(value)
 
+    def reference(self, node: exp.Column) -> ColumnRef:
+        """A column inside an expression."""
+        return ColumnRef(self.scope.column(node).id)
+
+    def aggregated(self, node: exp.Expr) -> Aggregate:
+        """An aggregate inside an expression."""
+        fix = "write aggregates in the select list, in HAVING or in ORDER BY, one in no other"
+        refuse(node, "an aggregate of single rows", fix)
+
+    def _is_column(self, node: exp.Expr) -> bool:
+        """Whether ``_column`` knows ``node``; everything else is an expression."""
+        return isinstance(bare(node), exp.Column)
+
     def _column(self, node: exp.Expr) -> Column:
         node = bare(node)
         if isinstance(node, exp.Column):
             return self.scope.column(node)
-        what = f"{node.key.upper()} over a column in a condition"
-        refuse(node, what, f"move the arithmetic to the constant's side; {_FORMS}")
+        refuse(node, f"{node.key.upper()} over a column in this condition", _FORMS)
+
+    def _relation(
+        self, node: exp.Expr, operator: str, left: exp.Expr, right: exp.Expr
+    ) -> Predicate:
+        """A comparison of expressions; the planner knows which columns it may be about."""
+        scalars = Scalars(self)
+        a, b = scalars.bind(left), scalars.bind(right)
+        one, other = type_of(a, self.scope.table), type_of(b, self.scope.table)
+        if "null" in (one.family, other.family):
+            return Truth(None)
+        if not (one.is_numeric and other.is_numeric) and one.name != other.name:
+            what = f"{one.name} compared with {other.name}"
+            wrong(node, what, "compare values of one type")
+        return Relation(operator, a, b)
 
     def _constant(self, node: exp.Expr, column: Column) -> Literal:
         found = literal(node, self.arguments)
@@ -119,9 +154,9 @@ class Conditions:
             if is_constant(right):
                 return Truth(self._folded(node, operator, left, right))
             left, right, operator = right, left, _MIRRORED[operator]
+        if not (self._is_column(left) and is_constant(right)):
+            return self._relation(node, operator, left, right)
         column = self._column(left)
-        if not is_constant(right):
-            refuse(right, "a comparison of two columns", _FORMS)
         return Compare(operator, column.id, self._constant(right, column))
 
     def _folded(
@@ -142,7 +177,8 @@ class Conditions:
     def _between(self, node: exp.Between) -> Predicate:
         only(node, ("this", "low", "high"), "write BETWEEN low AND high")
         low, high = node.args["low"], node.args["high"]
-        if is_constant(node.this) or not (is_constant(low) and is_constant(high)):
+        plain = self._is_column(node.this) and is_constant(low) and is_constant(high)
+        if not plain:
             bounds = [
                 self._comparison(node, ">=", node.this, low),
                 self._comparison(node, "<=", node.this, high),
@@ -158,11 +194,9 @@ class Conditions:
             wrong(node, f"an IN list of more than {IN_LIST_MAX} constants", "split the statement")
         if not values:
             return Truth(False)
-        if is_constant(node.this):
+        if not self._is_column(node.this) or not all(is_constant(value) for value in values):
             return Or(tuple(self._comparison(v, "=", node.this, v) for v in values))
         column = self._column(node.this)
-        if not all(is_constant(value) for value in values):
-            refuse(node, "a column inside an IN list", "list constants: column IN (1, 2, 3)")
         return In(column.id, tuple(self._constant(value, column) for value in values))
 
     def _like(self, node: exp.Expr) -> Predicate:
@@ -199,10 +233,21 @@ class Conditions:
         if isinstance(target, exp.Null):
             if is_constant(node.this):
                 return Truth(literal(node.this, self.arguments).value is None)
+            if not self._is_column(node.this):
+                return self._is_unknown(node.this)
             return IsNull(self._column(node.this).id)
         if isinstance(target, exp.Boolean):
             return self._is_truth(node, bool(target.this))
         refuse(node, "this form of IS", "use IS [NOT] NULL, TRUE or FALSE")
+
+    def _is_unknown(self, node: exp.Expr) -> Predicate:
+        """IS NULL of arithmetic: one of its columns is NULL."""
+        scalar = Scalars(self).bind(node)
+        if not isinstance(scalar, Arithmetic) or aggregates_of(scalar):
+            refuse(node, f"IS NULL of {bare(node).key.upper()}", "test the columns in it")
+        if has_null(scalar):
+            return Truth(True)
+        return Or(tuple(IsNull(column) for column in sorted(scalar_columns(scalar))))
 
     def _is_truth(self, node: exp.Expr, wanted: bool) -> Predicate:
         if is_constant(node.this):

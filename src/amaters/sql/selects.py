@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlglot import exp
 
 from amaters.base.errors import fail
-from amaters.columns.schema import Column, Table
+from amaters.columns.schema import Table
 from amaters.plan.expressions import (
     Aggregate,
-    Arithmetic,
     ColumnRef,
     OrderItem,
     OutputItem,
     Predicate,
     Scalar,
     Select,
+    aggregates_of,
+    bare_columns,
 )
+from amaters.sql.aggregates import GroupConditions
 from amaters.sql.having import HavingConditions
 from amaters.sql.literals import (
     Arguments,
@@ -28,14 +29,13 @@ from amaters.sql.literals import (
     literal,
 )
 from amaters.sql.predicates import Conditions
+from amaters.sql.scalars import Scalars, spelling
 from amaters.sql.scope import Catalogue, Scope, bare, find_table, only, refuse, where, wrong
 
 _CLAUSES = (
     "expressions", "from_", "where", "group", "having", "order", "limit", "offset", "distinct",
     "kind",
 )  # fmt: skip
-_AGGREGATES = "the aggregates are COUNT(*), COUNT(c), SUM and AVG of a column or of a * b"
-_FUNCTIONS: Mapping[type[exp.Expr], str] = {exp.Count: "count", exp.Sum: "sum", exp.Avg: "avg"}
 
 
 def bind_select(tree: exp.Select, catalogue: Catalogue, arguments: Arguments) -> Select:
@@ -71,7 +71,7 @@ class _Binding:
         aggregate = (
             bool(group_by)
             or self.tree.args.get("having") is not None
-            or any(isinstance(i.expression, Aggregate) for i in items)
+            or any(aggregates_of(i.expression) for i in items)
         )
         if aggregate:
             self._check_grouped(items, group_by)
@@ -105,11 +105,10 @@ class _Binding:
             self.table,
             items,
             group_by,
-            lambda aggregate: self._aggregate(aggregate)[1],
         )
         predicate = conditions.bind(node.this)
         hidden = tuple(conditions.hidden)
-        if not group_by and not any(isinstance(i.expression, Aggregate) for i in items + hidden):
+        if not group_by and not any(aggregates_of(i.expression) for i in items + hidden):
             hidden += (OutputItem("having", Aggregate("count_star")),)
         return predicate, hidden
 
@@ -142,58 +141,17 @@ class _Binding:
         if isinstance(inner, exp.Column):
             column = self.scope.column(inner)
             return OutputItem(alias or column.name, ColumnRef(column.id))
-        if isinstance(inner, exp.AggFunc):
-            name, aggregate = self._aggregate(inner)
-            return OutputItem(alias or name, aggregate)
-        if not is_constant(inner):
-            fix = f"select columns, constants and aggregates; {_AGGREGATES}"
-            refuse(inner, f"{inner.key.upper()} in the select list", fix)
-        constant = literal(inner, self.arguments)
-        return OutputItem(alias or constant_text(inner, constant.value), constant)
+        if is_constant(inner):
+            constant = literal(inner, self.arguments)
+            return OutputItem(alias or constant_text(inner, constant.value), constant)
+        return OutputItem(alias or spelling(inner, self._grouped), self._scalar(inner))
 
-    def _aggregate(self, node: exp.Expr) -> tuple[str, Aggregate]:
-        """The aggregate and the name DuckDB gives its column."""
-        function = _FUNCTIONS.get(type(node))
-        if function is None:
-            refuse(node, f"aggregate {node.key.upper()}", _AGGREGATES)
-        only(node, ("this", "big_int"), _AGGREGATES)
-        if function == "count" and (node.this is None or isinstance(node.this, exp.Star)):
-            return "count_star()", Aggregate("count_star")
-        operand = bare(node.this)
-        if function == "count" and is_constant(operand):
-            return self._count_constant(operand)
-        if isinstance(operand, exp.Column):
-            column = self.scope.column(operand)
-            if function != "count":
-                self._check_numeric(operand, column, function)
-            return f"{function}({_spelling(operand)})", Aggregate(function, ColumnRef(column.id))
-        if function != "count" and isinstance(operand, exp.Mul):
-            return self._product(function, operand)
-        refuse(operand, f"{function.upper()} of {operand.key.upper()}", _AGGREGATES)
+    @property
+    def _grouped(self) -> GroupConditions:
+        return GroupConditions(self.scope, self.arguments)
 
-    def _count_constant(self, operand: exp.Expr) -> tuple[str, Aggregate]:
-        value = literal(operand, self.arguments).value
-        if value is None:
-            refuse(operand, "COUNT of NULL", "write 0")
-        return f"count({constant_text(operand, value)})", Aggregate("count_star")
-
-    def _product(self, function: str, node: exp.Mul) -> tuple[str, Aggregate]:
-        names: list[str] = []
-        found: list[Scalar] = []
-        for factor in (bare(node.this), bare(node.expression)):
-            if not isinstance(factor, exp.Column):
-                refuse(factor, f"this expression inside {function.upper()}", _AGGREGATES)
-            column = self.scope.column(factor)
-            self._check_numeric(factor, column, function)
-            names.append(_spelling(factor))
-            found.append(ColumnRef(column.id))
-        product = Arithmetic("*", *found)
-        return f"{function}(({' * '.join(names)}))", Aggregate(function, product)
-
-    def _check_numeric(self, node: exp.Expr, column: Column, function: str) -> None:
-        if not column.type.is_numeric:
-            what = f"{function.upper()} of column {column.name} of type {column.type.sql_name}"
-            wrong(node, what, "sum numbers only")
+    def _scalar(self, node: exp.Expr) -> Scalar:
+        return Scalars(self._grouped).bind(node)
 
     def _group_by(self, items: tuple[OutputItem, ...]) -> tuple[int, ...]:
         group = self.tree.args.get("group")
@@ -223,9 +181,9 @@ class _Binding:
     def _check_grouped(self, items: tuple[OutputItem, ...], group_by: tuple[int, ...]) -> None:
         nodes = self.tree.expressions
         for index, item in enumerate(items):
-            if isinstance(item.expression, ColumnRef):
+            for column_id in sorted(bare_columns(item.expression)):
                 node = nodes[index] if len(nodes) == len(items) else self.tree
-                self._check_key(item.expression.column_id, group_by, node)
+                self._check_key(column_id, group_by, node)
 
     def _check_key(self, column_id: int, group_by: tuple[int, ...], node: exp.Expr) -> None:
         if column_id not in group_by:
@@ -243,28 +201,28 @@ class _Binding:
             only(node, ("this", "desc", "nulls_first"), "write ORDER BY key [ASC | DESC]")
             target = bare(node.this)
             found = self._order_key(target, items)
-            if isinstance(found, Aggregate):
-                found = self._hidden(target, found, (items, hidden), aggregate=aggregate)
             if isinstance(found, ColumnRef):
                 self._check_distinct(target)
                 if aggregate:
                     self._check_key(found.column_id, group_by, target)
+            elif isinstance(found, Scalar):
+                found = self._hidden(target, found, (items, hidden), group_by, aggregate=aggregate)
             descending, first = bool(node.args.get("desc")), bool(node.args.get("nulls_first"))
             keys.append(OrderItem(found, descending, first))
         return tuple(keys), tuple(hidden)
 
-    def _order_key(
-        self, node: exp.Expr, items: tuple[OutputItem, ...]
-    ) -> int | ColumnRef | Aggregate:
+    def _order_key(self, node: exp.Expr, items: tuple[OutputItem, ...]) -> int | Scalar:
         if isinstance(node, exp.Literal) and not node.is_string:
             return self._position(node, len(items), "ORDER BY")
         if isinstance(node, exp.Column):
             return self._order_column(node, items)
-        if isinstance(node, exp.AggFunc):
-            aggregate = self._aggregate(node)[1]
-            listed = (i for i, item in enumerate(items) if item.expression == aggregate)
-            return next(listed, aggregate)
-        refuse(node, f"ORDER BY {node.key.upper()}", "order by columns, positions or aggregates")
+        if is_constant(node):
+            refuse(
+                node, f"ORDER BY {node.key.upper()}", "order by columns, positions or expressions"
+            )
+        scalar = self._scalar(node)
+        listed = (i for i, item in enumerate(items) if item.expression == scalar)
+        return next(listed, scalar)
 
     def _order_column(self, node: exp.Column, items: tuple[OutputItem, ...]) -> int | ColumnRef:
         """An alias of the select list first, then a column, as DuckDB resolves them."""
@@ -279,14 +237,18 @@ class _Binding:
     def _hidden(
         self,
         node: exp.Expr,
-        found: Aggregate,
+        found: Scalar,
         outputs: tuple[tuple[OutputItem, ...], list[OutputItem]],
+        group_by: tuple[int, ...],
         *,
         aggregate: bool,
     ) -> int:
         items, hidden = outputs
-        if not aggregate:
+        if not aggregate and aggregates_of(found):
             wrong(node, "ORDER BY with an aggregate in a query of rows", "add GROUP BY")
+        if aggregate:
+            for column_id in sorted(bare_columns(found)):
+                self._check_key(column_id, group_by, node)
         self._check_distinct(node)
         hidden.append(OutputItem(f"order {len(hidden) + 1}", found))
         return len(items) + len(hidden) - 1
@@ -311,8 +273,3 @@ class _Binding:
 
 def _is_qualified_star(node: exp.Expr) -> bool:
     return isinstance(node, exp.Column) and isinstance(node.this, exp.Star)
-
-
-def _spelling(node: exp.Column) -> str:
-    """A column as the user wrote it, with its table if that was written."""
-    return f"{node.table}.{node.name}" if node.table else node.name

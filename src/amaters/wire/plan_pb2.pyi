@@ -26,14 +26,27 @@ class PlanLiteral(_message.Message):
     blob: bytes
     def __init__(self, integer: _Optional[str] = ..., decimal: _Optional[str] = ..., day: _Optional[int] = ..., text: _Optional[str] = ..., boolean: _Optional[bool] = ..., null: _Optional[bool] = ..., moment: _Optional[int] = ..., blob: _Optional[bytes] = ...) -> None: ...
 
+class PlanScalar(_message.Message):
+    __slots__ = ("op", "children", "column_id", "literal")
+    OP_FIELD_NUMBER: _ClassVar[int]
+    CHILDREN_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_ID_FIELD_NUMBER: _ClassVar[int]
+    LITERAL_FIELD_NUMBER: _ClassVar[int]
+    op: str
+    children: _containers.RepeatedCompositeFieldContainer[PlanScalar]
+    column_id: int
+    literal: PlanLiteral
+    def __init__(self, op: _Optional[str] = ..., children: _Optional[_Iterable[_Union[PlanScalar, _Mapping]]] = ..., column_id: _Optional[int] = ..., literal: _Optional[_Union[PlanLiteral, _Mapping]] = ...) -> None: ...
+
 class PlanPredicate(_message.Message):
-    __slots__ = ("kind", "op", "column_id", "literals", "negated", "children", "escape")
+    __slots__ = ("kind", "op", "column_id", "literals", "negated", "children", "scalars", "escape")
     KIND_FIELD_NUMBER: _ClassVar[int]
     OP_FIELD_NUMBER: _ClassVar[int]
     COLUMN_ID_FIELD_NUMBER: _ClassVar[int]
     LITERALS_FIELD_NUMBER: _ClassVar[int]
     NEGATED_FIELD_NUMBER: _ClassVar[int]
     CHILDREN_FIELD_NUMBER: _ClassVar[int]
+    SCALARS_FIELD_NUMBER: _ClassVar[int]
     ESCAPE_FIELD_NUMBER: _ClassVar[int]
     kind: str
     op: str
@@ -41,8 +54,9 @@ class PlanPredicate(_message.Message):
     literals: _containers.RepeatedCompositeFieldContainer[PlanLiteral]
     negated: bool
     children: _containers.RepeatedCompositeFieldContainer[PlanPredicate]
+    scalars: _containers.RepeatedCompositeFieldContainer[PlanScalar]
     escape: str
-    def __init__(self, kind: _Optional[str] = ..., op: _Optional[str] = ..., column_id: _Optional[int] = ..., literals: _Optional[_Iterable[_Union[PlanLiteral, _Mapping]]] = ..., negated: _Optional[bool] = ..., children: _Optional[_Iterable[_Union[PlanPredicate, _Mapping]]] = ..., escape: _Optional[str] = ...) -> None: ...
+    def __init__(self, kind: _Optional[str] = ..., op: _Optional[str] = ..., column_id: _Optional[int] = ..., literals: _Optional[_Iterable[_Union[PlanLiteral, _Mapping]]] = ..., negated: _Optional[bool] = ..., children: _Optional[_Iterable[_Union[PlanPredicate, _Mapping]]] = ..., scalars: _Optional[_Iterable[_Union[PlanScalar, _Mapping]]] = ..., escape: _Optional[str] = ...) -> None: ...
 
 class PlanNode(_message.Message):
     __slots__ = ("kind", "column_id", "form", "negated", "slot", "count", "is_public", "codes", "children", "predicate")
