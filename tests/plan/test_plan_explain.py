@@ -110,6 +110,8 @@ def test_text_is_a_tree_with_a_summary() -> None:
     text = as_text(document(stale=True))
     lines = text.splitlines()
     assert lines[0].startswith("Aggregate sum(amount * rate), count(*) by grade")
+    assert "total: sum(amount * rate)" in text
+    lines = [line for line in lines if " total: " not in line]
     assert lines[1].startswith("└─ And")
     assert any(line.lstrip("│ ").startswith("├─ mid = ?") for line in lines)
     assert "upload" in text and "download" in text and "may be out of date" in text

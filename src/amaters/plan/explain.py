@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters, get_parameters
 from amaters.plan.circuit import CompiledPlan, Step
-from amaters.plan.cost import Cost, Statistics, estimate, output_seconds, step_seconds
+from amaters.plan.cost import (
+    Cost,
+    Statistics,
+    download_bytes,
+    estimate,
+    output_seconds,
+    step_seconds,
+)
 from amaters.plan.expressions import (
     Aggregate,
     Arithmetic,
@@ -164,7 +172,50 @@ def _tree(
         mask = _operator(OUTPUT, "Mask", text, costs[OUTPUT], [child])
         which = "matching rows" if prepared.first is None else "the rows that come first"
         return _operator("fetch", "Fetch", f"Fetch {which} of {table.name}", {}, [mask])
-    return _operator(OUTPUT, "Aggregate", _aggregate_text(prepared, table), costs[OUTPUT], [child])
+    children = [*_conditions(compiled, table, costs), child]
+    detail = _aggregate_text(prepared, table)
+    made = _operator(OUTPUT, "Aggregate", detail, costs[OUTPUT], children)
+    return made | {"totals": _terms(compiled, table, parameters, statistics)}
+
+
+def _conditions(plan: CompiledPlan, table: Table, costs: dict[str, Document]) -> list[Document]:
+    """The conditions inside aggregates, beside the filter that they narrow."""
+    found = []
+    pairs = zip(plan.spec.conditions, plan.conditions, strict=True)
+    for number, (condition, node) in enumerate(pairs, start=1):
+        below = [] if node is None else [_filter(node, f"c{number}", table, costs, None)]
+        detail = f"Condition {number} of totals"
+        if condition.public is not None:
+            detail += f": {_public_text(condition.public, table)} (public)"
+        found.append(_operator(f"condition {number}", "Condition", detail, {}, below))
+    return found
+
+
+def _terms(
+    plan: CompiledPlan, table: Table, parameters: Parameters, statistics: Statistics
+) -> list[Document]:
+    """What is added up: per total its ciphertexts over all groups, products, bytes and seconds."""
+    found = []
+    for index, term in enumerate(plan.spec.terms):
+        own = replace(plan, accumulators=tuple(a for a in plan.accumulators if a.term == index))
+        product = " * ".join(table.column(column).name for column in term.columns)
+        text = f"{term.kind}({product or '*'})"
+        if term.required:
+            names = ", ".join(table.column(column).name for column in term.required)
+            text += f" where {names} NOT NULL"
+        text += f" under condition {term.condition}" if term.condition else ""
+        products = sum(a.right is not None for a in own.accumulators)
+        seconds = output_seconds(own, parameters) * statistics.segments
+        found.append(
+            {
+                "total": text,
+                "ciphertexts": len(own.accumulators),
+                "products": products * statistics.segments,
+                "download_bytes": download_bytes(own, parameters, statistics.segments),
+                "seconds": round(seconds, 6),
+            }
+        )
+    return found
 
 
 def _scan(public: Predicate | None, table: Table, statistics: Statistics) -> Document:
@@ -223,7 +274,9 @@ def _costs(
     grouped: dict[str, list[Step]] = defaultdict(list)
     for step in plan.steps:
         grouped[step.owner].append(step)
-    paths = [OUTPUT, *(path for path, _ in operators(plan.root))] if plan.root else [OUTPUT]
+    named = [("0", plan.root), *((f"c{n}", c) for n, c in enumerate(plan.conditions, start=1))]
+    roots = [operators(node, path) for path, node in named if node is not None]
+    paths = [OUTPUT, *(path for found in roots for path, _ in found)]
     found: dict[str, Document] = {}
     for path in paths:
         steps = [step for step in grouped[path] if not step.constant]
@@ -353,6 +406,10 @@ def _draw(operator: Document, lead: str, below: str, rows: list[tuple[str, str]]
     for used in operator.get("indexes", ()):
         note = "" if used["state"] == "ready" else f", not used: {used['state']}"
         rows.append((f"{below}  index: {used['name']} ({', '.join(used['conditions'])}){note}", ""))
+    for total in operator.get("totals", ()):
+        count = total["ciphertexts"]
+        note = f"{count} ciphertexts" if count else "of public columns, computed by the client"
+        rows.append((f"{below}  total: {total['total']}", note))
     for index, child in enumerate(children):
         last = index == len(children) - 1
         branch, rest = ("└─ ", "   ") if last else ("├─ ", "│  ")
