@@ -61,7 +61,7 @@ def test_several_statements_and_their_texts() -> None:
         ("EXPLAIN", "AM-2205"),
         ("VACUUM t", "AM-2205"),
         ("MERGE INTO t USING u ON TRUE WHEN MATCHED THEN DELETE", "AM-2205"),
-        ("ALTER TABLE t ADD COLUMN b INTEGER", "AM-2205"),
+        ("ALTER VIEW t ADD COLUMN b INTEGER", "AM-2201"),
         ("SELECT a FROM t UNION SELECT a FROM t", "AM-2205"),
         ("SELECT a FROM t WHERE a = $1", "AM-2205"),
         ("SELECT " + "(" * 65 + "1", "AM-2202"),

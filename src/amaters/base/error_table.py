@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amaters.base import (
+    error_table_alter,
     error_table_backup,
     error_table_compaction,
     error_table_depth,
@@ -364,7 +365,7 @@ def _planning(define: Callable[..., None]) -> None:
         "AM-2107",
         e.InvalidError,
         "column {table}.{column} cannot be {what}: it was declared for {queries}",
-        "ALTER TABLE {table} ALTER COLUMN {column} ADD QUERY {needed}, "
+        "ALTER TABLE {table} ALTER COLUMN {column} ADD QUERY {needed}{cost}, "
         "or declare it when the table is created",
         dbapi="NotSupportedError",
     )
@@ -383,6 +384,7 @@ def _engine(define: Callable[..., None]) -> None:
         error_table_engine,
         error_table_state,
         error_table_backup,
+        error_table_alter,
         error_table_compaction,
         error_table_indexes,
         error_table_python,

@@ -192,6 +192,24 @@ def compact(
         click.echo(f"table {name}: {figures}")
 
 
+@admin.command()
+@click.argument("database")
+@click.argument("tables", nargs=-1)
+@click.option("--unsafe-scheme", type=click.Choice(["noop"]), help="For test databases.")
+@click.pass_obj
+def resume(
+    context: Context, database: str, tables: tuple[str, ...], *, unsafe_scheme: str | None
+) -> None:
+    """Go on with ALTER TABLE where it was interrupted, in TABLES (all by default) of DATABASE.
+    Needs the keys, for rows are encrypted.
+    """
+    if not (Path(database) / MARKER).exists():
+        raise click.UsageError(f"there is no database in {database}")
+    with context.open(database, unsafe_scheme=unsafe_scheme) as db:
+        for name in tables or db.tables():
+            click.echo(f"table {name}: encrypted {db.resume(name):,} rows")
+
+
 # ---- opening -------------------------------------------------------------------------------------
 
 

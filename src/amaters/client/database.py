@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from amaters.base import errors
 from amaters.base.progress import ProgressCallback
 from amaters.client import indexes, many, writer
+from amaters.client.advice import advised
+from amaters.client.alter import alter_table, resume
 from amaters.client.attempts import repeated, within
 from amaters.client.batches import AsyncBatch
 from amaters.client.compaction import Compacted, compact
@@ -22,6 +24,7 @@ from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters
 from amaters.plan.check import CONSTANTS_MAX
 from amaters.plan.expressions import (
+    AlterTable,
     CopyFrom,
     CreateIndex,
     CreateTable,
@@ -68,7 +71,7 @@ class AsyncDatabase:
         async def attempt() -> Result:
             return await _run(session, await _bind(session, text, parameters))
 
-        async with within(session, timeout_seconds):
+        async with within(session, timeout_seconds), advised(session):
             return await repeated(session, attempt)
 
     async def sql_many(
@@ -174,6 +177,17 @@ class AsyncDatabase:
             total.add(await repeated(self._session, attempt))
         return total
 
+    async def resume(self, table: str | None = None) -> int:
+        """Go on with what an interrupted ALTER TABLE has begun, of one table or all; returns how
+        many rows were encrypted. Can be interrupted again.
+        """
+        names = [table] if table is not None else await self.tables()
+        session = self._session.measured()
+        rows = 0
+        for name in names:
+            rows += (await resume(session, await session.table(name))).rows
+        return rows
+
     async def close(self) -> None:
         """Close the database; what was inserted stays."""
         await self._session.close()
@@ -261,6 +275,8 @@ async def _run(session: Session, statement: Statement) -> Result:  # noqa: PLR09
             return await _create(session, statement)
         case DropTable():
             return await _drop(session, statement)
+        case AlterTable():
+            return _message(session, await alter_table(session, statement))
         case CreateIndex():
             return _message(session, await indexes.create_index(session, statement))
         case DropIndex():

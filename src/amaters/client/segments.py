@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from amaters.base import errors
 from amaters.client.leases import Lease
@@ -99,7 +100,7 @@ async def upload_planted(
         message.open_segment = lease.granted.open_segment
         canaries = in_window(canaries, first_slot, planted.rows.length)
     message.public_object = public_id
-    await _upload(session, public_id, encode_public(table, planted.rows, before=first_slot))
+    await upload(session, public_id, encode_public(table, planted.rows, before=first_slot))
     if table.encrypted_columns:
         sealed = await asyncio.to_thread(
             seal_pack,
@@ -110,7 +111,7 @@ async def upload_planted(
             before=first_slot,
         )
         message.sealed_object = sealed_id
-        await _upload(session, sealed_id, sealed)
+        await upload(session, sealed_id, sealed)
     message.canaries = seal_canaries(session.keyset, table, segment_id, canaries, rng=rng)
     ids = iter(encoding_ids)
     for column in table.encrypted_columns:
@@ -121,7 +122,7 @@ async def upload_planted(
         )
         for kind, bundle in zip(_kinds(column), bundles, strict=True):
             object_id = next(ids)
-            await _upload(session, object_id, bundle)
+            await upload(session, object_id, bundle)
             message.encodings.add(column_id=column.id, encoding=kind, object_id=object_id)
     return Prepared(planted, message)
 
@@ -151,27 +152,45 @@ def seal_pack(
 
 
 def _kinds(column: Column) -> list[str]:
-    return [shape.kind for shape in column.encodings]
+    return [shape.name for shape in column.written]
 
 
 def _encrypt(
     session: Session, place: tuple[Table, Column], rows: ColumnBatch, first_slot: int = 0
 ) -> list[bytes]:
     """One bundle per encoding of a table's column; slots outside of the rows' are zero."""
-    table, column = place
+    positions = np.arange(first_slot, first_slot + rows.length, dtype=np.int64)
+    return encrypt(session, place, (rows, positions), _kinds(place[1]))
+
+
+def encrypt(
+    session: Session,
+    place: tuple[Table, Column],
+    where: tuple[ColumnBatch, NDArray[np.int64]],
+    names: Collection[str],
+) -> list[bytes]:
+    """Bundles of those encodings of a table's column that ``names`` has, in the order of
+    ``written``. ``where``: rows and their slots; all other slots are zero.
+    """
+    (table, column), (rows, positions) = place, where
     scheme = session.scheme_of(table)
     data = rows.columns[column.id]
-    positions = np.arange(first_slot, first_slot + rows.length, dtype=np.int64)
     slots = column.encode(
-        data.values, data.valid, slots=scheme.parameters.slots, positions=positions
+        data.values,
+        data.valid,
+        slots=scheme.parameters.slots,
+        positions=positions,
+        names=names,
     )
     bundles = []
-    for shape, values in zip(column.encodings, slots, strict=True):
+    for shape, values in zip(
+        (shape for shape in column.written if shape.name in names), slots, strict=True
+    ):
         fresh = scheme.encrypt(values, shape.bounds, threads=session.outside.threads)
-        bundles.append(pack_bundle(fresh, shape.kind))
+        bundles.append(pack_bundle(fresh, shape.name))
     return bundles
 
 
-async def _upload(session: Session, object_id: bytes, data: bytes) -> None:
+async def upload(session: Session, object_id: bytes, data: bytes) -> None:
     request = pb.UploadRequest(object_id=object_id, size=len(data))
     await session.service.upload(request, chunks_of(data))

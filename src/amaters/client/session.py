@@ -50,6 +50,7 @@ class _Shared:
     closed: bool = False
     catalogue: dict[str, Table] | None = None
     opened: dict[bytes, tuple[pb.SchemaRecord, Table]] = field(default_factory=dict)
+    rows: dict[bytes, int] = field(default_factory=dict)  # of tables, in segments, as last seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +152,16 @@ class Session:
         self._shared.versions.note(table.id, table.version)
         await self.tables()
 
-    async def update_table(self, table: Table) -> None:
-        """Replace the schema of version ``table.version - 1``. Raises: ConflictError AM-3022."""
+    async def update_table(self, table: Table, *, position: int | None = None) -> None:
+        """Replace the schema of version ``table.version - 1``. ``position``: only if nothing has
+        changed the table after this read version. Raises: ConflictError AM-3022, AM-3101, AM-3102.
+        """
         request = pb.UpdateSchemaRequest(
             request_id=self.new_id(),
             expected_version=table.version - 1,
             schema=self._seal(table),
+            position=position or 0,
+            has_position=position is not None,
         )
         await self.service.update_schema(request)
         self._shared.versions.note(table.id, table.version)
@@ -170,10 +175,19 @@ class Session:
         await self.service.drop_table(request)
         self.forget_tables()
 
+    def note_rows(self, table_id: bytes, rows: int) -> None:
+        """How many rows a table was seen to have in segments, for estimates."""
+        self._shared.rows[table_id] = rows
+
+    def rows_seen(self, table_id: bytes) -> int | None:
+        """What was noted last, None if nothing was."""
+        return self._shared.rows.get(table_id)
+
     def _remember(self, table: Table) -> None:
         known = self._shared.catalogue
         if known is not None:
-            self._shared.catalogue = {**known, table.name: table}
+            others = {name: other for name, other in known.items() if other.id != table.id}
+            self._shared.catalogue = {**others, table.name: table}
 
     def new_id(self) -> bytes:
         return new_id(self.outside.rng)

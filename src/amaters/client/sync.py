@@ -43,6 +43,14 @@ class Table(Blocking[AsyncTable]):
     get_many = blocking(AsyncTable.get_many)
     update = blocking(AsyncTable.update)
     schema = blocking(AsyncTable.schema)
+    add_column = blocking(AsyncTable.add_column)
+    drop_column = blocking(AsyncTable.drop_column)
+    rename_column = blocking(AsyncTable.rename_column)
+    rename = blocking(AsyncTable.rename)
+    add_query = blocking(AsyncTable.add_query)
+    drop_query = blocking(AsyncTable.drop_query)
+    widen = blocking(AsyncTable.widen)
+    set_nullable = blocking(AsyncTable.set_nullable)
     query = starting(AsyncTable.query, Query)
     range = starting(AsyncTable.range, Query)
     filter = starting(AsyncTable.filter, Query)
@@ -97,6 +105,7 @@ class Database(Blocking[AsyncDatabase]):
     drop_table = blocking(AsyncDatabase.drop_table)
     batch = starting(AsyncDatabase.batch, Batch)
     compact = blocking(AsyncDatabase.compact)
+    resume = blocking(AsyncDatabase.resume)
 
     def close(self) -> None:
         """Close the database; what was inserted stays. Closing twice is harmless."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from amaters.base.progress import ProgressCallback
 from amaters.client import expression as ex
 from amaters.client import lookup, writer
+from amaters.client.altermethods import Altering
 from amaters.client.attempts import repeated
 from amaters.client.batches import AsyncBatch
 from amaters.client.lowering import (
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from amaters.client.database import AsyncDatabase
 
 
-class AsyncTable:
+class AsyncTable(Altering):
     """A table by name; also the start of every query on it."""
 
     def __init__(self, database: AsyncDatabase, session: Session, table: Table) -> None:
@@ -55,7 +56,7 @@ class AsyncTable:
 
         async def attempt() -> int:
             table = await self._session.table(self.name)
-            return await writer.insert(self._session, table, batch)
+            return await writer.insert(self._session, table, batch.adapted(table))
 
         return await repeated(self._session, attempt)
 

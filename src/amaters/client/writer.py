@@ -114,7 +114,10 @@ async def extend_dictionaries(session: Session, table: Table, batch: ColumnBatch
         except errors.ConflictError as conflict:
             if conflict.code != "AM-3022":
                 raise
-            table = await session.table(table.name)
+            newest = await session.table(table.name)
+            if [c.id for c in newest.columns] != [c.id for c in table.columns]:
+                raise  # ALTER TABLE: these rows are of another table by now
+            table = newest
 
 
 @dataclass(slots=True)

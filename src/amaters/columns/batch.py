@@ -124,13 +124,23 @@ class ColumnBatch:
 
     @classmethod
     def _complete(cls, table: Table, found: dict[int, ColumnValues], length: int) -> ColumnBatch:
-        """Fill missing columns with NULL and check bounds, VALUES and NOT NULL of all."""
+        """Fill missing columns with their defaults and check bounds, VALUES and NOT NULL of all."""
         for column in table.columns:
             if column.id not in found and not column.hidden:
-                found[column.id] = nulls(column.type, length)
+                found[column.id] = defaults(column, length)
             if column.id in found:
                 _check(table, column, found[column.id])
         return cls(found, length)
+
+    def adapted(self, table: Table) -> ColumnBatch:
+        """These rows, validated for an earlier version of ``table``, as rows of this one: new
+        columns have their defaults. Raises: as ``from_rows``.
+        """
+        ids = {column.id for column in table.columns}
+        if ids - {column.id for column in table.columns if column.hidden} == self.columns.keys():
+            return self
+        kept = {key: values for key, values in self.columns.items() if key in ids}
+        return self._complete(table, kept, self.length)
 
     @classmethod
     def replaced(
@@ -212,6 +222,14 @@ def nulls(type_: SqlType, length: int) -> ColumnValues:
     """``length`` NULLs."""
     filler = np.full(length, null_filler(type_), dtype=storage_dtype(type_))
     return ColumnValues(filler, np.zeros(length, dtype=np.bool_))
+
+
+def defaults(column: Column | PublicColumn, length: int) -> ColumnValues:
+    """The column of ``length`` rows that were written without it: its default, or NULL."""
+    if column.default is None:
+        return nulls(column.type, length)
+    values = np.full(length, column.default, dtype=storage_dtype(column.type))
+    return ColumnValues(values, np.ones(length, dtype=np.bool_))
 
 
 def to_python(type_: SqlType, column: ColumnValues) -> list[PythonValue | None]:

@@ -125,7 +125,7 @@ def build_table(
 
     Raises: AM-2020 to AM-2034 for what cannot be declared.
     """
-    _check_name(name, "the table's name")
+    check_name(name, "the table's name")
     if not 1 <= len(declarations) <= COLUMNS_MAX:
         fail("AM-2033", table=name, limit=COLUMNS_MAX)
     columns: list[Column] = []
@@ -179,7 +179,7 @@ def _indexes(
 
 def build_column(name: str, declaration: Declaration, number: int) -> Column:
     """The validated column with id ``number``. Raises: AM-2020 to AM-2032."""
-    _check_name(name, "a column's name")
+    check_name(name, "a column's name")
     encrypted = declaration.encrypt is not None
     _check_key(name, declaration)
     if encrypted and declaration.index:
@@ -205,7 +205,8 @@ def build_column(name: str, declaration: Declaration, number: int) -> Column:
     )
 
 
-def _check_name(name: str, what: str) -> None:
+def check_name(name: str, what: str) -> None:
+    """Raises: AM-2020 unless a table or column may be called so."""
     if not (0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable() and name.strip() == name):
         fail("AM-2020", what=what)
 

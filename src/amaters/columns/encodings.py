@@ -36,7 +36,8 @@ class EncodingShape:
 
     ``bits`` is the width w of the domain (digits), ``digits`` the number of base-4 digits (digits)
     or of
-    limbs (limbs); both are 0 where they mean nothing.
+    limbs (limbs); both are 0 where they mean nothing. ``generation`` tells apart encodings of one
+    kind that a column had one after the other: ALTER TABLE makes the next while the last is in use.
     """
 
     kind: Kind
@@ -44,6 +45,12 @@ class EncodingShape:
     bits: int
     digits: int
     bounds: Bounds
+    generation: int = 0
+
+    @property
+    def name(self) -> str:
+        """What manifests and bundles call it."""
+        return f"{self.kind}.{self.generation}" if self.generation else self.kind
 
 
 class Encoding(Protocol):

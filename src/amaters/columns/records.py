@@ -11,7 +11,7 @@ import hmac
 import itertools
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NoReturn, cast
 
 from google.protobuf.message import DecodeError
@@ -23,17 +23,27 @@ from amaters.columns.dictionary import DICTIONARY_VALUES_MAX, Dictionary
 from amaters.columns.encodings import EncodingShape, Kind
 from amaters.columns.indexes import IndexDefinition, check_indexes, default_name
 from amaters.columns.rowcodec import padme
-from amaters.columns.schema import QUERIES, Column, PublicColumn, PublicTable, Query, Table
+from amaters.columns.schema import (
+    QUERIES,
+    Column,
+    Pending,
+    PublicColumn,
+    PublicTable,
+    Query,
+    Table,
+)
 from amaters.columns.sealing import Keys, open_one, seal_one
 from amaters.columns.types import SqlType, Storage, TypeKind
 from amaters.wire import schema_pb2 as pb
 
 FORMAT = 1
+FORMAT_ALTERED = 2  # of a table that was altered, which older programs would misread
 PUBLIC_BYTES_MAX = 4 << 20
 SEALED_BYTES_MAX = 32 << 20
 _LABEL = b"amaters.schema.v1"
 _SLOT_VALUE_MAX = 1 << 16
 _SLICES_MAX = 4096
+_GENERATIONS_MAX = 1 << 20
 _COLUMNS_MAX = 1 << 12
 
 _TYPE_KINDS = {
@@ -105,7 +115,7 @@ def open_schema(
 def encode_public(table: PublicTable) -> bytes:
     """What the server stores and reads of a table."""
     message = pb.PublicTable(
-        format=FORMAT,
+        format=FORMAT_ALTERED if table.next_column else FORMAT,
         id=table.id,
         name=table.name,
         version=table.version,
@@ -119,6 +129,7 @@ def encode_public(table: PublicTable) -> bytes:
             )
             for index in table.indexes
         ],
+        next_column=table.next_column,
     )
     return message.SerializeToString(deterministic=True)
 
@@ -132,7 +143,8 @@ def decode_public(data: bytes) -> PublicTable:
     except DecodeError:
         _damaged("the public part cannot be parsed")
     columns = tuple(_column_of(column) for column in message.columns)
-    if message.format != FORMAT or message.version < 1:
+    known = FORMAT_ALTERED if message.next_column else FORMAT
+    if message.format != known or message.version < 1:
         _damaged("the public part has another format")
     if len(message.id) != ID_BYTES or len(message.key_id) != ID_BYTES:
         _damaged("an id has the wrong length")
@@ -140,6 +152,8 @@ def decode_public(data: bytes) -> PublicTable:
         _damaged("scheme, name or parameter set is missing")
     if len({column.id for column in columns}) != len(columns) or not columns:
         _damaged("column ids repeat")
+    if message.next_column and message.next_column <= max(column.id for column in columns):
+        _damaged("a column has an id that is not given yet")
     if len({column.name.lower() for column in columns}) != len(columns):
         _damaged("column names repeat")
     keys = [column for column in columns if column.primary_key]
@@ -154,6 +168,7 @@ def decode_public(data: bytes) -> PublicTable:
         scheme=cast("Literal['bgv', 'noop']", message.scheme),
         key_id=message.key_id,
         indexes=_indexes_of(message, columns),
+        next_column=message.next_column,
     )
 
 
@@ -208,7 +223,7 @@ def _mac(keys: Keys, version: int, public: bytes, sealed: bytes) -> bytes:
 
 def _column_message(column: PublicColumn) -> pb.PublicColumn:
     type_ = column.type
-    return pb.PublicColumn(
+    message = pb.PublicColumn(
         id=column.id,
         name=column.name,
         type=pb.SqlType(
@@ -225,6 +240,14 @@ def _column_message(column: PublicColumn) -> pb.PublicColumn:
         queries=sorted(column.queries),
         encodings=[_shape_message(shape) for shape in column.encodings],
     )
+    if column.pending is not None:
+        message.altering = True
+        message.pending.extend(_shape_message(shape) for shape in column.pending.encodings)
+        message.pending_queries.extend(sorted(column.pending.queries))
+        message.pending_nullable = column.pending.nullable
+    if column.default is not None:
+        message.default.CopyFrom(_value_message(column.default))
+    return message
 
 
 def _shape_message(shape: EncodingShape) -> pb.EncodingShape:
@@ -238,6 +261,7 @@ def _shape_message(shape: EncodingShape) -> pb.EncodingShape:
         bits=shape.bits,
         digits=shape.digits,
         bounds=runs,
+        generation=shape.generation,
     )
 
 
@@ -246,8 +270,14 @@ def _column_of(message: pb.PublicColumn) -> PublicColumn:
     queries = tuple(message.queries)
     if kind is None or not message.name or not 1 <= message.id <= _COLUMNS_MAX:
         _damaged("a column has no type, name or id")
-    if not set(queries) <= set(QUERIES) or (not message.encrypted and message.encodings):
+    shapes = [*message.encodings, *message.pending]
+    if not {*queries, *message.pending_queries} <= set(QUERIES):
         _damaged("a column has impossible capabilities")
+    has_default = message.HasField("default")
+    if (shapes and not message.encrypted) or (has_default and message.encrypted):
+        _damaged("a column has impossible capabilities")
+    if len({(shape.kind, shape.generation) for shape in shapes}) != len(shapes):
+        _damaged("an encoding is there twice")
     source = message.type
     try:
         type_ = SqlType(kind, source.bits, source.is_signed, source.precision, source.scale)
@@ -263,6 +293,18 @@ def _column_of(message: pb.PublicColumn) -> PublicColumn:
         hidden=message.hidden,
         queries=frozenset(cast("tuple[Query, ...]", queries)),
         encodings=tuple(_shape_of(shape) for shape in message.encodings),
+        pending=_pending_of(message),
+        default=_value_of(message.default) if message.HasField("default") else None,
+    )
+
+
+def _pending_of(message: pb.PublicColumn) -> Pending | None:
+    if not message.altering:
+        return None
+    return Pending(
+        tuple(_shape_of(shape) for shape in message.pending),
+        frozenset(cast("tuple[Query, ...]", tuple(message.pending_queries))),
+        message.pending_nullable,
     )
 
 
@@ -278,6 +320,8 @@ def _shape_of(message: pb.EncodingShape) -> EncodingShape:
     }
     if kind is None or not possible[kind]:
         _damaged("an encoding has an impossible shape")
+    if message.generation > _GENERATIONS_MAX:
+        _damaged("an encoding has an impossible generation")
     if sum(run.count for run in message.bounds) != slices:
         _damaged("an encoding has bounds for another number of slices")
     bounds: list[tuple[int, int]] = []
@@ -285,23 +329,29 @@ def _shape_of(message: pb.EncodingShape) -> EncodingShape:
         if not -_SLOT_VALUE_MAX <= run.low <= 0 <= run.high <= _SLOT_VALUE_MAX:
             _damaged("an encoding has impossible bounds")
         bounds.extend([(run.low, run.high)] * run.count)
-    return EncodingShape(kind, slices, bits, digits, tuple(bounds))
+    return EncodingShape(kind, slices, bits, digits, tuple(bounds), message.generation)
 
 
 def _encode_sealed(table: Table) -> bytes:
-    columns = []
-    for column in table.columns:
-        message = pb.SealedColumn(id=column.id)
-        if column.minimum is not None and column.maximum is not None:
-            message.minimum.CopyFrom(_value_message(column.minimum))
-            message.maximum.CopyFrom(_value_message(column.maximum))
-        message.categories.extend(_value_message(value) for value in column.categories)
-        if column.dictionary is not None:
-            message.has_dictionary = True
-            message.dictionary.extend(column.dictionary.values)
-        columns.append(message)
+    columns = [_sealed_message(column) for column in table.columns]
     sealed = pb.SealedTable(format=FORMAT, columns=columns)
     return sealed.SerializeToString(deterministic=True)
+
+
+def _sealed_message(column: Column) -> pb.SealedColumn:
+    message = pb.SealedColumn(id=column.id, unready=column.unready)
+    if column.minimum is not None and column.maximum is not None:
+        message.minimum.CopyFrom(_value_message(column.minimum))
+        message.maximum.CopyFrom(_value_message(column.maximum))
+    message.categories.extend(_value_message(value) for value in column.categories)
+    if column.dictionary is not None:
+        message.has_dictionary = True
+        message.dictionary.extend(column.dictionary.values)
+    if column.default is not None and column.encrypted:
+        message.default.CopyFrom(_value_message(column.default))
+    if column.target is not None:
+        message.target.CopyFrom(_sealed_message(column.target))
+    return message
 
 
 def _value_message(value: Storage) -> pb.Value:
@@ -337,15 +387,33 @@ def _join(public: PublicTable, sealed: dict[int, pb.SealedColumn]) -> Table:
         scheme=public.scheme,
         key_id=public.key_id,
         indexes=public.indexes,
+        next_column=public.next_column,
     )
 
 
 def _joined(public: PublicColumn, sealed: pb.SealedColumn) -> Column:
+    column = _one(public, sealed, public.encodings)
+    pending = public.pending
+    if pending is not None:
+        becoming = replace(public, queries=pending.queries, nullable=pending.nullable)
+        target = _one(becoming, sealed.target, (*public.encodings, *pending.encodings))
+        column = replace(column, target=target)
+    if column.public() != public:
+        _damaged(f"the encodings of column {public.name} do not fit its bounds")
+    return column
+
+
+def _one(
+    public: PublicColumn, sealed: pb.SealedColumn, shapes: tuple[EncodingShape, ...]
+) -> Column:
+    """The column as it is, or is to be; of two ``shapes`` of one kind the later counts."""
     bounded = sealed.HasField("minimum") and sealed.HasField("maximum")
     if len(sealed.dictionary) > DICTIONARY_VALUES_MAX:
         _damaged("a dictionary is too long")
-    prefix = public.encoding("prefix")
-    column = Column(
+    default = _value_of(sealed.default) if sealed.HasField("default") else public.default
+    generations = {shape.kind: shape.generation for shape in shapes}
+    prefixes = [shape.bits // 8 for shape in shapes if shape.kind == "prefix"]
+    return Column(
         id=public.id,
         name=public.name,
         type=public.type,
@@ -358,11 +426,11 @@ def _joined(public: PublicColumn, sealed: pb.SealedColumn) -> Column:
         maximum=int(_value_of(sealed.maximum)) if bounded else None,
         categories=tuple(_values_of(sealed.categories)),
         dictionary=Dictionary(tuple(sealed.dictionary)) if sealed.has_dictionary else None,
-        prefix=prefix.bits // 8 if prefix is not None else 0,
+        prefix=prefixes[-1] if prefixes and "prefix" in public.queries else 0,
+        default=default,
+        unready=sealed.unready,
+        generations=tuple((kind, number) for kind, number in generations.items() if number),
     )
-    if column.encodings != public.encodings:
-        _damaged(f"the encodings of column {public.name} do not fit its bounds")
-    return column
 
 
 def _values_of(messages: Iterable[pb.Value]) -> Iterable[Storage]:

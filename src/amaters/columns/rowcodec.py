@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amaters.columns import blobs
-from amaters.columns.batch import ColumnBatch, nulls
-from amaters.columns.convert import ColumnValues, storage_dtype
+from amaters.columns.batch import ColumnBatch, defaults
+from amaters.columns.convert import ColumnValues, null_filler, storage_dtype
 from amaters.columns.schema import Column
 from amaters.columns.types import SqlType, TypeKind
 
@@ -169,9 +169,9 @@ def _fill_fixed(
 def decode_rows(columns: Sequence[Column], rows: Sequence[bytes]) -> ColumnBatch | None:
     """The batch of these columns, or None when a row is not what ``encode_rows`` writes.
 
-    Columns that a row lacks are NULL in it; columns it has beyond these are dropped.
+    Columns that a row lacks have their default in it; columns it has beyond these are dropped.
     """
-    out = {column.id: nulls(column.type, len(rows)) for column in columns}
+    out = {column.id: defaults(column, len(rows)) for column in columns}
     todo = np.arange(len(rows))
     while len(todo):
         layout = _parse_layout(rows[int(todo[0])])
@@ -272,6 +272,6 @@ def _store(
         outside = (values < column.type.minimum) | (values > column.type.maximum)
         if bool((outside & valid).any()):
             return False
-    target.values[at_rows] = np.where(valid, values, target.values[at_rows])
+    target.values[at_rows] = np.where(valid, values, null_filler(column.type))
     target.valid[at_rows] = valid
     return True

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
@@ -50,10 +50,28 @@ class PublicColumn:
     hidden: bool = False
     queries: frozenset[Query] = frozenset()
     encodings: tuple[EncodingShape, ...] = ()
+    pending: Pending | None = None
+    default: Storage | None = None
 
     def encoding(self, kind: Kind) -> EncodingShape | None:
         """The shape of the encoding of this kind, if the column has one."""
         return next((shape for shape in self.encodings if shape.kind == kind), None)
+
+    @property
+    def written(self) -> tuple[EncodingShape, ...]:
+        """What every new segment has of this column: its encodings, and those on their way."""
+        return self.encodings + (self.pending.encodings if self.pending else ())
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What the server knows of a column that ALTER TABLE is changing: encodings that segments get
+    one after the other, and what the column will be when all have them.
+    """
+
+    encodings: tuple[EncodingShape, ...]
+    queries: frozenset[Query]
+    nullable: bool
 
 
 @dataclass(frozen=True)
@@ -65,6 +83,9 @@ class Column:
     and for a public one that declares them. ``categories`` are storage values in declared order.
     ``dictionary`` holds the codes of an ``eq`` TEXT column without categories; ``prefix``: how
     many bytes of a text LIKE can compare.
+    ``default`` is the value of rows that were written without the column; None: NULL.
+    ``target`` is the column that ALTER TABLE is making of this one; ``unready``: it is new, and
+    until then can only be read. ``generations``: of its encodings, where they are not 0.
     """
 
     id: int
@@ -80,6 +101,10 @@ class Column:
     categories: tuple[Storage, ...] = ()
     dictionary: Dictionary | None = None
     prefix: int = 0
+    default: Storage | None = None
+    target: Column | None = None
+    unready: bool = False
+    generations: tuple[tuple[Kind, int], ...] = ()
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -102,7 +127,7 @@ class Column:
         """One encoding per purpose, in the order digits, limbs, onehot, prefix, notnull. Empty for
         public columns.
         """
-        if not self.encrypted:
+        if not self.encrypted or self.unready:
             return ()
         low, high = self.bounds
         made: list[Encoding] = []
@@ -121,7 +146,27 @@ class Column:
     @cached_property
     def encodings(self) -> tuple[EncodingShape, ...]:
         """Public shapes of ``encoders``, in the same order."""
-        return tuple(encoder.shape for encoder in self.encoders)
+        numbers = dict(self.generations)
+        shapes = (encoder.shape for encoder in self.encoders)
+        return tuple(replace(s, generation=numbers.get(s.kind, 0)) for s in shapes)
+
+    @cached_property
+    def written(self) -> tuple[EncodingShape, ...]:
+        """Shapes of all that a new row is encrypted to: ``encodings``, then what the target has
+        beyond them.
+        """
+        return tuple(shape for _, _, shape in self._writers)
+
+    @cached_property
+    def _writers(self) -> tuple[tuple[Column, Encoding, EncodingShape], ...]:
+        found = {shape.name: (self, encoder, shape) for encoder, shape in self._pairs()}
+        if self.target is not None:
+            for encoder, shape in self.target._pairs():
+                found.setdefault(shape.name, (self.target, encoder, shape))
+        return tuple(found.values())
+
+    def _pairs(self) -> Iterable[tuple[Encoding, EncodingShape]]:
+        return zip(self.encoders, self.encodings, strict=True)
 
     def encoding(self, kind: Kind) -> EncodingShape | None:
         """The shape of the encoding of this kind, if the column has one."""
@@ -150,8 +195,9 @@ class Column:
         *,
         slots: int,
         positions: NDArray[np.int64],
+        names: Collection[str] | None = None,
     ) -> tuple[NDArray[np.int64], ...]:
-        """Slots of every encoding of this column, in the order of ``encodings``.
+        """Slots of every encoding in ``written``, in that order; ``names``: of these only.
 
         Shape: values, valid, positions (rows,) storage values -> one (slices, slots) int64 per
         encoding.
@@ -159,8 +205,10 @@ class Column:
         internal error.
         """
         out = []
-        for encoder, shape in zip(self.encoders, self.encodings, strict=True):
-            codes = self._codes_for(shape.kind, values, valid)
+        for column, encoder, shape in self._writers:
+            if names is not None and shape.name not in names:
+                continue
+            codes = column._codes_for(shape.kind, values, valid)
             out.append(encoder.encode(codes, valid, slots, positions))
         return tuple(out)
 
@@ -190,7 +238,23 @@ class Column:
             hidden=self.hidden,
             queries=self.queries,
             encodings=self.encodings,
+            pending=self._pending(),
+            default=None if self.encrypted else self.default,
         )
+
+    def _pending(self) -> Pending | None:
+        if self.target is None:
+            return None
+        return Pending(
+            self.written[len(self.encodings) :], self.target.queries, self.target.nullable
+        )
+
+    def with_dictionary(self, dictionary: Dictionary) -> Column:
+        """This column, and what it is becoming, with another dictionary."""
+        target = self.target
+        if target is not None and target.dictionary is not None:
+            target = replace(target, dictionary=dictionary)
+        return replace(self, dictionary=dictionary, target=target)
 
 
 def _lookup(
@@ -226,6 +290,7 @@ class PublicTable:
     scheme: Literal["bgv", "noop"]
     key_id: bytes
     indexes: tuple[IndexDefinition, ...] = ()
+    next_column: int = 0  # no column had this id or a higher one; 0: nothing was ever altered
 
     def column(self, key: str | int) -> PublicColumn:
         """The column of this name or id. Raises: AM-2001."""
@@ -261,6 +326,7 @@ class Table:
     scheme: Literal["bgv", "noop"]
     key_id: bytes
     indexes: tuple[IndexDefinition, ...] = ()
+    next_column: int = 0
     _by_id: Mapping[int, Column] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -303,7 +369,13 @@ class Table:
             scheme=self.scheme,
             key_id=self.key_id,
             indexes=self.indexes,
+            next_column=self.next_column,
         )
+
+    @property
+    def is_altering(self) -> bool:
+        """Whether ALTER TABLE has something left to do."""
+        return any(column.target is not None for column in self.columns)
 
     def with_indexes(self, indexes: Sequence[IndexDefinition]) -> Table:
         """The next version of this table, with these indexes."""
@@ -314,7 +386,7 @@ class Table:
         exchanged.
         """
         columns = tuple(
-            replace(column, dictionary=changed[column.id]) if column.id in changed else column
+            column.with_dictionary(changed[column.id]) if column.id in changed else column
             for column in self.columns
         )
         return replace(self, version=self.version + 1, columns=columns)

@@ -70,6 +70,34 @@ def check_batch(
     return Checked(entry, batch, storage.read_rows(batch, decoded))
 
 
+def check_encodings(
+    request: pb.AddEncodingsRequest, entry: TableEntry, uploads: Uploads, storage: Storage
+) -> cb.SegmentEncode:
+    """The command that gives a segment encodings, if the schema has such.
+
+    Raises: AM-3005, AM-3030, AM-3032.
+    """
+    known = {(c.id, s.name) for c in entry.table.encrypted_columns for s in c.written}
+    given = [(item.column_id, item.encoding) for item in request.encodings]
+    if not given or len(set(given)) != len(given) or not known.issuperset(given):
+        _misfit(entry, "these encodings are not the schema's")
+    if any(item.parts for item in request.encodings):
+        _misfit(entry, "an encoding that only the engine makes")
+    refs = uploads.waiting([item.object_id for item in request.encodings])
+    if len({ref.object_id for ref in refs}) != len(refs):
+        _misfit(entry, "one object has two roles")
+    made = cb.SegmentEncode(
+        table_id=request.table_id,
+        segment_id=request.segment_id,
+        encodings=request.encodings,
+        objects=refs,
+    )
+    for item, ref in zip(made.encodings, refs, strict=True):
+        _check_bundle(entry, item, storage.objects.open(ref))
+        item.parts = 1  # whatever the segment was merged of
+    return made
+
+
 def _misfit(entry: TableEntry, what: str) -> NoReturn:
     fail("AM-3032", table=entry.record.name, what=what)
 
@@ -79,12 +107,13 @@ def _check_segment(
 ) -> list[cb.ObjectRef]:
     if not segment.first_slot < segment.rows <= entry.parameters.slots:
         _misfit(entry, f"a segment of {segment.rows} rows")
-    if segment.parts or segment.noise or (segment.first_slot and not segment.open_segment):
+    merged = segment.parts or any(item.parts for item in segment.encodings)
+    if merged or segment.noise or (segment.first_slot and not segment.open_segment):
         _misfit(entry, "a segment that only the engine makes")
     if len(segment.canaries) > CANARY_BYTES_MAX:
         _misfit(entry, "its canary block is too long")
     columns = entry.table.encrypted_columns
-    needed = [(column.id, shape.kind) for column in columns for shape in column.encodings]
+    needed = [(column.id, shape.name) for column in columns for shape in column.written]
     given = [(item.column_id, item.encoding) for item in segment.encodings]
     if sorted(needed) != sorted(given):
         _misfit(entry, "its encodings are not the schema's")
@@ -120,7 +149,7 @@ def _check_bundle(entry: TableEntry, item: pb.EncodingObject, reader: ObjectRead
     """A bundle of the schema's size, key, parameter set and scheme. Raises: AM-12xx, AM-3032."""
     table = entry.table
     column = table.column(item.column_id)
-    count = next(shape.slices for shape in column.encodings if shape.kind == item.encoding)
+    count = next(shape.slices for shape in column.written if shape.name == item.encoding)
     bundles = BundleReader(entry.parameters, table.key_id, table.scheme)
     if reader.size != bundles.prefix_bytes(entry.parameters.max_level, count):
         _misfit(entry, f"the {item.encoding} of column {column.name} have a wrong size")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -12,7 +11,7 @@ from amaters.columns.records import decode_public
 from amaters.columns.schema import PublicTable
 from amaters.fhe.parameters import Parameters, get_parameters
 from amaters.storage.database import Storage
-from amaters.storage.versions import TableVersion
+from amaters.storage.versions import SegmentRow, TableVersion
 from amaters.wire import service_pb2 as pb
 
 NAME_MAX = 128
@@ -90,7 +89,14 @@ class Catalogue:
             return True
         if now is version:
             return False
-        return not {row.sid for row in version.segments} <= {row.sid for row in now.segments}
+        there = {row.sid: row.manifest for row in now.segments}
+        return any(there.get(row.sid) is not row.manifest for row in version.segments)
+
+    def require_unchanged(self, table_id: bytes, position: int) -> None:
+        """Raises: AM-3102 if something changed a table after a read version."""
+        _, version = self.version(table_id)
+        if version.position > position:
+            fail("AM-3102", table=version.schema.name)
 
     def check_new(self, record: pb.SchemaRecord) -> TableEntry:
         """The entry a new table would get. Raises: AM-3005, AM-3020, AM-2052."""
@@ -103,14 +109,20 @@ class Catalogue:
         return TableEntry(0, record, table, get_parameters(table.parameter_set))
 
     def check_update(self, expected_version: int, record: pb.SchemaRecord) -> TableEntry:
-        """The entry that ``record`` replaces. Raises: AM-3005, AM-3021, AM-3022, AM-2052."""
-        entry = self.find(record.table_id, expected_version)
+        """The entry that ``record`` replaces. Raises: AM-3005, AM-3020, AM-3021, AM-3022,
+        AM-3101, AM-2052.
+        """
+        entry, version = self.version(record.table_id, expected_version)
         table = check_record(record)
         if record.version <= expected_version:
             invalid("a schema update that does not raise the version")
-        old = entry.table
-        if dataclasses.replace(table, version=old.version, indexes=old.indexes) != old:
-            invalid("a schema update that changes the public part")
+        _check_change(entry.table, table, has_rows=bool(version.segments or version.tail))
+        names = {other.record.name.lower(): other.tid for other in self.entries()}
+        if names.get(record.name.lower(), entry.tid) != entry.tid:
+            fail("AM-3020", table=record.name)
+        lacking = sum(lacks_encodings(segment, table) for segment in version.segments)
+        if lacking:
+            fail("AM-3101", table=record.name, count=lacking)
         self._check_index_names(table)
         return entry
 
@@ -121,6 +133,52 @@ class Catalogue:
         for index in table.indexes:
             if index.name.lower() in taken:
                 fail("AM-2350", index=index.name)
+
+
+def lacks_encodings(segment: SegmentRow, table: PublicTable) -> bool:
+    """Whether a segment lacks an encoding that plans may read."""
+    there = {(item.column_id, item.encoding) for item in segment.manifest.segment.encodings}
+    return any(
+        (column.id, shape.name) not in there
+        for column in table.encrypted_columns
+        for shape in column.encodings
+    )
+
+
+def has_same_encodings(one: PublicTable, other: PublicTable) -> bool:
+    """Whether new segments have the same encodings by both schemas."""
+    first, second = (
+        [(column.id, column.written) for column in table.encrypted_columns]
+        for table in (one, other)
+    )
+    return first == second
+
+
+def _check_change(old: PublicTable, new: PublicTable, *, has_rows: bool) -> None:
+    """What an update may not touch: identity, keys, and what rows that are there are read by.
+
+    Raises: AM-3005.
+    """
+    same = ("id", "key_id", "parameter_set", "scheme")
+    if any(getattr(old, name) != getattr(new, name) for name in same):
+        invalid("a schema update that changes the keys or the table's identity")
+    known = {column.id: column for column in old.columns}
+    first_new = max(old.next_column, 1 + max(known))
+    if new.next_column < old.next_column:
+        invalid("a schema update that gives a column's id again")
+    for column in new.columns:
+        before = known.get(column.id)
+        if before is None:
+            if column.id < first_new:
+                invalid("a schema update that gives a column's id again")
+            if has_rows and not (column.nullable or column.encrypted) and column.default is None:
+                invalid("a NOT NULL column without a default for the rows that are there")
+            continue
+        fixed = ("type", "encrypted", "primary_key", "hidden", "default")
+        if any(getattr(before, name) != getattr(column, name) for name in fixed):
+            invalid("a schema update that changes what a column is")
+    if has_rows and bool(old.encrypted_columns) < bool(new.encrypted_columns):
+        invalid("the first encrypted column of a table with rows")
 
 
 def check_record(record: pb.SchemaRecord) -> PublicTable:

@@ -101,7 +101,8 @@ class Slices:
         A slice that is cached at a higher level is truncated. Raises: AM-3053, AM-4001, AM-4007.
         """
         column_id, kind, indices, level = wanted
-        object_id = _object_of(segment, column_id, kind)
+        item = _object_of(segment, column_id, _name(entry, column_id, kind))
+        object_id = item.object_id
         found: dict[int, Ciphertext] = {}
         for index in indices:
             held = self._cache.get((object_id, index))
@@ -111,7 +112,7 @@ class Slices:
         missing = [index for index in indices if index not in found]
         if missing:
             ref = segment.object(object_id)
-            stored = _Stored(ref, segment.parts)
+            stored = _Stored(ref, item.parts or segment.parts)
             for index, ct in zip(
                 missing,
                 self._read(evaluator, entry, stored, (column_id, kind, missing, level), usage),
@@ -147,11 +148,16 @@ class Slices:
             fail("AM-3053", column=column.name, what=error.message)
 
 
-def _object_of(segment: SegmentRow, column_id: int, kind: str) -> bytes:
+def _name(entry: TableEntry, column_id: int, kind: str) -> str:
+    shapes = entry.table.column(column_id).encodings
+    return next((shape.name for shape in shapes if shape.kind == kind), kind)
+
+
+def _object_of(segment: SegmentRow, column_id: int, name: str) -> pb.EncodingObject:
     for item in segment.manifest.segment.encodings:
-        if item.column_id == column_id and item.encoding == kind:
-            return item.object_id
-    fail("AM-3053", column=f"number {column_id}", what=f"the segment has no {kind} encoding")
+        if item.column_id == column_id and item.encoding == name:
+            return item
+    fail("AM-3053", column=f"number {column_id}", what=f"the segment has no {name} encoding")
 
 
 class Constants:

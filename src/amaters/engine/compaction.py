@@ -16,7 +16,8 @@ import numpy as np
 
 from amaters.base.clock import Clock
 from amaters.base.errors import AmatersError, fail
-from amaters.engine.catalogue import Catalogue, TableEntry
+from amaters.columns.encodings import EncodingShape
+from amaters.engine.catalogue import Catalogue, TableEntry, has_same_encodings
 from amaters.engine.leases import SHARE_MIN, part_ranges
 from amaters.engine.rows import RowReader
 from amaters.engine.snapshots import Snapshots
@@ -35,6 +36,7 @@ MERGE_BYTES_PER_SECOND = 64 << 20
 UNMERGED_MAX = 4  # so many partial segments of one open segment are merged before it is full
 _ABANDONED = frozenset({"AM-3021", "AM-3022", "AM-3073"})  # the table or a part went meanwhile
 _CHUNK_BYTES = 1 << 20
+Bundle = tuple[cb.ObjectRef, int]
 
 
 def due(version: TableVersion, slots: int, *, least: int = UNMERGED_MAX) -> list[list[SegmentRow]]:
@@ -166,8 +168,12 @@ class Merger:
         found = merge_rows(merge, lambda ref: objects.open(ref).read())
 
         state = self._with.storage.state
+        catalogue = self._with.catalogue
 
         def apply(group: Group) -> bytes:
+            now = catalogue.find(entry.record.table_id).table
+            if not has_same_encodings(now, entry.table):
+                fail("AM-3073", table=entry.record.name)  # ALTER TABLE wants others meanwhile
             if any(state.find_segment(entry.tid, item) is None for item in merge.replaced):
                 fail("AM-3073", table=entry.record.name)
             return group.apply(cb.Command(segment_merge=merge), found)
@@ -228,10 +234,17 @@ class _Making:
             refs.append(self._store(self._sealed(stop)))
             segment.sealed_object = refs[-1].object_id
         for column in self._entry.table.encrypted_columns:
-            for shape in column.encodings:
-                refs.append(self._bundle(column.id, shape.kind, shape.slices))
+            for shape in column.written:
+                found = [_bundle_of(row, column.id, shape.name) for row in self._rows]
+                if None in found and shape not in column.encodings:
+                    continue  # ALTER TABLE had come to some parts only: it comes to this segment
+                refs.append(self._bundle(column.id, shape, found))
+                summed = sum(one[1] for one in found if one is not None)
                 segment.encodings.add(
-                    column_id=column.id, encoding=shape.kind, object_id=refs[-1].object_id
+                    column_id=column.id,
+                    encoding=shape.name,
+                    object_id=refs[-1].object_id,
+                    parts=summed if summed != len(parts) else 0,
                 )
         return cb.SegmentMerge(
             table_id=self._entry.record.table_id,
@@ -263,20 +276,25 @@ class _Making:
             writer.abort()
             raise
 
-    def _bundle(self, column_id: int, kind: str, count: int) -> cb.ObjectRef:
+    def _bundle(
+        self, column_id: int, encoding: EncodingShape, found: list[Bundle | None]
+    ) -> cb.ObjectRef:
         table, parameters = self._entry.table, self._entry.parameters
-        shape = Shape(parameters, table.key_id, table.scheme, kind, count, parameters.max_level)
-        sources = [
-            Source(self._with.storage.objects.open(_bundle_of(row, column_id, kind)), row.parts)
-            for row in self._rows
-        ]
+        name, count = encoding.name, encoding.slices
+        shape = Shape(parameters, table.key_id, table.scheme, name, count, parameters.max_level)
+        sources = []
+        for one in found:
+            if one is None:
+                what = f"a segment has no {name} encoding"
+                fail("AM-3053", column=f"number {column_id}", what=what)
+            sources.append(Source(self._with.storage.objects.open(one[0]), one[1]))
         return self._stored(*merge_bundles(shape, sources))
 
     def _public(self, stop: int) -> bytes:
         """All public columns by slot; NULL in slots that no part has."""
         columns: dict[int, tuple[blocks.Values, blocks.Valid]] = {}
         for row in self._rows:
-            block = self._with.rows.public(row)
+            block = self._with.rows.public(row, self._entry.table)
             for column_id, (values, valid) in block.columns.items():
                 if column_id not in columns:
                     filler = "" if values.dtype == object else 0
@@ -315,11 +333,12 @@ def _parts_of(row: SegmentRow) -> list[pb.SegmentPart]:
     ]
 
 
-def _bundle_of(row: SegmentRow, column_id: int, kind: str) -> cb.ObjectRef:
+def _bundle_of(row: SegmentRow, column_id: int, name: str) -> Bundle | None:
+    """The object of an encoding, and of how many encryptions it is the sum."""
     for item in row.manifest.segment.encodings:
-        if (item.column_id, item.encoding) == (column_id, kind):
-            return row.object(item.object_id)
-    fail("AM-3053", column=f"number {column_id}", what=f"a segment has no {kind} encoding")
+        if (item.column_id, item.encoding) == (column_id, name):
+            return row.object(item.object_id), item.parts or row.parts
+    return None
 
 
 def _settling(future: Future[int]) -> Callable[[int, BaseException | None], None]:

@@ -277,7 +277,7 @@ class Jobs:
             if selected.any():
                 kept.append(segment)
                 masks.append(selected)
-                batches.append(self._rows.batch(segment))
+                batches.append(self._rows.batch(segment, table))
         groups = group_rows(spec.public_groups, batches, masks)
 
         def loader(

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from amaters.base.errors import fail
 from amaters.columns.batch import ColumnBatch, ColumnValues, storage_dtype
-from amaters.columns.schema import PublicTable
+from amaters.columns.schema import PublicColumn, PublicTable
 from amaters.engine.indexed import Candidates, candidates
-from amaters.engine.snapshots import Snapshot, split_rows
+from amaters.engine.snapshots import Snapshot, completed, split_rows
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import Predicate, predicate_columns
 from amaters.plan.indexes import primary_keys
@@ -39,13 +39,14 @@ class RowReader:
         self._public = PublicBlocks(storage.objects)
         self._lookup = Lookup(storage, self._public)
 
-    def public(self, segment: SegmentRow) -> blocks.Block:
+    def public(self, segment: SegmentRow, table: PublicTable) -> blocks.Block:
         """All public columns of a segment, by slot."""
-        return self._public.of(segment)
+        block = self._public.of(segment)
+        return completed(block, table.public_columns)
 
-    def batch(self, segment: SegmentRow) -> ColumnBatch:
+    def batch(self, segment: SegmentRow, table: PublicTable) -> ColumnBatch:
         """The same as the planner's predicates see it."""
-        return _as_batch(self.public(segment))
+        return _as_batch(self.public(segment, table))
 
     def candidates(self, snapshot: Snapshot, predicate: Predicate | None) -> Candidates | None:
         """What an index or the primary key says of a public predicate; None when neither helps."""
@@ -82,25 +83,28 @@ class RowReader:
         if predicate is None:
             return alive
         if near is None or slots is None:
-            return alive & matches(predicate, self.batch(segment), table)
+            return alive & matches(predicate, self.batch(segment, table), table)
         slots = slots[alive[slots]]
         chosen = np.zeros_like(alive)
         if near.exact:
             chosen[slots] = True
         elif len(slots):
-            rows = self._some(segment, slots, sorted(predicate_columns(predicate)))
+            rows = self._some(segment, slots, _columns(table, predicate_columns(predicate)))
             chosen[slots] = matches(predicate, _as_batch(rows), table)
         return chosen
 
-    def _some(self, segment: SegmentRow, slots: Rows, columns: Sequence[int]) -> blocks.Block:
+    def _some(
+        self, segment: SegmentRow, slots: Rows, columns: Sequence[PublicColumn]
+    ) -> blocks.Block:
         """Some columns of some rows; if these are few the others are not decoded."""
+        ids = [column.id for column in columns]
         if len(slots) * _DENSE > segment.rows:
-            whole = self.public(segment).columns
-            taken = {c: (whole[c][0][slots], whole[c][1][slots]) for c in columns}
+            whole = self._public.of(segment).columns
+            there = {c: (whole[c][0][slots], whole[c][1][slots]) for c in ids if c in whole}
         else:
             frame = self._public.frame(segment)
-            taken = {c: frame.column(c, slots) for c in columns}
-        return blocks.Block(len(slots), taken)
+            there = {c: frame.column(c, slots) for c in ids if c in frame}
+        return completed(blocks.Block(len(slots), there), columns)
 
     def fetch(
         self,
@@ -110,8 +114,9 @@ class RowReader:
     ) -> Iterator[pb.RowBlock]:
         """Blocks of the chosen slots. Raises: AM-3005 for a column that is not public."""
         wanted, sealed = _wanted(snapshot, request)
+        columns = [snapshot.entry.table.column(column_id) for column_id in wanted]
         for segment, slots in chosen:
-            yield from self._blocks(segment, slots, wanted, sealed=sealed)
+            yield from self._blocks(segment, slots, columns, sealed=sealed)
 
     def fetch_keys(self, snapshot: Snapshot, request: pb.FetchRequest) -> Iterator[pb.RowBlock]:
         """The live rows with the keys of a request, those of segments first.
@@ -122,6 +127,7 @@ class RowReader:
         table = snapshot.entry.table
         keys = _requested_keys(table, request.keys)
         found = self._lookup.find(snapshot.version, keys, table.primary_key.id)
+        columns = [table.column(column_id) for column_id in wanted]
         slots: dict[int, list[int]] = {}
         tail: dict[int, list[int]] = {}
         for place, slot in found.values():
@@ -132,19 +138,23 @@ class RowReader:
         for segment in snapshot.segments:
             if segment.sid in slots:
                 chosen = np.array(sorted(slots[segment.sid]), dtype=np.int64)
-                answer = self._blocks(segment, chosen, wanted, sealed=sealed)
+                answer = self._blocks(segment, chosen, columns, sealed=sealed)
                 for number, block in enumerate(answer):
                     if request.canaries and not number:
                         block.canaries.CopyFrom(sealed_canaries(segment))
                     yield block
         yield from self._tail_rows(
             [(block, tail[block.bid]) for block in snapshot.tail if block.bid in tail],
-            wanted,
+            columns,
             sealed=sealed,
         )
 
     def _tail_rows(
-        self, chosen: Sequence[tuple[TailBlock, list[int]]], columns: list[int], *, sealed: bool
+        self,
+        chosen: Sequence[tuple[TailBlock, list[int]]],
+        columns: Sequence[PublicColumn],
+        *,
+        sealed: bool,
     ) -> Iterator[pb.RowBlock]:
         """Some rows of tail blocks, in blocks of bounded size."""
         if not chosen:
@@ -152,9 +162,10 @@ class RowReader:
         parts = []
         for block, rows in chosen:
             frame, slots = self._public.frame(block), np.array(rows, dtype=np.int64)
-            values = {column: frame.column(column, slots) for column in columns}
-            parts.append(blocks.Block(len(rows), values))
+            values = {c.id: frame.column(c.id, slots) for c in columns if c.id in frame}
+            parts.append(completed(blocks.Block(len(rows), values), columns))
         merged = blocks.concat_blocks(parts)
+        ids = list(merged.columns)
         versions = [block.version for block, rows in chosen for _ in rows]
         blobs: list[memoryview] = []
         for block, rows in chosen if sealed else ():
@@ -164,15 +175,16 @@ class RowReader:
             picked = [blobs[row] for row in run] if sealed else []
             yield pb.RowBlock(
                 rows=len(run),
-                public_block=blocks.select_block(merged, run, columns),
+                public_block=blocks.select_block(merged, run, ids),
                 sealed_pack=blocks.encode_pack(picked) if sealed else b"",
                 versions=versions[run[0] : run[-1] + 1],
             )
 
     def _blocks(
-        self, segment: SegmentRow, slots: Rows, columns: list[int], *, sealed: bool
+        self, segment: SegmentRow, slots: Rows, columns: Sequence[PublicColumn], *, sealed: bool
     ) -> Iterator[pb.RowBlock]:
         public = self._some(segment, slots, columns)
+        ids = [column.id for column in columns]
         blobs = self._sealed(segment, slots) if sealed else []
         start = 0
         for run in split_rows(slots, [len(blob) for blob in blobs]):
@@ -183,7 +195,7 @@ class RowReader:
                 segment_id=segment.segment_id,
                 slots=run.tolist(),
                 rows=len(run),
-                public_block=blocks.select_block(public, at, columns),
+                public_block=blocks.select_block(public, at, ids),
                 sealed_pack=pack,
                 versions=segment.versions_of(run),
             )
@@ -194,6 +206,10 @@ class RowReader:
             blobs = blocks.decode_pack(reader.read())
             return [blobs[slot] for slot in slots.tolist()]
         return _picked(reader, segment.rows, slots)
+
+
+def _columns(table: PublicTable, ids: Iterable[int]) -> list[PublicColumn]:
+    return [table.column(column_id) for column_id in sorted(ids)]
 
 
 def _as_batch(block: blocks.Block) -> ColumnBatch:

@@ -183,6 +183,11 @@ class Engine:
         self._indexer.wake()
         return reply
 
+    async def add_encodings(self, request: pb.AddEncodingsRequest) -> pb.Done:
+        made = await self._work(self._writer.prepare_encodings, request)
+        # Alone, so that it is checked against versions that are published.
+        return await self._write(self._writer.add_encodings, request, made, alone=True)
+
     async def build_index(self, request: pb.BuildIndexRequest) -> AsyncIterator[pb.BuildIndexEvent]:
         self._check_open()
         async for event in self._indexer.follow(request.table_id, request.number):

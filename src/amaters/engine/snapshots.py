@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,6 +13,8 @@ import numpy as np
 from amaters.base.clock import Clock
 from amaters.base.errors import fail
 from amaters.base.ids import new_id
+from amaters.columns.batch import defaults
+from amaters.columns.schema import PublicColumn
 from amaters.engine.catalogue import Catalogue, TableEntry
 from amaters.storage.versions import SegmentRow, TableVersion, TailBlock, live_slots
 from amaters.wire import blocks
@@ -124,11 +126,12 @@ class TailCache:
 def tail_blocks(snapshot: Snapshot) -> list[pb.RowBlock]:
     """All live tail rows of a snapshot, in blocks of bounded size."""
     parts, sealed, versions = [], [], []
+    table = snapshot.entry.table
     decoded = snapshot.tail_cache.decode(snapshot.tail)
     for whole, block in zip(decoded, snapshot.tail, strict=True):
         columns, blobs = _living(whole, block)
-        parts.append(columns)
-        sealed.extend(blobs)
+        parts.append(completed(columns, table.public_columns))
+        sealed.extend(blobs if table.encrypted_columns else [])
         versions.extend([block.version] * columns.rows)
     if not parts:
         return []
@@ -142,6 +145,18 @@ def tail_blocks(snapshot: Snapshot) -> list[pb.RowBlock]:
         )
         for rows in split_rows(np.arange(merged.rows), [len(blob) for blob in sealed])
     ]
+
+
+def completed(block: blocks.Block, columns: Sequence[PublicColumn]) -> blocks.Block:
+    """A block with these columns alone; those that are younger than it have their defaults."""
+    found = {}
+    for column in columns:
+        values = block.columns.get(column.id)
+        if values is None:
+            younger = defaults(column, block.rows)
+            values = younger.values, younger.valid
+        found[column.id] = values
+    return blocks.Block(block.rows, found)
 
 
 def _living(

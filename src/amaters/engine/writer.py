@@ -15,7 +15,13 @@ from google.protobuf.message import Message
 
 from amaters.base.errors import AmatersError, fail
 from amaters.base.ids import ID_BYTES
-from amaters.engine.batches import Checked, check_batch, check_rows, check_tail_room
+from amaters.engine.batches import (
+    Checked,
+    check_batch,
+    check_encodings,
+    check_rows,
+    check_tail_room,
+)
 from amaters.engine.catalogue import Catalogue, invalid
 from amaters.engine.leases import Leases
 from amaters.engine.snapshots import Snapshots
@@ -105,10 +111,39 @@ class Writer:
 
     def update_schema(self, group: Group, request: pb.UpdateSchemaRequest) -> pb.Done:
         def command() -> cb.Command:
+            if request.has_position:
+                self._catalogue.require_unchanged(request.schema.table_id, request.position)
             self._catalogue.check_update(request.expected_version, request.schema)
             return cb.Command(schema_update=cb.SchemaUpdate(schema=request.schema))
 
         return self._run(group, request, command)
+
+    def add_encodings(
+        self,
+        group: Group,
+        request: pb.AddEncodingsRequest,
+        made: cb.SegmentEncode | AmatersError,
+    ) -> pb.Done:
+        """See ``Service.add_encodings``; ``made`` was checked against ``schema_version``."""
+
+        def command() -> cb.Command:
+            if isinstance(made, AmatersError):
+                raise made
+            _, version = self._catalogue.version(request.table_id, request.schema_version)
+            ids = [ref.object_id for ref in made.objects]
+            self._uploads.require(ids)
+            found = [row for row in version.segments if row.segment_id == request.segment_id]
+            there = [item for row in found for item in row.manifest.segment.encodings]
+            known = {(item.column_id, item.encoding) for item in there}
+            given = {(item.column_id, item.encoding) for item in made.encodings}
+            if not found or known & given:
+                fail("AM-3100", table=version.schema.name)
+            return cb.Command(segment_encode=made)
+
+        reply = self._run(group, request, command)
+        if isinstance(made, cb.SegmentEncode):
+            self._uploads.committed([ref.object_id for ref in made.objects])
+        return reply
 
     def drop_table(self, group: Group, request: pb.DropTableRequest) -> pb.Done:
         def command() -> cb.Command:
@@ -150,6 +185,14 @@ class Writer:
         """
         try:
             return [self._checked(request) for request in parts]
+        except AmatersError as refusal:
+            return refusal
+
+    def prepare_encodings(self, request: pb.AddEncodingsRequest) -> cb.SegmentEncode | AmatersError:
+        """The same for encodings of a segment that is there."""
+        try:
+            entry = self._catalogue.find(request.table_id, request.schema_version)
+            return check_encodings(request, entry, self._uploads, self._storage)
         except AmatersError as refusal:
             return refusal
 

@@ -25,6 +25,9 @@ from amaters.plan.spec import PlanSpec
 def check_capabilities(spec: PlanSpec, table: Table) -> None:
     """Refuse (AM-2107) totals of columns that were not declared for them."""
     for term in spec.terms:
+        for column_id in term.columns:
+            if table.column(column_id).nullable:
+                require_ready(table, table.column(column_id), "counted")
         for column_id in term.columns if term.kind == "sum" else ():
             column = table.column(column_id)
             if not column.type.is_numeric:
@@ -52,7 +55,10 @@ def check_products(spec: PlanSpec, table: Table) -> None:
 
 
 def missing(table: Table, column: Column, what: str, needed: str) -> NoReturn:
-    """Refuse (AM-2107) a use that a column was not declared for."""
+    """Refuse (AM-2107) a use that a column was not declared for, or (AM-2060) not ready for."""
+    needed = needed.strip("'")
+    if column.target is not None and needed.partition("(")[0] in column.target.queries:
+        fail("AM-2060", table=table.name, column=column.name, what=what, progress="")
     queries = ", ".join(sorted(column.queries)) or "retrieval only"
     fail(
         "AM-2107",
@@ -61,7 +67,14 @@ def missing(table: Table, column: Column, what: str, needed: str) -> NoReturn:
         what=what,
         queries=queries,
         needed=needed,
+        cost="",
     )
+
+
+def require_ready(table: Table, column: Column, what: str) -> None:
+    """Refuse what a column that is being added cannot do yet. Raises: AM-2060."""
+    if column.unready:
+        fail("AM-2060", table=table.name, column=column.name, what=what, progress="")
 
 
 def constant_truth(relation: Relation, negated: bool) -> bool:

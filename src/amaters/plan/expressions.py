@@ -20,6 +20,7 @@ from amaters.columns.scalars import Scalar as Scalar
 from amaters.columns.scalars import Value as Value
 
 if TYPE_CHECKING:
+    from amaters.columns.altering import Action
     from amaters.columns.batch import ColumnBatch
     from amaters.columns.indexes import IndexDefinition
     from amaters.columns.schema import Table
@@ -288,6 +289,15 @@ class DropTable:
 
 
 @dataclass(frozen=True, slots=True)
+class AlterTable:
+    """Changes of a table, all at once; without any, what was begun goes on."""
+
+    name: str
+    actions: tuple[Action, ...]
+    if_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CreateIndex:
     """An index to add to ``table``."""
 
@@ -334,6 +344,7 @@ Statement = (
     | Delete
     | CreateTable
     | DropTable
+    | AlterTable
     | CreateIndex
     | DropIndex
     | CopyFrom

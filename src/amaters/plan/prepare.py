@@ -30,6 +30,7 @@ from amaters.plan.capabilities import (
     constant_truth,
     missing,
     require_computable,
+    require_ready,
 )
 from amaters.plan.check import check_spec
 from amaters.plan.circuit import CompiledPlan, compile_once
@@ -264,8 +265,10 @@ class _FilterBuilder:
                 return _joined(self._paired(parts, conjunction), conjunction=conjunction)
             case IsNull(column_id):
                 wants_null = predicate.negated == negated
-                if not self.table.column(column_id).nullable:
+                column = self.table.column(column_id)
+                if not column.nullable:
                     return not wants_null
+                require_ready(self.table, column, "tested for NULL")
                 return NullLeaf(column_id, not wants_null)
             case Compare():
                 return self._compare(predicate, negated)

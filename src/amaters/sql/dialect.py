@@ -13,9 +13,10 @@ from sqlglot.parsers.duckdb import DuckDBParser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from amaters.base.errors import fail
+from amaters.sql.altergrammar import parse_alter
 
 SUPPORTED = (
-    "the statements are: CREATE TABLE, DROP TABLE, CREATE INDEX, DROP INDEX, INSERT, "
+    "the statements are: CREATE TABLE, ALTER TABLE, DROP TABLE, CREATE INDEX, DROP INDEX, INSERT, "
     "COPY ... FROM, SELECT and EXPLAIN SELECT"
 )
 
@@ -95,6 +96,9 @@ class AmateRS(DuckDB):
             TokenType.PLACEHOLDER: _placeholder,
             TokenType.COLON: _named,
         }
+
+        def _parse_alter(self) -> Any:
+            return parse_alter(self)
 
         def _parse_as_command(self, start: Token) -> NoReturn:
             fail(

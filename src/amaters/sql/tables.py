@@ -97,7 +97,7 @@ def bind_create(tree: exp.Create, new: NewTables, arguments: Arguments) -> Creat
             refuse(node, f"{node.key.upper()} in CREATE TABLE", "declare columns only")
         if node.name in declarations:
             wrong(node, f"column {node.name} is declared twice", "rename one of them")
-        declarations[node.name] = _column(node, arguments)
+        declarations[node.name] = column_declaration(node, arguments)
     for key in keys:
         _apply_key(key, declarations)
     parameter_set, key_id = new.key_of(_depth(tree, arguments))
@@ -142,7 +142,8 @@ def _depth(tree: exp.Create, arguments: Arguments) -> str:
     return str(depth)
 
 
-def _column(node: exp.ColumnDef, arguments: Arguments) -> Declaration:
+def column_declaration(node: exp.ColumnDef, arguments: Arguments) -> Declaration:
+    """What the definition of a column declares. Raises: AM-2029, AM-2205, AM-2208."""
     type_ = _type(node)
     primary_key, nullable = False, True
     encrypted: exp.Expr | None = None
@@ -197,7 +198,7 @@ def _values(node: exp.Expr, arguments: Arguments) -> tuple[Value, ...]:
 
 
 def _bound(type_: SqlType, value: Value) -> Value:
-    return _read(type_, value) if isinstance(value, str) else value
+    return read_value(type_, value) if isinstance(value, str) else value
 
 
 def _categories(type_: SqlType, given: tuple[Value, ...] | None) -> tuple[Value, ...]:
@@ -205,11 +206,11 @@ def _categories(type_: SqlType, given: tuple[Value, ...] | None) -> tuple[Value,
     if given is None:
         return ()
     if len(given) == 1 and isinstance(given[0], str):
-        return tuple(_read(type_, part.strip()) for part in given[0].split(","))
-    return tuple(_read(type_, v) if isinstance(v, str) else v for v in given)
+        return tuple(read_value(type_, part.strip()) for part in given[0].split(","))
+    return tuple(read_value(type_, v) if isinstance(v, str) else v for v in given)
 
 
-def _read(type_: SqlType, text: str) -> Value:
+def read_value(type_: SqlType, text: str) -> Value:
     """A value written as text; as it is when it does not fit, which ``build_table`` reports."""
     if type_.kind is TypeKind.TEXT:
         return text

@@ -64,6 +64,8 @@ def apply(state: State, position: int, command: cb.Command, rows: CommandRows | 
         elif kind == "index_build" and isinstance(rows, BatchRows):
             build = command.index_build
             state.build_index(state.tid(build.table_id), build, rows)
+        elif kind == "segment_encode":
+            state.encode_segment(command.segment_encode)
         elif kind == "index_register":
             state.register_index(command.index_register)
         else:

@@ -16,6 +16,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from amaters.base.errors import fail
+from amaters.storage.defaults import default_columns
 from amaters.storage.index_reader import (
     BUILDING,
     FAILED,
@@ -177,8 +178,20 @@ class IndexManager:
         """
         columns = self.columns(tid)
         if columns:
-            fields = self.extractor.extract(block, columns) if block is not None else ()
+            fields = self.extracted(tid, block, columns) if block is not None else ()
             self.apply_extracted(tid, place, [field.behind(place[1]) for field in fields])
+
+    def extracted(
+        self, tid: int, block: blocks.Block, columns: Collection[int]
+    ) -> tuple[IndexedField, ...]:
+        """What can be indexed about a block; of columns that are younger their defaults."""
+        found = self.extractor.extract(block, columns)
+        missing = set(columns) - {one.column for one in found}
+        row = self._db.one("SELECT schema FROM tables WHERE id = ?", (tid,)) if missing else None
+        if row is None:
+            return found
+        younger = default_columns(pb.SchemaRecord.FromString(row[0]), missing, block.rows)
+        return (*found, *(IndexedField(column, *values) for column, values in younger.items()))
 
     def apply_extracted(self, tid: int, place: Slot, fields: Sequence[IndexedField]) -> None:
         """A place with these rows is new: it enters every index whose columns are among them. One
@@ -241,7 +254,7 @@ class IndexManager:
             seen: dict[tuple[Key | None, ...], int] = {}
             start = 0
             for block, rows in parts:
-                fields = self._fields(index, block) if index.unique else None
+                fields = self._fields(tid, index, block) if index.unique else None
                 picked = zip(rows, listed(fields, rows), strict=True) if fields else ()
                 for row, values in picked:
                     number = start + row + 1
@@ -255,16 +268,18 @@ class IndexManager:
         """Those of ``rows`` of a place to come whose values a live row has in a unique index."""
         found: list[Violation] = []
         for index in self.kept(tid):
-            fields = self._fields(index, block) if index.unique else None
+            fields = self._fields(tid, index, block) if index.unique else None
             if fields is not None:
                 found.extend(self._taken(tid, index, fields, (rows, alive)))
         return found
 
-    def _fields(self, index: IndexRow, block: blocks.Block | None) -> list[IndexedField] | None:
+    def _fields(
+        self, tid: int, index: IndexRow, block: blocks.Block | None
+    ) -> list[IndexedField] | None:
         """What enters an index, in the order of its columns; None when some is missing."""
         if block is None:
             return None
-        extracted = self.extractor.extract(block, frozenset(index.columns))
+        extracted = self.extracted(tid, block, frozenset(index.columns))
         given = {field.column: field for field in extracted}
         if not given.keys() >= set(index.columns):
             return None
@@ -344,7 +359,7 @@ class IndexManager:
             return
         missing = set(self.uncovered(tid, number))
         for place, block in sorted(given.items(), key=lambda item: item[0]):
-            fields = self._fields(index, block) if place[0] in missing else None
+            fields = self._fields(tid, index, block) if place[0] in missing else None
             if fields is None:
                 continue
             fields = [field.behind(place[1]) for field in fields]

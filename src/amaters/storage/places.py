@@ -53,14 +53,21 @@ class Changes:
 
     tables: set[int] = field(default_factory=set)
     places: dict[int, set[int]] = field(default_factory=dict)
+    manifests: set[int] = field(default_factory=set)  # of segments that were there before
 
     def touch(self, tid: int, place: int) -> None:
         """A place was made, has gone, or changed in liveness."""
         self.tables.add(tid)
         self.places.setdefault(tid, set()).add(place)
 
+    def rewrite(self, tid: int, place: int) -> None:
+        """A segment has other encodings than before."""
+        self.touch(tid, place)
+        self.manifests.add(place)
+
     def clear(self) -> None:
         self.tables.clear()
+        self.manifests.clear()
         self.places.clear()
 
 

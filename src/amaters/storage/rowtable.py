@@ -126,7 +126,7 @@ def row_table(schema: pb.SchemaRecord) -> RowTable:
     if any(column.encrypted for column in table.columns):
         fail("AM-4022", what=f"table {schema.name} has encrypted columns")
     fields = tuple(
-        Field(column.id, column.name, _dtype(column.type), column.nullable)
+        Field(column.id, column.name, dtype_of(column.type), column.nullable)
         for column in table.columns
     )
     keys = [number for number, column in enumerate(table.columns) if column.primary_key]
@@ -135,7 +135,8 @@ def row_table(schema: pb.SchemaRecord) -> RowTable:
     return RowTable(schema.table_id, schema.version, fields, keys[0])
 
 
-def _dtype(kind: sb.SqlType) -> np.dtype[Any]:
+def dtype_of(kind: sb.SqlType) -> np.dtype[Any]:
+    """How blocks hold values of a type."""
     if kind.kind == sb.SqlType.TEXT:
         return np.dtype(object)
     is_wide = kind.kind == sb.SqlType.INT and kind.bits == 64 and not kind.is_signed

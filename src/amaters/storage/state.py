@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from amaters.base.errors import AmatersError, fail
-from amaters.storage import index_reader, places
+from amaters.storage import index_reader, manifests, places
 from amaters.storage.index_reader import IndexRow
 from amaters.storage.places import Places, unsigned
 from amaters.storage.rows import BatchRows
@@ -252,12 +252,19 @@ class State(Places):
         self.changes.tables.add(tid)
 
     def update_schema(self, tid: int, schema: pb.SchemaRecord) -> None:
+        (old,) = self.db.one("SELECT schema FROM tables WHERE id = ?", (tid,)) or (b"",)
+        before = manifests.encoding_names(pb.SchemaRecord.FromString(old))
+        manifests.drop_encodings(self, self.db, tid, before - manifests.encoding_names(schema))
         self.db.run(
             "UPDATE tables SET schema = ?, name = ? WHERE id = ?",
             (schema.SerializeToString(), schema.name, tid),
         )
         self.indexes.follow_schema(tid, schema)
         self.changes.tables.add(tid)
+
+    def encode_segment(self, encode: cb.SegmentEncode) -> None:
+        """A segment gets encodings that its schema waits for."""
+        manifests.add_encodings(self, self.db, self.tid(encode.table_id), encode)
 
     # ---- indexes -----------------------------------------------------------------------------
 
@@ -318,10 +325,12 @@ class State(Places):
     ) -> tuple[SegmentRow, ...]:
         """``before`` with what was touched read again; ids grow, so that new ones come last."""
         last = before[-1].sid if before else 0
+        again = [(sid,) for sid in sorted(touched & self.changes.manifests) if sid <= last]
+        fresh = {row[0]: _segment(row) for row in self.db.all_of(_SEGMENTS + "id = ?", again)}
         now = self._liveness([sid for sid in touched if sid <= last])
         if now:
             kept = (row for row in before if now.get(row.sid, ()) is not None)
-            before = tuple(_now(row, now.get(row.sid)) for row in kept)
+            before = tuple(fresh.get(row.sid) or _now(row, now.get(row.sid)) for row in kept)
         added = [(sid,) for sid in sorted(touched) if sid > last]
         rows = self.db.all_of(_SEGMENTS + "id = ?", added)
         return before + tuple(_segment(row) for row in rows) if rows else before

@@ -31,7 +31,7 @@ class IndexVerifier:
 
     def __init__(self, indexes: IndexManager, db: Connection, tid: int) -> None:
         self._db, self._tid = db, tid
-        self._extractor = indexes.extractor
+        self._indexes = indexes
         self._kept = indexes.kept(tid)
         self._values: dict[int, list[NDArray[np.int64]]] = {
             index.number: [] for index in self._kept if index.unique and index.is_ready
@@ -47,7 +47,7 @@ class IndexVerifier:
     ) -> None:
         """Compare every index with a place: its number, block, and slots that are alive."""
         for index in self._kept:
-            extracted = self._extractor.extract(block, frozenset(index.columns))
+            extracted = self._indexes.extracted(self._tid, block, frozenset(index.columns))
             given = {field.column: field for field in extracted}
             if not given.keys() >= set(index.columns):
                 if index.is_ready:

@@ -138,6 +138,9 @@ class Frame:
         """Bytes it takes in memory."""
         return sum(int(array.nbytes) for array in self._columns.values())
 
+    def __contains__(self, column_id: int) -> bool:
+        return column_id in self._columns
+
     def array(self, column_id: int) -> Any:
         """A column as Arrow has it. Raises: AM-3002."""
         array = self._columns.get(column_id)

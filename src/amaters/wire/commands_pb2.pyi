@@ -73,6 +73,18 @@ class SegmentMerge(_message.Message):
     replaced: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, table_id: _Optional[bytes] = ..., merged: _Optional[_Union[SegmentManifest, _Mapping]] = ..., key_column: _Optional[int] = ..., replaced: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
+class SegmentEncode(_message.Message):
+    __slots__ = ("table_id", "segment_id", "encodings", "objects")
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    ENCODINGS_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    table_id: bytes
+    segment_id: bytes
+    encodings: _containers.RepeatedCompositeFieldContainer[_service_pb2.EncodingObject]
+    objects: _containers.RepeatedCompositeFieldContainer[ObjectRef]
+    def __init__(self, table_id: _Optional[bytes] = ..., segment_id: _Optional[bytes] = ..., encodings: _Optional[_Iterable[_Union[_service_pb2.EncodingObject, _Mapping]]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ...) -> None: ...
+
 class IndexBuild(_message.Message):
     __slots__ = ("table_id", "number", "places", "objects")
     TABLE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -100,7 +112,7 @@ class IndexRegister(_message.Message):
     def __init__(self, table_id: _Optional[bytes] = ..., number: _Optional[int] = ..., name: _Optional[str] = ..., columns: _Optional[_Iterable[int]] = ..., unique: _Optional[bool] = ...) -> None: ...
 
 class Command(_message.Message):
-    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch", "segment_merge", "index_build", "index_register")
+    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch", "segment_merge", "index_build", "index_register", "segment_encode")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEYSET_PUT_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +124,7 @@ class Command(_message.Message):
     SEGMENT_MERGE_FIELD_NUMBER: _ClassVar[int]
     INDEX_BUILD_FIELD_NUMBER: _ClassVar[int]
     INDEX_REGISTER_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_ENCODE_FIELD_NUMBER: _ClassVar[int]
     request_id: bytes
     request_digest: bytes
     keyset_put: KeysetPut
@@ -123,7 +136,8 @@ class Command(_message.Message):
     segment_merge: SegmentMerge
     index_build: IndexBuild
     index_register: IndexRegister
-    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., multi_batch: _Optional[_Union[MultiBatch, _Mapping]] = ..., segment_merge: _Optional[_Union[SegmentMerge, _Mapping]] = ..., index_build: _Optional[_Union[IndexBuild, _Mapping]] = ..., index_register: _Optional[_Union[IndexRegister, _Mapping]] = ...) -> None: ...
+    segment_encode: SegmentEncode
+    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., multi_batch: _Optional[_Union[MultiBatch, _Mapping]] = ..., segment_merge: _Optional[_Union[SegmentMerge, _Mapping]] = ..., index_build: _Optional[_Union[IndexBuild, _Mapping]] = ..., index_register: _Optional[_Union[IndexRegister, _Mapping]] = ..., segment_encode: _Optional[_Union[SegmentEncode, _Mapping]] = ...) -> None: ...
 
 class SegmentManifest(_message.Message):
     __slots__ = ("segment", "objects")

@@ -40,7 +40,7 @@ class SqlType(_message.Message):
     def __init__(self, kind: _Optional[_Union[SqlType.Kind, str]] = ..., bits: _Optional[int] = ..., is_signed: _Optional[bool] = ..., precision: _Optional[int] = ..., scale: _Optional[int] = ...) -> None: ...
 
 class EncodingShape(_message.Message):
-    __slots__ = ("kind", "slices", "bits", "digits", "bounds")
+    __slots__ = ("kind", "slices", "bits", "digits", "bounds", "generation")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[EncodingShape.Kind]
@@ -60,12 +60,14 @@ class EncodingShape(_message.Message):
     BITS_FIELD_NUMBER: _ClassVar[int]
     DIGITS_FIELD_NUMBER: _ClassVar[int]
     BOUNDS_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
     kind: EncodingShape.Kind
     slices: int
     bits: int
     digits: int
     bounds: _containers.RepeatedCompositeFieldContainer[SliceBounds]
-    def __init__(self, kind: _Optional[_Union[EncodingShape.Kind, str]] = ..., slices: _Optional[int] = ..., bits: _Optional[int] = ..., digits: _Optional[int] = ..., bounds: _Optional[_Iterable[_Union[SliceBounds, _Mapping]]] = ...) -> None: ...
+    generation: int
+    def __init__(self, kind: _Optional[_Union[EncodingShape.Kind, str]] = ..., slices: _Optional[int] = ..., bits: _Optional[int] = ..., digits: _Optional[int] = ..., bounds: _Optional[_Iterable[_Union[SliceBounds, _Mapping]]] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class SliceBounds(_message.Message):
     __slots__ = ("count", "low", "high")
@@ -78,7 +80,7 @@ class SliceBounds(_message.Message):
     def __init__(self, count: _Optional[int] = ..., low: _Optional[int] = ..., high: _Optional[int] = ...) -> None: ...
 
 class PublicColumn(_message.Message):
-    __slots__ = ("id", "name", "type", "nullable", "encrypted", "primary_key", "index", "hidden", "queries", "encodings")
+    __slots__ = ("id", "name", "type", "nullable", "encrypted", "primary_key", "index", "hidden", "queries", "encodings", "altering", "pending", "pending_queries", "pending_nullable", "default")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +91,11 @@ class PublicColumn(_message.Message):
     HIDDEN_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
     ENCODINGS_FIELD_NUMBER: _ClassVar[int]
+    ALTERING_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    PENDING_QUERIES_FIELD_NUMBER: _ClassVar[int]
+    PENDING_NULLABLE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_FIELD_NUMBER: _ClassVar[int]
     id: int
     name: str
     type: SqlType
@@ -99,7 +106,12 @@ class PublicColumn(_message.Message):
     hidden: bool
     queries: _containers.RepeatedScalarFieldContainer[str]
     encodings: _containers.RepeatedCompositeFieldContainer[EncodingShape]
-    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., type: _Optional[_Union[SqlType, _Mapping]] = ..., nullable: _Optional[bool] = ..., encrypted: _Optional[bool] = ..., primary_key: _Optional[bool] = ..., index: _Optional[bool] = ..., hidden: _Optional[bool] = ..., queries: _Optional[_Iterable[str]] = ..., encodings: _Optional[_Iterable[_Union[EncodingShape, _Mapping]]] = ...) -> None: ...
+    altering: bool
+    pending: _containers.RepeatedCompositeFieldContainer[EncodingShape]
+    pending_queries: _containers.RepeatedScalarFieldContainer[str]
+    pending_nullable: bool
+    default: Value
+    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., type: _Optional[_Union[SqlType, _Mapping]] = ..., nullable: _Optional[bool] = ..., encrypted: _Optional[bool] = ..., primary_key: _Optional[bool] = ..., index: _Optional[bool] = ..., hidden: _Optional[bool] = ..., queries: _Optional[_Iterable[str]] = ..., encodings: _Optional[_Iterable[_Union[EncodingShape, _Mapping]]] = ..., altering: _Optional[bool] = ..., pending: _Optional[_Iterable[_Union[EncodingShape, _Mapping]]] = ..., pending_queries: _Optional[_Iterable[str]] = ..., pending_nullable: _Optional[bool] = ..., default: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
 
 class IndexDefinition(_message.Message):
     __slots__ = ("number", "name", "columns", "unique")
@@ -114,7 +126,7 @@ class IndexDefinition(_message.Message):
     def __init__(self, number: _Optional[int] = ..., name: _Optional[str] = ..., columns: _Optional[_Iterable[int]] = ..., unique: _Optional[bool] = ...) -> None: ...
 
 class PublicTable(_message.Message):
-    __slots__ = ("format", "id", "name", "version", "columns", "parameter_set", "scheme", "key_id", "indexes")
+    __slots__ = ("format", "id", "name", "version", "columns", "parameter_set", "scheme", "key_id", "indexes", "next_column")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -124,6 +136,7 @@ class PublicTable(_message.Message):
     SCHEME_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     INDEXES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_COLUMN_FIELD_NUMBER: _ClassVar[int]
     format: int
     id: bytes
     name: str
@@ -133,7 +146,8 @@ class PublicTable(_message.Message):
     scheme: str
     key_id: bytes
     indexes: _containers.RepeatedCompositeFieldContainer[IndexDefinition]
-    def __init__(self, format: _Optional[int] = ..., id: _Optional[bytes] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., columns: _Optional[_Iterable[_Union[PublicColumn, _Mapping]]] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., key_id: _Optional[bytes] = ..., indexes: _Optional[_Iterable[_Union[IndexDefinition, _Mapping]]] = ...) -> None: ...
+    next_column: int
+    def __init__(self, format: _Optional[int] = ..., id: _Optional[bytes] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., columns: _Optional[_Iterable[_Union[PublicColumn, _Mapping]]] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., key_id: _Optional[bytes] = ..., indexes: _Optional[_Iterable[_Union[IndexDefinition, _Mapping]]] = ..., next_column: _Optional[int] = ...) -> None: ...
 
 class Value(_message.Message):
     __slots__ = ("integer", "unsigned", "text")
@@ -146,20 +160,26 @@ class Value(_message.Message):
     def __init__(self, integer: _Optional[int] = ..., unsigned: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
 
 class SealedColumn(_message.Message):
-    __slots__ = ("id", "minimum", "maximum", "categories", "has_dictionary", "dictionary")
+    __slots__ = ("id", "minimum", "maximum", "categories", "has_dictionary", "dictionary", "default", "target", "unready")
     ID_FIELD_NUMBER: _ClassVar[int]
     MINIMUM_FIELD_NUMBER: _ClassVar[int]
     MAXIMUM_FIELD_NUMBER: _ClassVar[int]
     CATEGORIES_FIELD_NUMBER: _ClassVar[int]
     HAS_DICTIONARY_FIELD_NUMBER: _ClassVar[int]
     DICTIONARY_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    UNREADY_FIELD_NUMBER: _ClassVar[int]
     id: int
     minimum: Value
     maximum: Value
     categories: _containers.RepeatedCompositeFieldContainer[Value]
     has_dictionary: bool
     dictionary: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[int] = ..., minimum: _Optional[_Union[Value, _Mapping]] = ..., maximum: _Optional[_Union[Value, _Mapping]] = ..., categories: _Optional[_Iterable[_Union[Value, _Mapping]]] = ..., has_dictionary: _Optional[bool] = ..., dictionary: _Optional[_Iterable[str]] = ...) -> None: ...
+    default: Value
+    target: SealedColumn
+    unready: bool
+    def __init__(self, id: _Optional[int] = ..., minimum: _Optional[_Union[Value, _Mapping]] = ..., maximum: _Optional[_Union[Value, _Mapping]] = ..., categories: _Optional[_Iterable[_Union[Value, _Mapping]]] = ..., has_dictionary: _Optional[bool] = ..., dictionary: _Optional[_Iterable[str]] = ..., default: _Optional[_Union[Value, _Mapping]] = ..., target: _Optional[_Union[SealedColumn, _Mapping]] = ..., unready: _Optional[bool] = ...) -> None: ...
 
 class SealedTable(_message.Message):
     __slots__ = ("format", "columns")

@@ -65,7 +65,14 @@ class Service(Protocol):
 
     async def update_schema(self, request: pb.UpdateSchemaRequest) -> pb.Done:
         """Replace a table's schema record if its version still is ``expected_version`` (new
-        dictionary codes, mostly). Raises: AM-3021, AM-3022 (version moved on).
+        dictionary codes, ALTER TABLE). A segment loses the encodings that the new schema does not
+        have. Raises: AM-3020, AM-3021, AM-3022 (version moved on), AM-3101 (a segment lacks
+        encodings that it has), AM-3102 (the table changed after ``position``).
+        """
+
+    async def add_encodings(self, request: pb.AddEncodingsRequest) -> pb.Done:
+        """Give a segment encodings that the schema waits for: uploaded bundles, by slot as its rows
+        lie. Raises: AM-3022, AM-3032, AM-3100 (the segment has left, or has them).
         """
 
     def build_index(self, request: pb.BuildIndexRequest) -> AsyncIterator[pb.BuildIndexEvent]:
@@ -207,6 +214,7 @@ METHODS: dict[str, Method] = {
     "create_table": Method(pb.CreateTableRequest, pb.Done),
     "drop_table": Method(pb.DropTableRequest, pb.Done),
     "update_schema": Method(pb.UpdateSchemaRequest, pb.Done),
+    "add_encodings": Method(pb.AddEncodingsRequest, pb.Done),
     "build_index": Method(pb.BuildIndexRequest, pb.BuildIndexEvent, streams=True),
     "list_tables": Method(pb.ListTablesRequest, pb.ListTablesReply),
     "reserve": Method(pb.ReserveRequest, pb.ReserveReply),

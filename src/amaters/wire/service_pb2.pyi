@@ -97,14 +97,32 @@ class DropTableRequest(_message.Message):
     def __init__(self, request_id: _Optional[bytes] = ..., table_id: _Optional[bytes] = ...) -> None: ...
 
 class UpdateSchemaRequest(_message.Message):
-    __slots__ = ("request_id", "expected_version", "schema")
+    __slots__ = ("request_id", "expected_version", "schema", "position", "has_position")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    HAS_POSITION_FIELD_NUMBER: _ClassVar[int]
     request_id: bytes
     expected_version: int
     schema: SchemaRecord
-    def __init__(self, request_id: _Optional[bytes] = ..., expected_version: _Optional[int] = ..., schema: _Optional[_Union[SchemaRecord, _Mapping]] = ...) -> None: ...
+    position: int
+    has_position: bool
+    def __init__(self, request_id: _Optional[bytes] = ..., expected_version: _Optional[int] = ..., schema: _Optional[_Union[SchemaRecord, _Mapping]] = ..., position: _Optional[int] = ..., has_position: _Optional[bool] = ...) -> None: ...
+
+class AddEncodingsRequest(_message.Message):
+    __slots__ = ("request_id", "table_id", "schema_version", "segment_id", "encodings")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    ENCODINGS_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    table_id: bytes
+    schema_version: int
+    segment_id: bytes
+    encodings: _containers.RepeatedCompositeFieldContainer[EncodingObject]
+    def __init__(self, request_id: _Optional[bytes] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., segment_id: _Optional[bytes] = ..., encodings: _Optional[_Iterable[_Union[EncodingObject, _Mapping]]] = ...) -> None: ...
 
 class ListTablesRequest(_message.Message):
     __slots__ = ()
@@ -149,14 +167,16 @@ class UploadReply(_message.Message):
     def __init__(self, size: _Optional[int] = ...) -> None: ...
 
 class EncodingObject(_message.Message):
-    __slots__ = ("column_id", "encoding", "object_id")
+    __slots__ = ("column_id", "encoding", "object_id", "parts")
     COLUMN_ID_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
     column_id: int
     encoding: str
     object_id: bytes
-    def __init__(self, column_id: _Optional[int] = ..., encoding: _Optional[str] = ..., object_id: _Optional[bytes] = ...) -> None: ...
+    parts: int
+    def __init__(self, column_id: _Optional[int] = ..., encoding: _Optional[str] = ..., object_id: _Optional[bytes] = ..., parts: _Optional[int] = ...) -> None: ...
 
 class SegmentPart(_message.Message):
     __slots__ = ("segment_id", "first_slot", "rows", "row_version", "canaries")
