@@ -341,7 +341,7 @@ def _with_queries(table: Table, column: Column, queries: frozenset[str], prefix:
 
 def _widened(table: Table, column: Column, action: Widen) -> Column:
     """The column with bounds further apart."""
-    if column.type.kind is TypeKind.TEXT or column.categories:
+    if column.type.is_text or column.categories:
         _refuse(table, column, "have other bounds", "ALTER COLUMN c ADD VALUE adds categories")
     if column.minimum is None or column.maximum is None:
         _refuse(table, column, "have other bounds", "it has none: all values of its type fit")
@@ -371,7 +371,7 @@ def _with_values(table: Table, column: Column, values: tuple[object, ...]) -> Co
     known = dict.fromkeys((*column.categories, *new))
     wider = replace(column, categories=tuple(known))
     declared = _declaration(wider, column.queries, column.prefix)
-    if column.type.kind is not TypeKind.TEXT:
+    if not column.type.is_text:
         declared = replace(declared, minimum=None, maximum=None)
     made = build_column(column.name, declared, column.id)
     low, high = made.minimum, made.maximum
