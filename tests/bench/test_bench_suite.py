@@ -53,16 +53,21 @@ def lineitem() -> tpch.Lineitem:
 def test_lineitem_has_the_values_of_the_specification(lineitem: tpch.Lineitem) -> None:
     """Domains that the declarations promise."""
     assert {len(values) for values in lineitem.values()} == {1200}
+    assert set(lineitem["l_returnflag"]) == {"A", "N", "R"}
+    assert set(lineitem["l_tax"]) <= set(range(9))
     assert 100 <= lineitem["l_quantity"].min() <= lineitem["l_quantity"].max() <= 5000
     assert set(lineitem["l_quantity"] % 100) == {0}
     assert 0 <= lineitem["l_discount"].min() <= lineitem["l_discount"].max() <= 10
 
 
-def test_query_6_is_exact(lineitem: tpch.Lineitem, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both declarations of the quantity, over two segments."""
+def test_queries_6_and_1_are_exact(
+    lineitem: tpch.Lineitem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both declarations of query 6's quantity, and query 1, over two segments."""
     monkeypatch.setattr(tpch, "lineitem", lambda _rows: lineitem)
     found = run("tpch", 1200)
-    assert [(item["name"], item["rows"]) for item in found] == [("q6", 1200), ("q6_whole", 1200)]
+    names = ["q6", "q6_whole", "q1"]
+    assert [(item["name"], item["rows"]) for item in found] == [(name, 1200) for name in names]
     assert all(item["key_switches"] for item in found)
 
 

@@ -1,4 +1,4 @@
-"""TPC-H query 6 over the generator's lineitem rows.
+"""TPC-H queries 6 and 1 (``tpch_pricing``) over the generator's lineitem rows.
 
     SELECT sum(l_extendedprice * l_discount) FROM lineitem
     WHERE l_shipdate >= DATE '1994-01-01' AND l_shipdate < DATE '1995-01-01'
@@ -19,6 +19,7 @@ import tempfile
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from amaters.base.errors import fail
 from amaters.bench.questions import Question, measure_totals
 from amaters.bench.record import Record
+from amaters.bench.tpch_pricing import query_1
 from amaters.bench.workbench import Workbench
 from amaters.columns import declare
 from amaters.columns.declare import Declaration
@@ -48,17 +50,22 @@ _EPOCH = date(1970, 1, 1)
 _SHIPPED = (date(1994, 1, 1), date(1995, 1, 1))
 _DISCOUNTS = (Decimal("0.05"), Decimal("0.07"))
 _QUANTITY = 24
-Lineitem = dict[str, NDArray[np.int64]]
+Lineitem = dict[str, NDArray[Any]]
 
 
 def tpch(bench: Workbench, rows: int | None) -> list[Record]:
-    """Query 6 with quantities as the specification types them, and as whole numbers."""
+    """Query 6, quantities as the specification types them and as whole numbers, and query 1."""
     data = lineitem(rows or ROWS)
-    return [_query_6(bench, data, name, scale) for name, scale in (("q6", 2), ("q6_whole", 0))]
+    scales = (("q6", 2), ("q6_whole", 0))
+    found = [_query_6(bench, data, name, scale) for name, scale in scales]
+    return [*found, query_1(bench, data)]
 
 
 def lineitem(rows: int) -> Lineitem:
-    """The first ``rows`` rows, as hundredths and as days. Raises: AM-5008 without the generator."""
+    """The first ``rows`` rows, as hundredths, texts and days.
+
+    Raises: AM-5008 without the generator.
+    """
     command = shutil.which("tpchgen-cli", path=f"{Path(sys.executable).parent}:/usr/local/bin")
     if command is None:
         fail("AM-5008", what="the tpch benchmark", package="tpchgen-cli")
@@ -68,10 +75,14 @@ def lineitem(rows: int) -> Lineitem:
         subprocess.run([*arguments, f"--output-dir={folder}"], check=True, capture_output=True)
         with (Path(folder) / "lineitem.csv").open(encoding="utf-8", newline="") as file:
             found = [row for row, _ in zip(csv.DictReader(file), range(rows), strict=False)]
-    names = ("l_quantity", "l_extendedprice", "l_discount")
+    names = ("l_quantity", "l_extendedprice", "l_discount", "l_tax")
     columns = {name: np.array([_hundredths(row[name]) for row in found]) for name in names}
     days = [(date.fromisoformat(row["l_shipdate"]) - _EPOCH).days for row in found]
-    return {**columns, "l_shipdate": np.array(days)}
+    flags = {
+        name: np.array([row[name] for row in found], dtype=object)
+        for name in ("l_returnflag", "l_linestatus")
+    }
+    return {**columns, **flags, "l_shipdate": np.array(days)}
 
 
 def _hundredths(text: str) -> int:
@@ -80,10 +91,11 @@ def _hundredths(text: str) -> int:
 
 def _query_6(bench: Workbench, data: Lineitem, name: str, quantity_scale: int) -> Record:
     table = bench.table("lineitem", _declarations(quantity_scale))
+    wanted = table.encrypted_columns
     stored_data = dict(data)
     if quantity_scale == 0:
         stored_data["l_quantity"] = data["l_quantity"] // 100
-    stored = bench.store(table, stored_data)
+    stored = bench.store(table, {column.name: stored_data[column.name] for column in wanted})
     shipped, discount = data["l_shipdate"], data["l_discount"]
     first, end = ((day - _EPOCH).days for day in _SHIPPED)
     chosen = (shipped >= first) & (shipped < end) & (discount >= 5) & (discount <= 7)

@@ -27,8 +27,8 @@ _MAIN = "from amaters.cli.main import main; main()"
 @click.option("--rows", type=click.IntRange(min=1), help="Rows per measurement.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 def bench(name: str, rows: int | None, as_json: bool) -> None:
-    """Measure kernels, predicates, sums, loading, TPC-H query 6 and storage; every answer is
-    checked.
+    """Measure kernels, predicates, sums, loading, TPC-H queries 6 and 1, and storage; every answer
+    is checked.
 
     Data and constants are encrypted under a throw-away key. Figures per row are CPU time.
     """
