@@ -57,7 +57,7 @@ def test_several_statements_and_their_texts() -> None:
         ("SELECT 'abc", "AM-2201"),
         ("EXPLAIN (ANALYZE SELECT 1", "AM-2201"),
         ("EXPLAIN (VERBOSE) SELECT a FROM t", "AM-2205"),
-        ("EXPLAIN DROP TABLE t", "AM-2205"),
+        ("EXPLAIN EXPLAIN SELECT a FROM t", "AM-2201"),
         ("EXPLAIN", "AM-2205"),
         ("VACUUM t", "AM-2205"),
         ("MERGE INTO t USING u ON TRUE WHEN MATCHED THEN DELETE", "AM-2205"),

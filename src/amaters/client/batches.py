@@ -192,6 +192,7 @@ class _Commit:
                 request.parts[-1].request_id = b""
             reply = await self.session.service.commit_batch(request)
             if not reply.conflicts:
+                self.session.forget_sizes()
                 return
             if any(conflict.part >= len(self.parts) for conflict in reply.conflicts):
                 errors.fail("AM-5012", what="it names conflicts in parts that were not sent")

@@ -258,6 +258,7 @@ class _Rewrite:
                 request.lease_id = self.lease.granted.lease_id
             reply = await self.session.service.commit(request)
             if not reply.conflicts:
+                self.session.forget_sizes()
                 return
             self._note(reply.conflicts, planted, taken, used)
         errors.fail("AM-5030", table=self.table.name, attempts=ATTEMPTS_MAX)

@@ -14,10 +14,9 @@ from amaters.client.alter import alter_table, resume
 from amaters.client.attempts import repeated, within
 from amaters.client.batches import AsyncBatch
 from amaters.client.compaction import Compacted, compact
-from amaters.client.csvfile import read_csv
-from amaters.client.parquetfile import read_parquet
 from amaters.client.result import Result
 from amaters.client.session import Session, find_table
+from amaters.client.sources import read_file
 from amaters.client.table import AsyncTable
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import Table
@@ -107,18 +106,12 @@ class AsyncDatabase:
         *,
         format: str = "text",  # noqa: A002
     ) -> str:
-        """How a SELECT, UPDATE or DELETE would run and what the engine would learn; ``format``:
-        text, json, pgjson (PostgreSQL's keys) or mermaid.
+        """How a statement would run and what the engine would learn; ``format``: text, json, pgjson
+        (PostgreSQL's keys) or mermaid. Asks the engine for sizes that this client does not know.
         """
         session = self._session.measured()
         bound = await _bind(session, text, parameters)
         statement = bound.statement if isinstance(bound, Explain) else bound
-        if not isinstance(statement, Select | Update | Delete):
-            errors.fail(
-                "AM-5007",
-                what=f"EXPLAIN of {type(bound).__name__}",
-                fix="explain a SELECT, UPDATE or DELETE",
-            )
         from amaters.client.explaining import explain
 
         return await explain(session, statement, format)
@@ -252,15 +245,13 @@ async def _run(session: Session, statement: Statement) -> Result:  # noqa: PLR09
         case Explain():
             from amaters.client.explaining import explain_result
 
-            return await explain_result(session, statement)
+            return await explain_result(session, statement, _run)
         case Insert() | InsertFrom():
             from amaters.client.upserts import insert
 
             return await insert(session, statement)
         case CopyFrom():
-            options = dict(statement.options)
-            read = read_parquet if statement.format == "parquet" else read_csv
-            batch = await asyncio.to_thread(read, statement.table, statement.path, options)
+            batch = await asyncio.to_thread(read_file, statement)
             count = await writer.insert(session, statement.table, batch)
             return _message(session, f"copied {count:,} rows", count)
         case Update():

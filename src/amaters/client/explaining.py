@@ -1,79 +1,153 @@
-"""EXPLAIN [ANALYZE] of SELECT, UPDATE and DELETE."""
+"""EXPLAIN [ANALYZE] of every kind of statement.
+
+Sizes come from what this client saw last, if it saw anything since its own last write, and nothing
+is sent then; otherwise the engine is asked for them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 from amaters.base import errors
-from amaters.client import changes, reader
+from amaters.client.reader import statistics_of
 from amaters.client.result import Result
 from amaters.client.rows import snapshot
-from amaters.client.session import Session
+from amaters.client.session import Session, find_table
+from amaters.client.sources import read_file
+from amaters.client.writer import divide
+from amaters.columns.schema import Table
 from amaters.plan.cost import Statistics
-from amaters.plan.explain import changing
+from amaters.plan.explain import Document, changing
 from amaters.plan.explain import explain as explained
 from amaters.plan.explain_formats import FORMATS, render
+from amaters.plan.explain_writes import (
+    Arrival,
+    explain_create_table,
+    explain_drop_table,
+    explain_index,
+    explain_insert,
+    explain_insert_from,
+)
 from amaters.plan.expressions import (
     ColumnRef,
+    CopyFrom,
+    CreateIndex,
+    CreateTable,
     Delete,
+    DropIndex,
+    DropTable,
     Explain,
     Explainable,
+    Insert,
+    InsertFrom,
+    OnConflict,
     OutputItem,
     Select,
     Update,
 )
 from amaters.plan.prepare import prepare
 
+Run = Callable[[Session, Explainable], Awaitable[Result]]
+
 
 async def explain(
-    session: Session, statement: Explainable, form: str, *, analyze: bool = False
+    session: Session, statement: Explainable, form: str, run: Run | None = None
 ) -> str:
-    """EXPLAIN in one of ``FORMATS``; ``analyze`` runs the statement (a change is made) and adds
-    what it really cost.
-
-    Without ``analyze`` the engine is asked for the sizes of the table only.
+    """EXPLAIN in one of ``FORMATS``; with ``run`` (ANALYZE) the statement is run, changes and all,
+    and what it really cost is added.
     """
     if form not in FORMATS:
         fix = f"the formats are {', '.join(FORMATS)}"
         errors.fail("AM-5007", what=f"EXPLAIN format {form!r}", fix=fix)
-    async with snapshot(session, statement.table) as pinned:
-        known = reader.statistics_of(pinned)
-    actual = None
-    if analyze:
-        stats = (await _run(session, statement)).stats
-        actual = {key: float(value) for key, value in asdict(stats).items()}
-    return await asyncio.to_thread(_explained, session, statement, known, actual, form)
+    document = await _document(session, statement)
+    if run is not None:
+        done = await run(session, statement)
+        actual = {key: float(value) for key, value in asdict(done.stats).items()}
+        document = {**document, "actual": actual, "executed": done.message}
+    return render(document, form)
 
 
-async def _run(session: Session, statement: Explainable) -> Result:
+async def explain_result(session: Session, statement: Explain, run: Run) -> Result:
+    """EXPLAIN as a result with one column of lines."""
+    analyze = run if statement.analyze else None
+    text = await explain(session, statement.statement, statement.format, analyze)
+    lines = [text] if statement.format in ("json", "pgjson") else text.splitlines()
+    return Result(("explain",), ("VARCHAR",), (lines,), stats=session.stats())
+
+
+async def _document(session: Session, statement: Explainable) -> Document:
     match statement:
-        case Update():
-            return await changes.update(session, statement)
-        case Delete():
-            return await changes.delete(session, statement)
-    return await reader.select(session, statement)
+        case Select() | Update() | Delete():
+            return await _of_rows(session, statement)
+        case Insert(table=table, batch=batch, conflict=conflict):
+            return await _of_insert(session, table, batch.length, conflict)
+        case InsertFrom(source=source):
+            return explain_insert_from(await _of_rows(session, source), statement)
+        case CopyFrom(table=table):
+            batch = await asyncio.to_thread(read_file, statement)
+            return await _of_insert(session, table, batch.length, None)
+    return await _of_schema(session, statement)
 
 
-def _explained(
-    session: Session,
-    statement: Explainable,
-    known: Statistics,
-    actual: dict[str, float] | None,
-    form: str,
-) -> str:
+async def _of_schema(session: Session, statement: Explainable) -> Document:
+    tables = await session.known_tables()
+    match statement:
+        case CreateTable(table=table):
+            return explain_create_table(statement, session.parameters_of(table))
+        case DropTable(name=name):
+            table = find_table(tables, name)
+            return explain_drop_table(statement, table, session.parameters_of(table))
+        case CreateIndex(table=table):
+            pass
+        case DropIndex(name=name):
+            table = _table_of_index(tables, name)
+        case _:
+            kind = type(statement).__name__
+            errors.fail("AM-5007", what=f"EXPLAIN of {kind}", fix="explain another statement")
+    known, stale = await _sizes(session, table)
+    return explain_index(statement, table, session.parameters_of(table), known, stale=stale)
+
+
+def _table_of_index(tables: dict[str, Table], name: str) -> Table:
+    names = {index.name.lower(): table for table in tables.values() for index in table.indexes}
+    if name.lower() not in names:
+        errors.fail("AM-2351", index=name, indexes=", ".join(sorted(names)) or "none")
+    return names[name.lower()]
+
+
+async def _sizes(session: Session, table: Table) -> tuple[Statistics, bool]:
+    """What is known of a table, and whether it may have changed since."""
+    known = session.known_sizes(table)
+    if known is not None:
+        return known, True
+    async with snapshot(session, table) as pinned:
+        found = statistics_of(pinned)
+    session.note_sizes(table, found)
+    return found, False
+
+
+async def _of_rows(session: Session, statement: Select | Update | Delete) -> Document:
     table, question = statement.table, statement
     if not isinstance(question, Select):
         items = tuple(OutputItem(column.name, ColumnRef(column.id)) for column in table.columns)
         question = Select(table, question.where, items)
+    known, stale = await _sizes(session, table)
     parameters = session.parameters_of(table)
-    prepared = prepare(question, table, known, parameters)
-    document = explained(prepared, table, known, parameters=parameters, actual=actual)
-    return render(changing(document, statement), form)
+
+    def document() -> Document:
+        prepared = prepare(question, table, known, parameters)
+        return explained(prepared, table, known, parameters=parameters, stale=stale)
+
+    return changing(await asyncio.to_thread(document), statement)
 
 
-async def explain_result(session: Session, statement: Explain) -> Result:
-    """EXPLAIN as a result with one column of lines."""
-    text = await explain(session, statement.statement, statement.format, analyze=statement.analyze)
-    lines = [text] if statement.format in ("json", "pgjson") else text.splitlines()
-    return Result(("explain",), ("VARCHAR",), (lines,), stats=session.stats())
+async def _of_insert(
+    session: Session, table: Table, rows: int, conflict: OnConflict | None
+) -> Document:
+    known, stale = await _sizes(session, table)
+    parameters = session.parameters_of(table)
+    division = divide(rows, parameters.slots)
+    arrival = Arrival(rows, len(division.segments), rows - division.tail_start)
+    return explain_insert(table, arrival, conflict, parameters, known, stale=stale)

@@ -112,6 +112,7 @@ class _Selection:
         prepared = await self._prepared(Statistics(masked=False))
         async with snapshot(self.session, self.table) as pinned:
             known = statistics_of(pinned)
+            self.session.note_sizes(self.table, known)
             if known.masked or known.parts > 1 or self.statement.limit is not None:
                 prepared = await self._prepared(known)
             guards = await read_guards(self.session, self.table, pinned)

@@ -24,6 +24,7 @@ from amaters.columns.records import SchemaRecord, open_schema, seal_schema
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters, get_parameters
 from amaters.fhe.scheme import ClientScheme
+from amaters.plan.cost import Statistics
 from amaters.wire import service_pb2 as pb
 from amaters.wire.service import PROTOCOL, Service, chunks_of
 
@@ -51,6 +52,7 @@ class _Shared:
     catalogue: dict[str, Table] | None = None
     opened: dict[bytes, tuple[pb.SchemaRecord, Table]] = field(default_factory=dict)
     rows: dict[bytes, int] = field(default_factory=dict)  # of tables, in segments, as last seen
+    sizes: dict[tuple[bytes, int], Statistics] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,18 @@ class Session:
     def forget_tables(self) -> None:
         """Let the next ``known_tables`` ask the engine."""
         self._shared.catalogue = None
+
+    def note_sizes(self, table: Table, sizes: Statistics) -> None:
+        """Remember what a table looked like, for EXPLAIN."""
+        self._shared.sizes[(table.id, table.version)] = sizes
+
+    def known_sizes(self, table: Table) -> Statistics | None:
+        """What ``note_sizes`` was last told of a table since this client last wrote anything."""
+        return self._shared.sizes.get((table.id, table.version))
+
+    def forget_sizes(self) -> None:
+        """To be called after a write."""
+        self._shared.sizes.clear()
 
     async def table(self, name: str) -> Table:
         """One table by name. Raises: InvalidError AM-5009."""

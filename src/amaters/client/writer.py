@@ -153,6 +153,7 @@ class Insertion:
             for _ in range(ATTEMPTS_MAX):
                 reply = await self.session.service.commit(await self.request())
                 if not reply.conflicts:
+                    self.session.forget_sizes()
                     return
                 await self.give_way(reply.conflicts)
             errors.fail("AM-1000", what="canaries met existing keys in every attempt")

@@ -18,6 +18,7 @@ LIMB_PRODUCT_SECONDS = 17e-6  # one limb of one product, operands not in cache
 LIMB_PASS_SECONDS = 11e-6  # one limb of one polynomial read, combined and written
 COLD_SECONDS_PER_BYTE = 1.1e-9  # reading a stored c0 and expanding its c1
 _REFERENCE_DEGREE = 16384
+ENCRYPTION_TRANSFORMS = 2  # per limb: of the message with its noise, and of the mask
 _ENVELOPE_BYTES = 200  # header, seed and checksum of one ciphertext as sent
 
 
@@ -77,6 +78,16 @@ def estimate(
         seconds=seconds * segments,
         cold_seconds=read * segments * COLD_SECONDS_PER_BYTE,
     )
+
+
+def encryption_seconds(parameters: Parameters) -> float:
+    """Seconds of one fresh ciphertext on one core."""
+    return ENCRYPTION_TRANSFORMS * parameters.max_level * TRANSFORM_SECONDS * _scale(parameters)
+
+
+def fresh_bytes(parameters: Parameters) -> int:
+    """Bytes of one fresh ciphertext at rest and on its way: half of it is a seed."""
+    return sum(parameters.residue_bytes(parameters.max_level)) * parameters.slots + _ENVELOPE_BYTES
 
 
 def step_seconds(step: Step, parameters: Parameters) -> float:

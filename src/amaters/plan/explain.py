@@ -27,7 +27,7 @@ from amaters.plan.expressions import (
     Arithmetic,
     Case,
     ColumnRef,
-    Explainable,
+    Delete,
     Predicate,
     Scalar,
     Select,
@@ -83,14 +83,8 @@ def explain(
         "kind": prepared.kind,
         "table": table.name,
         "plan": _tree(prepared, table, parameters, statistics),
-        "parameters": _parameters(table, parameters),
-        "statistics": {
-            "segments": statistics.segments,
-            "rows": statistics.rows,
-            "tail_rows": statistics.tail_rows,
-            "slots_per_segment": parameters.slots,
-            "stale": stale,
-        },
+        "parameters": parameters_of(table, parameters),
+        "statistics": statistics_of(statistics, parameters, stale=stale),
         "estimated": _totals(prepared, table, parameters, statistics),
         "actual": dict(actual) if actual is not None else None,
         "server_learns": list(found.learns),
@@ -99,7 +93,7 @@ def explain(
     return document
 
 
-def changing(document: Document, statement: Explainable) -> Document:
+def changing(document: Document, statement: Select | Update | Delete) -> Document:
     """``document``, of the rows an UPDATE or DELETE looks for, with what is done to them; of a
     SELECT as it is.
     """
@@ -115,7 +109,7 @@ def changing(document: Document, statement: Explainable) -> Document:
         learns += [f"the new values of {', '.join(public)} (public)"] if public else []
     kind = type(statement).__name__
     detail = f"{kind} {columns} of {table.name}, in one commit"
-    plan = _operator("change", kind, detail, {}, [document["plan"]])
+    plan = operator("change", kind, detail, {}, [document["plan"]])
     learned = [*document["server_learns"], *learns]
     return {**document, "kind": kind.lower(), "plan": plan, "server_learns": learned}
 
@@ -131,6 +125,8 @@ def as_text(document: Document) -> str:
     if actual is not None:
         shown = ", ".join(f"{key} {value:,.6g}" for key, value in actual.items())
         lines.append(f"actual       {shown}")
+    if document.get("executed"):
+        lines.append(f"executed     {document['executed']}: EXPLAIN ANALYZE runs the statement")
     parameters = document["parameters"]
     lines.append(
         f"parameters   {parameters['name']}: {parameters['slots']:,} slots, "
@@ -160,21 +156,21 @@ def _tree(
     scan = _scan(public, table, statistics)
     if public is not None:
         detail = f"Filter {_public_text(public, table)} (public)"
-        scan = _operator("public", "PublicFilter", detail, {}, [scan])
+        scan = operator("public", "PublicFilter", detail, {}, [scan])
     if compiled is None:
-        return _operator(OUTPUT, "Fetch", f"Fetch rows of {table.name}", {}, [scan])
+        return operator(OUTPUT, "Fetch", f"Fetch rows of {table.name}", {}, [scan])
     costs = _costs(compiled, parameters, statistics)
     child = scan
     if compiled.root is not None:
         child = _filter(compiled.root, "0", table, costs, scan)
     if prepared.kind == "rows":
         text = f"Mask of matching rows{_values_text(compiled, table)}"
-        mask = _operator(OUTPUT, "Mask", text, costs[OUTPUT], [child])
+        mask = operator(OUTPUT, "Mask", text, costs[OUTPUT], [child])
         which = "matching rows" if prepared.first is None else "the rows that come first"
-        return _operator("fetch", "Fetch", f"Fetch {which} of {table.name}", {}, [mask])
+        return operator("fetch", "Fetch", f"Fetch {which} of {table.name}", {}, [mask])
     children = [*_conditions(compiled, table, costs), child]
     detail = _aggregate_text(prepared, table)
-    made = _operator(OUTPUT, "Aggregate", detail, costs[OUTPUT], children)
+    made = operator(OUTPUT, "Aggregate", detail, costs[OUTPUT], children)
     return made | {"totals": _terms(compiled, table, parameters, statistics)}
 
 
@@ -187,7 +183,7 @@ def _conditions(plan: CompiledPlan, table: Table, costs: dict[str, Document]) ->
         detail = f"Condition {number} of totals"
         if condition.public is not None:
             detail += f": {_public_text(condition.public, table)} (public)"
-        found.append(_operator(f"condition {number}", "Condition", detail, {}, below))
+        found.append(operator(f"condition {number}", "Condition", detail, {}, below))
     return found
 
 
@@ -223,11 +219,11 @@ def _scan(public: Predicate | None, table: Table, statistics: Statistics) -> Doc
     estimated = {"segments": statistics.segments}
     uses = choose(public, table, statistics.ready_indexes)
     if uses is None:
-        scan = _operator("scan", "Scan", f"Scan {table.name}", estimated)
+        scan = operator("scan", "Scan", f"Scan {table.name}", estimated)
         building = choose(public, table) or ()
         scan["indexes"] = [_index(use, "building") for use in building]
     else:
-        scan = _operator("scan", "IndexScan", f"Index scan of {table.name}", estimated)
+        scan = operator("scan", "IndexScan", f"Index scan of {table.name}", estimated)
         scan["indexes"] = [_index(use, "ready") for use in uses]
     return scan
 
@@ -236,7 +232,7 @@ def _index(use: IndexUse, state: str) -> Document:
     return {"name": use.index.name, "conditions": list(use.conditions), "state": state}
 
 
-def _operator(
+def operator(
     path: str,
     name: str,
     detail: str,
@@ -263,7 +259,7 @@ def _filter(
     elif scan is not None:
         children.append(scan)
     name, detail = _node_text(node, table)
-    return _operator(path, name, detail, costs[path], children)
+    return operator(path, name, detail, costs[path], children)
 
 
 def _costs(
@@ -320,7 +316,21 @@ def _totals(
     }
 
 
-def _parameters(table: Table, parameters: Parameters) -> Document:
+def statistics_of(
+    statistics: Statistics, parameters: Parameters, *, stale: bool = False
+) -> Document:
+    """The sizes a plan was made for; ``stale``: from a cache."""
+    return {
+        "segments": statistics.segments,
+        "rows": statistics.rows,
+        "tail_rows": statistics.tail_rows,
+        "slots_per_segment": parameters.slots,
+        "stale": stale,
+    }
+
+
+def parameters_of(table: Table, parameters: Parameters) -> Document:
+    """The parameters under which a table is encrypted."""
     return {
         "name": parameters.name,
         "scheme": table.scheme,
@@ -421,6 +431,9 @@ def _costs_text(estimated: Document) -> str:
         return f"segments {estimated['segments']:,}"
     if not estimated:
         return ""
+    if "ciphertexts" in estimated:
+        count = f"ciphertexts {estimated['ciphertexts']:,}"
+        return f"{count:<22} {_bytes(estimated['bytes']):<16} {_seconds(estimated['seconds'])}"
     levels = f"levels {estimated['level_in']} to {estimated['level_out']}"
     switches = f"key switches {estimated['key_switches']:,}"
     read = f"reads {_bytes(estimated['bytes_read'])}"
@@ -429,6 +442,12 @@ def _costs_text(estimated: Document) -> str:
 
 def _summary(document: Document) -> str:
     estimated = document["estimated"]
+    if "ciphertexts" in estimated:
+        return (
+            f"estimate     {_seconds(estimated['seconds'])} of encryption on this client, "
+            f"{estimated['ciphertexts']:,} ciphertexts\n"
+            f"upload       {_bytes(estimated['upload_bytes'])} and the rows themselves"
+        )
     if "upload_bytes" not in estimated:
         return "no encrypted computation: rows are fetched and finished on this client"
     cold = _seconds(estimated["cold_seconds"])

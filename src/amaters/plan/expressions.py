@@ -324,19 +324,7 @@ class CopyFrom:
     options: tuple[tuple[str, Any], ...] = ()
 
 
-Explainable = Select | Update | Delete
-
-
-@dataclass(frozen=True, slots=True)
-class Explain:
-    """EXPLAIN of a statement; ``format`` is text, json, pgjson or mermaid."""
-
-    statement: Explainable
-    analyze: bool = False
-    format: str = "text"
-
-
-Statement = (
+Explainable = (
     Select
     | Insert
     | InsertFrom
@@ -348,8 +336,19 @@ Statement = (
     | CreateIndex
     | DropIndex
     | CopyFrom
-    | Explain
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """EXPLAIN of a statement; ``format`` is text, json, pgjson or mermaid."""
+
+    statement: Explainable
+    analyze: bool = False
+    format: str = "text"
+
+
+Statement = Explainable | Explain
 
 
 def scalar_parts(scalar: Scalar) -> tuple[Scalar, ...]:

@@ -19,7 +19,7 @@ from amaters.sql.tables import NewTables, bind_copy, bind_create, bind_drop
 __all__ = ["NewTables", "bind"]
 
 
-def bind(  # noqa: PLR0911 - one per kind
+def bind(
     parsed: Parsed, catalogue: Catalogue, parameters: Parameters = None, *, new: NewTables
 ) -> Statement:
     """The bound statement: names resolved, constants folded, every clause understood or refused.
@@ -27,14 +27,22 @@ def bind(  # noqa: PLR0911 - one per kind
     ``catalogue`` holds tables by name, ``new`` says what tables created here are made with.
     Raises: AM-22xx for text and names, AM-20xx for values and declarations.
     """
-    arguments = Arguments(parsed, parameters)
-    tree = parsed.tree
-    if parsed.explain is not None:
-        statement = _explainable(tree, catalogue, arguments)
-        return Explain(statement, parsed.explain.analyze, parsed.explain.format)
+    statement = _bound(parsed.tree, catalogue, Arguments(parsed, parameters), new)
+    if parsed.explain is None:
+        return statement
+    return Explain(statement, parsed.explain.analyze, parsed.explain.format)
+
+
+def _bound(  # noqa: PLR0911 - one per kind
+    tree: exp.Expr, catalogue: Catalogue, arguments: Arguments, new: NewTables
+) -> Explainable:
     match tree:
-        case exp.Select() | exp.Update() | exp.Delete():
-            return _explainable(tree, catalogue, arguments)
+        case exp.Select():
+            return bind_select(tree, catalogue, arguments)
+        case exp.Update():
+            return bind_update(tree, catalogue, arguments)
+        case exp.Delete():
+            return bind_delete(tree, catalogue, arguments)
         case exp.Insert():
             return bind_insert(tree, catalogue, arguments)
         case exp.Create():
@@ -48,17 +56,6 @@ def bind(  # noqa: PLR0911 - one per kind
         case exp.Copy():
             return bind_copy(tree, catalogue, arguments)
     refuse(tree, f"{tree.key.upper()} statements", "see the list of statements")
-
-
-def _explainable(tree: exp.Expr, catalogue: Catalogue, arguments: Arguments) -> Explainable:
-    match tree:
-        case exp.Select():
-            return bind_select(tree, catalogue, arguments)
-        case exp.Update():
-            return bind_update(tree, catalogue, arguments)
-        case exp.Delete():
-            return bind_delete(tree, catalogue, arguments)
-    refuse(tree, f"EXPLAIN of {tree.key.upper()}", "explain SELECT, UPDATE or DELETE")
 
 
 def _is_of_index(tree: exp.Create | exp.Drop) -> bool:

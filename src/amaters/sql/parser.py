@@ -110,13 +110,6 @@ def _statement(dialect: AmateRS, tokens: list[Token], text: str) -> Parsed:
     if len(parsed) != 1 or not isinstance(tree, _KINDS):
         what = f"a statement starting with {rest[0].text.upper()}" if rest else "this statement"
         fail("AM-2205", what=what, where=token_place(rest[0] if rest else None), fix=SUPPORTED)
-    if explain is not None and not isinstance(tree, (exp.Select, exp.Update, exp.Delete)):
-        fail(
-            "AM-2205",
-            what=f"EXPLAIN of {tree.key.upper()}",
-            where=token_place(tokens[0]),
-            fix="EXPLAIN [ANALYZE] SELECT, UPDATE or DELETE",
-        )
     positional, names = _parameters(tree)
     return Parsed(tree, explain, positional, names)
 
@@ -139,8 +132,8 @@ def _parameters(tree: exp.Expr) -> tuple[int, tuple[str, ...]]:
 def _explain(tokens: list[Token]) -> tuple[ExplainOptions | None, list[Token]]:
     """Options of a leading EXPLAIN and what follows it.
 
-    ``EXPLAIN [ANALYZE] SELECT`` and
-    ``EXPLAIN (ANALYZE [true|false], FORMAT text|json|pgjson|mermaid) SELECT``.
+    ``EXPLAIN [ANALYZE] statement`` and
+    ``EXPLAIN (ANALYZE [true|false], FORMAT text|json|pgjson|mermaid) statement``.
     """
     words = [token.text.upper() for token in tokens[:2]]
     if words[:1] != ["EXPLAIN"] or tokens[0].token_type is not TokenType.VAR:
