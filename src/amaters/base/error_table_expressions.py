@@ -8,7 +8,7 @@ from amaters.base import errors as e
 
 
 def fill_planning(define: Callable[..., None]) -> None:
-    """2120 to 2129: expressions that cannot be computed as they stand."""
+    """2120 to 2129, 2210 to 2219: expressions that cannot be computed as they stand."""
     define(
         "AM-2120",
         e.InvalidError,
@@ -44,4 +44,17 @@ def fill_planning(define: Callable[..., None]) -> None:
         "declare a column GENERATED ALWAYS AS (expression) STORED ENCRYPTED WITH "
         "(QUERIES = 'range') and compare it with a constant, or compare totals in HAVING",
         dbapi="NotSupportedError",
+    )
+    define(
+        "AM-2210",
+        e.InvalidError,
+        "column {column} cannot be generated: {what}",
+        "{fix}",
+        dbapi="NotSupportedError",
+    )
+    define(
+        "AM-2211",
+        e.InvalidError,
+        "column {table}.{column} is generated and takes no value",
+        "leave it out: it is computed from the row's other columns",
     )

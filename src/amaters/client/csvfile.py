@@ -43,7 +43,7 @@ def _dialect(options: Mapping[str, Any]) -> dict[str, Any]:
 def _read(table: Table, path: str, lines: Any, options: Mapping[str, Any]) -> ColumnBatch:
     rows = _rows(path, lines)
     listed: Sequence[str] | None = options.get("columns")
-    names = list(listed or (column.name for column in table.visible_columns))
+    names = list(listed or (column.name for column in table.written_columns))
     if options.get("header", False):
         _, header = next(rows, (1, names))
         names = list(listed or header)

@@ -14,6 +14,8 @@ from decimal import Decimal
 from typing import NoReturn
 
 from amaters.base import errors
+from amaters.columns import scalars
+from amaters.columns.scalars import Scalar
 
 Value = int | Decimal | str | bytes | bool | date | None
 
@@ -140,6 +142,10 @@ class Expression:
         """It is a value."""
         return Negated(Nullness(self))
 
+    def as_scalar(self) -> Scalar:
+        """The same for ``generated=``, over names of columns. Raises: InvalidError AM-5007."""
+        return as_scalar(self)
+
     def asc(self, *, nulls_first: bool = False) -> Ordering:
         """Sort key, smallest first."""
         return Ordering(self, False, nulls_first)
@@ -264,6 +270,22 @@ class Ordering:
     key: Expression
     descending: bool = False
     nulls_first: bool = False
+
+
+def as_scalar(node: Operand) -> Scalar:
+    """An operand as what a generated column is computed from. Raises: InvalidError AM-5007."""
+    match node:
+        case Column(name=name):
+            return scalars.ColumnName(name)
+        case Arithmetic(op=op, left=left, right=right):
+            return scalars.Arithmetic(op, as_scalar(left), as_scalar(right))
+        case Expression() | Public():
+            errors.fail(
+                "AM-5007",
+                what=f"{type(node).__name__} in a generated column",
+                fix="compute it with + - * from columns and constants",
+            )
+    return scalars.Literal(node)
 
 
 def col(name: str) -> Column:

@@ -52,7 +52,7 @@ async def _selected(session: Session, statement: InsertFrom) -> tuple[Insert, tu
     from amaters.client.reader import select
 
     found = await select(session, statement.source)
-    names = statement.columns or tuple(column.name for column in statement.table.visible_columns)
+    names = statement.columns or tuple(column.name for column in statement.table.written_columns)
     data = dict(zip(names, found.columns, strict=True))
     batch = await asyncio.to_thread(ColumnBatch.from_columns, statement.table, data)
     return Insert(statement.table, batch, statement.conflict), found.learned

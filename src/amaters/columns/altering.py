@@ -14,6 +14,7 @@ from amaters.base.errors import fail
 from amaters.columns.convert import from_python
 from amaters.columns.declare import Declaration, build_column, check_name
 from amaters.columns.encodings import Encoding, Kind, LimbsEncoding
+from amaters.columns.generated import readers
 from amaters.columns.prefixes import split_prefix
 from amaters.columns.schema import Column, Table
 from amaters.columns.types import Storage, TypeKind, from_storage
@@ -222,6 +223,9 @@ def _with_column(table: Table, action: AddColumn) -> Table:
         fail("AM-2061", table=table.name, column=action.name, what="cannot be encrypted",
              fix="rows of this table have no sealed part; create a table with an encrypted column "
                  "and copy the rows")  # fmt: skip
+    if declared.generated is not None:
+        fail("AM-2061", table=table.name, column=action.name, what="cannot be generated",
+             fix="declare it when the table is created")  # fmt: skip
     made = build_column(action.name, replace(declared, index=False), table.next_column)
     made = replace(made, default=_default(table, made, action.default))
     if there is not None and _is_repeated(there, made):
@@ -272,6 +276,8 @@ def _without_column(table: Table, action: DropColumn) -> Table:
     for index in table.indexes:
         if column.id in index.columns:
             _refuse(table, column, "be dropped", f"DROP INDEX {index.name} first")
+    for reader in readers(table, column.id):
+        _refuse(table, column, "be dropped", f"DROP COLUMN {reader.name} first: it is generated")
     kept = tuple(other for other in table.columns if other is not column)
     return replace(table, columns=kept)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from amaters.base.errors import fail
 from amaters.columns import convert
 from amaters.columns.convert import ColumnValues, null_filler, storage_dtype
+from amaters.columns.generated import generated_values, readers
 from amaters.columns.schema import Column, PublicColumn, Table
 from amaters.columns.types import PythonValue, SqlType, Storage, from_storage
 
@@ -38,9 +39,9 @@ class ColumnBatch:
         """Validated batch of dictionaries by column name, or of sequences in the order of
         ``names``.
 
-        ``names`` defaults to all visible columns; a column that is missing is NULL. The hidden
-        ``rowid`` is left
-        out unless it is given: the client assigns it (``with_column``).
+        ``names`` defaults to all visible columns that are not generated; a column that is missing
+        is NULL. The hidden ``rowid`` is left out unless it is given: the client assigns it
+        (``with_column``).
         Raises: AM-2001 to AM-2011, naming row (counted from 1) and column.
         """
         listed = rows if isinstance(rows, list) else list(rows)
@@ -49,7 +50,7 @@ class ColumnBatch:
         if listed and isinstance(listed[0], Mapping):
             given, data = _columns_of_mappings(listed)
         else:
-            given = names if names is not None else [c.name for c in table.visible_columns]
+            given = names if names is not None else [c.name for c in table.written_columns]
             data = _columns_of_sequences(listed, len(given))
         return cls._validated(table, given, data, len(listed))
 
@@ -124,11 +125,19 @@ class ColumnBatch:
 
     @classmethod
     def _complete(cls, table: Table, found: dict[int, ColumnValues], length: int) -> ColumnBatch:
-        """Fill missing columns with their defaults and check bounds, VALUES and NOT NULL of all."""
+        """Fill missing columns with their defaults, compute generated ones, and check bounds,
+        VALUES and NOT NULL of all.
+        """
         for column in table.columns:
+            if column.generated is not None:
+                continue
             if column.id not in found and not column.hidden:
                 found[column.id] = defaults(column, length)
             if column.id in found:
+                _check(table, column, found[column.id])
+        for column in table.columns:
+            if column.generated is not None:
+                found[column.id] = generated_values(table, column, found, length)
                 _check(table, column, found[column.id])
         return cls(found, length)
 
@@ -146,7 +155,8 @@ class ColumnBatch:
     def replaced(
         cls, table: Table, rows: ColumnBatch, data: Mapping[str, Sequence[object]]
     ) -> ColumnBatch:
-        """``rows``, valid ones, with other Python values in some columns, which are validated.
+        """``rows``, valid ones, with other Python values in some columns, which are validated, and
+        with what is generated from those.
 
         Raises: as ``from_rows``.
         """
@@ -155,7 +165,11 @@ class ColumnBatch:
             column = _new_column(table, name, found)
             found[column.id] = convert.from_python(column.type, values, _quoted(table, column))
             _check(table, column, found[column.id])
-        return cls({**rows.columns, **found}, rows.length)
+        merged = {**rows.columns, **found}
+        for column in dict.fromkeys(c for changed in found for c in readers(table, changed)):
+            merged[column.id] = generated_values(table, column, merged, rows.length)
+            _check(table, column, merged[column.id])
+        return cls(merged, rows.length)
 
     def with_column(self, column: Column | PublicColumn, values: ColumnValues) -> ColumnBatch:
         """This batch with one column added or exchanged (already valid storage values)."""
@@ -268,6 +282,8 @@ def _columns_of_sequences(rows: list[Any], width: int) -> list[Sequence[object]]
 
 def _new_column(table: Table, name: str, found: Mapping[int, ColumnValues]) -> Column:
     column = table.column(name)
+    if column.generated is not None:
+        fail("AM-2211", table=table.name, column=column.name)
     if column.id in found:
         fail("AM-2009", column=f"{table.name}.{column.name}")
     return column

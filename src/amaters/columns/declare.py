@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NoReturn, TypedDict, Unpack, cast
+from typing import Literal, NoReturn, Protocol, TypedDict, Unpack, cast
 
 from amaters.base.errors import InvalidError, fail
 from amaters.base.ids import new_id
 from amaters.columns.dictionary import Dictionary
+from amaters.columns.generated import with_generated
 from amaters.columns.indexes import IndexDefinition, check_indexes, default_name
 from amaters.columns.prefixes import split_prefix
+from amaters.columns.scalars import Scalar
 from amaters.columns.schema import QUERIES, ROWID, Column, Query, Table
 from amaters.columns.types import (
     BIGINT,
@@ -41,7 +43,7 @@ class Declaration:
 
     ``encrypt`` is None for a public column, else its capabilities; none of them is a sealed column.
     ``minimum``, ``maximum`` and ``values`` are Python values. ``index``: the column gets an index
-    of its own.
+    of its own. ``generated``: what its values are computed from, over names of other columns.
     """
 
     type: SqlType
@@ -52,6 +54,15 @@ class Declaration:
     minimum: object = None
     maximum: object = None
     values: tuple[object, ...] = ()
+    generated: Scalar | None = None
+
+
+class ScalarLike(Protocol):
+    """An expression of the Python API, such as ``am.col("price") * 2``."""
+
+    def as_scalar(self) -> Scalar:
+        """The same over names of columns."""
+        ...
 
 
 class Options(TypedDict, total=False):
@@ -64,6 +75,7 @@ class Options(TypedDict, total=False):
     min: object
     max: object
     values: Iterable[object]
+    generated: ScalarLike | None
 
 
 def declare(type_: SqlType, **options: Unpack[Options]) -> Declaration:
@@ -71,6 +83,7 @@ def declare(type_: SqlType, **options: Unpack[Options]) -> Declaration:
     encrypt = options.get("encrypt")
     if isinstance(encrypt, str):
         encrypt = [encrypt]
+    generated = options.get("generated")
     return Declaration(
         type=type_,
         primary_key=options.get("primary_key", False),
@@ -80,6 +93,7 @@ def declare(type_: SqlType, **options: Unpack[Options]) -> Declaration:
         minimum=options.get("min"),
         maximum=options.get("max"),
         values=tuple(options.get("values", ())),
+        generated=None if generated is None else generated.as_scalar(),
     )
 
 
@@ -123,7 +137,7 @@ def build_table(
     """Version 1 of a table; a public hidden BIGINT ``rowid`` is added when no primary key is
     declared.
 
-    Raises: AM-2020 to AM-2034 for what cannot be declared.
+    Raises: AM-2020 to AM-2034, AM-2210 for what cannot be declared.
     """
     check_name(name, "the table's name")
     if not 1 <= len(declarations) <= COLUMNS_MAX:
@@ -141,6 +155,10 @@ def build_table(
                 fail("AM-2023", first=key, second=label)
             key = label
         columns.append(column)
+    for index, declaration in enumerate(declarations.values()):
+        if declaration.generated is not None:
+            made = with_generated(columns, columns[index], declaration.generated)
+            columns[index] = made
     if key is None:
         if ROWID in seen:
             fail("AM-2034", column=ROWID)

@@ -21,6 +21,7 @@ from amaters.base.ids import ID_BYTES
 from amaters.base.rng import Rng
 from amaters.columns.dictionary import DICTIONARY_VALUES_MAX, Dictionary
 from amaters.columns.encodings import EncodingShape, Kind
+from amaters.columns.expressions import decode_expression, encode_expression
 from amaters.columns.indexes import IndexDefinition, check_indexes, default_name
 from amaters.columns.rowcodec import padme
 from amaters.columns.schema import (
@@ -349,6 +350,8 @@ def _sealed_message(column: Column) -> pb.SealedColumn:
         message.dictionary.extend(column.dictionary.values)
     if column.default is not None and column.encrypted:
         message.default.CopyFrom(_value_message(column.default))
+    if column.generated is not None:
+        message.generated.CopyFrom(encode_expression(column.generated))
     if column.target is not None:
         message.target.CopyFrom(_sealed_message(column.target))
     return message
@@ -428,6 +431,7 @@ def _one(
         dictionary=Dictionary(tuple(sealed.dictionary)) if sealed.has_dictionary else None,
         prefix=prefixes[-1] if prefixes and "prefix" in public.queries else 0,
         default=default,
+        generated=decode_expression(sealed.generated) if sealed.HasField("generated") else None,
         unready=sealed.unready,
         generations=tuple((kind, number) for kind, number in generations.items() if number),
     )

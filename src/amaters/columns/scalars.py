@@ -42,6 +42,13 @@ class ColumnRef(Scalar):
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnName(Scalar):
+    """A column of a table that is being declared, by name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Arithmetic(Scalar):
     """``left op right`` over numbers, op in ``OPERATORS``; NULL if either is NULL."""
 

@@ -28,6 +28,7 @@ from amaters.columns.encodings import (
 )
 from amaters.columns.indexes import IndexDefinition
 from amaters.columns.prefixes import prefix_codes
+from amaters.columns.scalars import Scalar
 from amaters.columns.types import SqlType, Storage
 
 Query = Literal["eq", "range", "sum", "group", "prefix"]
@@ -80,7 +81,8 @@ class Column:
 
     ``minimum`` and ``maximum`` are storage values, inclusive, set for every encrypted column that
     is not TEXT
-    and for a public one that declares them. ``categories`` are storage values in declared order.
+    and for a public one that declares them. ``generated``: what the column is computed from, over
+    ids of others. ``categories`` are storage values in declared order.
     ``dictionary`` holds the codes of an ``eq`` TEXT column without categories; ``prefix``: how
     many bytes of a text LIKE can compare.
     ``default`` is the value of rows that were written without the column; None: NULL.
@@ -105,6 +107,7 @@ class Column:
     target: Column | None = None
     unready: bool = False
     generations: tuple[tuple[Kind, int], ...] = ()
+    generated: Scalar | None = None
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -347,6 +350,11 @@ class Table:
     def visible_columns(self) -> tuple[Column, ...]:
         """What SELECT * returns: everything but the hidden ``rowid``."""
         return tuple(column for column in self.columns if not column.hidden)
+
+    @property
+    def written_columns(self) -> tuple[Column, ...]:
+        """What an INSERT without names gives values for: the visible ones not generated."""
+        return tuple(column for column in self.visible_columns if column.generated is None)
 
     @property
     def public_columns(self) -> tuple[Column, ...]:

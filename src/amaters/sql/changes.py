@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from sqlglot import exp
 
+from amaters.base.errors import fail
 from amaters.columns.convert import from_python
 from amaters.columns.schema import Column, Table
 from amaters.plan.expressions import (
@@ -50,6 +51,8 @@ def bind_assignments(
         if column.primary_key:
             fix = "insert the row under its new key and delete the old one, in one batch"
             refuse(node.this, "UPDATE of a primary key", fix)
+        if column.generated is not None:
+            fail("AM-2211", table=table.name, column=column.name)
         if column.id in assigned:
             wrong(node.this, f"column {column.name} is set twice", "set it once")
         assigned[column.id] = values.bind(node.expression, column)

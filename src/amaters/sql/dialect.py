@@ -27,6 +27,12 @@ class Encrypted(exp.Expression, exp.ColumnConstraintKind):
     arg_types: ClassVar = {"expressions": False}
 
 
+class Generated(exp.Expression, exp.ColumnConstraintKind):
+    """``GENERATED ALWAYS AS (this) [STORED]``; ``virtual``: VIRTUAL was written."""
+
+    arg_types: ClassVar = {"this": True, "virtual": False}
+
+
 def place(line: int, col: int) -> str:
     """How messages name a position in the text; both count from 1."""
     return f"line {line}, column {col}"
@@ -63,6 +69,17 @@ def _encrypted(parser: Any) -> Encrypted:
     return node
 
 
+def _generated(parser: Any) -> Generated:
+    if not (parser._match_text_seq("ALWAYS") and parser._match(TokenType.ALIAS)):
+        parser.raise_error("expected GENERATED ALWAYS AS (expression) STORED")
+    inner = parser._parse_wrapped(parser._parse_assignment)
+    is_virtual = bool(parser._match_text_seq("VIRTUAL"))
+    if not is_virtual:
+        parser._match_text_seq("STORED")
+    node: Generated = parser.expression(Generated(this=inner, virtual=is_virtual))
+    return node
+
+
 def _declaration(parser: Any) -> exp.Property:
     name = parser._parse_var(any_token=True)
     token = parser._prev
@@ -90,7 +107,11 @@ class AmateRS(DuckDB):
     class Parser(DuckDBParser):
         """See the module."""
 
-        CONSTRAINT_PARSERS: ClassVar = {**DuckDBParser.CONSTRAINT_PARSERS, "ENCRYPTED": _encrypted}
+        CONSTRAINT_PARSERS: ClassVar = {
+            **DuckDBParser.CONSTRAINT_PARSERS,
+            "ENCRYPTED": _encrypted,
+            "GENERATED": _generated,
+        }
         PLACEHOLDER_PARSERS: ClassVar = {
             **DuckDBParser.PLACEHOLDER_PARSERS,
             TokenType.PLACEHOLDER: _placeholder,

@@ -37,7 +37,7 @@ def bind_insert(
         listed = None if names is None else tuple(table.column(name).name for name in names)
         select = bind_select(source, catalogue, arguments)
         width = len(select.items) - select.hidden
-        expected = len(table.visible_columns) if listed is None else len(listed)
+        expected = len(table.written_columns) if listed is None else len(listed)
         if width != expected:
             wrong(source, f"{width} values for {expected} columns", "select one for each column")
         return InsertFrom(table, select, listed, conflict)
@@ -74,7 +74,7 @@ def _conflict(
         refuse(tree, what, f"write ON CONFLICT ({key.name}) ..., which leaves the index to refuse")
     if word == "IGNORE":
         return OnConflict()
-    given = table.visible_columns if names is None else [table.column(name) for name in names]
+    given = table.written_columns if names is None else [table.column(name) for name in names]
     copied = [column.id for column in given if not column.primary_key]
     return OnConflict(tuple((column, ColumnRef(excluded_id(column))) for column in copied))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sqlglot import exp
 
 from amaters.base.errors import InvalidError
 from amaters.columns.declare import Declaration, build_table
+from amaters.columns.scalars import Scalar
 from amaters.columns.schema import Table
 from amaters.columns.types import (
     BLOB,
@@ -25,7 +26,8 @@ from amaters.columns.types import (
     integer,
 )
 from amaters.plan.expressions import CopyFrom, CreateTable, DropTable, Value
-from amaters.sql.dialect import Encrypted
+from amaters.sql.dialect import Encrypted, Generated
+from amaters.sql.generated import bind_generated
 from amaters.sql.literals import Arguments, decimal_sizes, literal
 from amaters.sql.scope import Catalogue, find_table, only, refuse, wrong
 
@@ -123,10 +125,7 @@ def _apply_key(node: exp.PrimaryKey, declarations: dict[str, Declaration]) -> No
     if known is None:
         wrong(node, f"PRIMARY KEY names {name}, which is not declared", "declare the column")
     column = declarations[known]
-    declarations[known] = Declaration(
-        column.type, primary_key=True, encrypt=column.encrypt, values=column.values,
-        minimum=column.minimum, maximum=column.maximum,
-    )  # fmt: skip
+    declarations[known] = replace(column, primary_key=True, nullable=False)
 
 
 def _depth(tree: exp.Create, arguments: Arguments) -> str:
@@ -147,6 +146,7 @@ def column_declaration(node: exp.ColumnDef, arguments: Arguments) -> Declaration
     type_ = _type(node)
     primary_key, nullable = False, True
     encrypted: exp.Expr | None = None
+    generated: Scalar | None = None
     for constraint in node.args.get("constraints") or ():
         match constraint.args.get("kind"):
             case exp.PrimaryKeyColumnConstraint():
@@ -155,12 +155,15 @@ def column_declaration(node: exp.ColumnDef, arguments: Arguments) -> Declaration
                 nullable = bool(null.args.get("allow_null"))
             case Encrypted() as found:
                 encrypted = found
+            case Generated() as found:
+                generated = bind_generated(found, arguments)
             case other:
-                fix = "the constraints are PRIMARY KEY, NOT NULL and ENCRYPTED"
+                fix = "the constraints are PRIMARY KEY, NOT NULL, ENCRYPTED and GENERATED"
                 refuse(constraint, f"{(other or constraint).key.upper()} on a column", fix)
-    if encrypted is None:
-        return Declaration(type_, primary_key=primary_key, nullable=nullable)
-    return _encrypted(encrypted, type_, arguments, (primary_key, nullable))
+    declared = Declaration(type_, primary_key=primary_key, nullable=nullable)
+    if encrypted is not None:
+        declared = _encrypted(encrypted, type_, arguments, (primary_key, nullable))
+    return replace(declared, generated=generated)
 
 
 def _encrypted(

@@ -159,14 +159,27 @@ class Value(_message.Message):
     text: str
     def __init__(self, integer: _Optional[int] = ..., unsigned: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
 
+class Expression(_message.Message):
+    __slots__ = ("op", "children", "column_id", "number")
+    OP_FIELD_NUMBER: _ClassVar[int]
+    CHILDREN_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    op: str
+    children: _containers.RepeatedCompositeFieldContainer[Expression]
+    column_id: int
+    number: str
+    def __init__(self, op: _Optional[str] = ..., children: _Optional[_Iterable[_Union[Expression, _Mapping]]] = ..., column_id: _Optional[int] = ..., number: _Optional[str] = ...) -> None: ...
+
 class SealedColumn(_message.Message):
-    __slots__ = ("id", "minimum", "maximum", "categories", "has_dictionary", "dictionary", "default", "target", "unready")
+    __slots__ = ("id", "minimum", "maximum", "categories", "has_dictionary", "dictionary", "generated", "default", "target", "unready")
     ID_FIELD_NUMBER: _ClassVar[int]
     MINIMUM_FIELD_NUMBER: _ClassVar[int]
     MAXIMUM_FIELD_NUMBER: _ClassVar[int]
     CATEGORIES_FIELD_NUMBER: _ClassVar[int]
     HAS_DICTIONARY_FIELD_NUMBER: _ClassVar[int]
     DICTIONARY_FIELD_NUMBER: _ClassVar[int]
+    GENERATED_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     UNREADY_FIELD_NUMBER: _ClassVar[int]
@@ -176,10 +189,11 @@ class SealedColumn(_message.Message):
     categories: _containers.RepeatedCompositeFieldContainer[Value]
     has_dictionary: bool
     dictionary: _containers.RepeatedScalarFieldContainer[str]
+    generated: Expression
     default: Value
     target: SealedColumn
     unready: bool
-    def __init__(self, id: _Optional[int] = ..., minimum: _Optional[_Union[Value, _Mapping]] = ..., maximum: _Optional[_Union[Value, _Mapping]] = ..., categories: _Optional[_Iterable[_Union[Value, _Mapping]]] = ..., has_dictionary: _Optional[bool] = ..., dictionary: _Optional[_Iterable[str]] = ..., default: _Optional[_Union[Value, _Mapping]] = ..., target: _Optional[_Union[SealedColumn, _Mapping]] = ..., unready: _Optional[bool] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., minimum: _Optional[_Union[Value, _Mapping]] = ..., maximum: _Optional[_Union[Value, _Mapping]] = ..., categories: _Optional[_Iterable[_Union[Value, _Mapping]]] = ..., has_dictionary: _Optional[bool] = ..., dictionary: _Optional[_Iterable[str]] = ..., generated: _Optional[_Union[Expression, _Mapping]] = ..., default: _Optional[_Union[Value, _Mapping]] = ..., target: _Optional[_Union[SealedColumn, _Mapping]] = ..., unready: _Optional[bool] = ...) -> None: ...
 
 class SealedTable(_message.Message):
     __slots__ = ("format", "columns")
