@@ -39,6 +39,7 @@ from amaters.plan.spec import Term
 
 GroupKey = tuple[Storage | None, ...]
 Value = Any  # int, float, Decimal, str, bool, date or None
+Ordered = Mapping[GroupKey, Mapping[Aggregate, Value]]  # by the values of GROUP BY
 
 _EXACT = decimal.Context(prec=400)
 _LOW_BITS = 31
@@ -82,7 +83,7 @@ def totals_of(select: Select, batch: ColumnBatch, terms: Sequence[Term] | None =
     totals = Totals()
     if batch.length == 0:
         return totals
-    keys, member = _groups(select, batch)
+    keys, member = groups_of(select.fine_groups, batch)
     wanted = recipe(select)
     for term in wanted.terms if terms is None else terms:
         where = wanted.conditions[term.condition - 1] if term.condition else None
@@ -93,15 +94,17 @@ def totals_of(select: Select, batch: ColumnBatch, terms: Sequence[Term] | None =
     return totals
 
 
-def _groups(select: Select, batch: ColumnBatch) -> tuple[list[GroupKey], NDArray[np.intp]]:
+def groups_of(
+    column_ids: Sequence[int], batch: ColumnBatch
+) -> tuple[list[GroupKey], NDArray[np.intp]]:
     """The distinct group keys of ``batch`` and, per row, the index of its key."""
     member = np.zeros(batch.length, dtype=np.intp)
-    for column_id in select.fine_groups:
+    for column_id in column_ids:
         ranks = _ranks(batch.columns[column_id], nulls_first=False)
         member = np.unique(member * (int(ranks.max()) + 1) + ranks, return_inverse=True)[1]
     first = np.unique(member, return_index=True)[1]
     rows = batch.take(first)
-    lists = [_storage_list(rows.columns[column_id]) for column_id in select.fine_groups]
+    lists = [_storage_list(rows.columns[column_id]) for column_id in column_ids]
     keys: list[GroupKey] = list(zip(*lists, strict=True)) if lists else [()]
     return keys, member
 
@@ -169,8 +172,11 @@ def _sums(values: NDArray[Any], member: NDArray[np.intp], groups: int) -> list[i
 # ---- aggregates ------------------------------------------------------------------------------
 
 
-def finish_totals(select: Select, totals: Totals) -> Answer:
-    """The answer of an aggregate SELECT; groups without rows do not appear."""
+def finish_totals(select: Select, totals: Totals, ordered: Ordered | None = None) -> Answer:
+    """The answer of an aggregate SELECT; groups without rows do not appear.
+
+    ``ordered``: its extremes and quantiles, where it has any (``client.orders``).
+    """
     groups: dict[GroupKey, list[_Part]] = {} if select.group_by else {(): []}
     for key, terms in totals.groups.items():
         if not select.fine_groups or terms.get(ROWS, 0) > 0:
@@ -351,19 +357,20 @@ def _sort_key(select: Select, batch: ColumnBatch, order: OrderItem) -> NDArray[n
     if isinstance(expression, ColumnRef):
         column = batch.columns[expression.column_id]
     else:
-        column = _sortable(computed(expression, select.table, batch))
+        column = sortable(computed(expression, select.table, batch))[0]
     # Negated ranks turn the order round, so NULLs get the rank of the other end.
     ranks = _ranks(column, nulls_first=order.nulls_first != order.descending)
     return -ranks if order.descending else ranks
 
 
-def _sortable(values: list[Value]) -> ColumnValues:
-    """Computed values as a column that can be ranked; NaN comes after every number."""
+def sortable(values: list[Value]) -> tuple[ColumnValues, list[Value]]:
+    """Computed values as ranks, and the value of each; NaN comes after every number."""
     valid = np.array([value is not None for value in values], dtype=np.bool_)
     known = sorted({_position(v) for v in values if v is not None})
     places = {value: place for place, value in enumerate(known)}
     ranked = [0 if value is None else places[_position(value)] for value in values]
-    return ColumnValues(np.array(ranked, dtype=np.int64), valid)
+    distinct = [math.nan if is_nan else value for is_nan, value in known]
+    return ColumnValues(np.array(ranked, dtype=np.int64), valid), distinct
 
 
 def _position(value: Value) -> tuple[bool, Value]:

@@ -25,9 +25,10 @@ from amaters.client.guard import (
     read_guards,
     real_slots,
 )
+from amaters.client.orders import ordered_values
 from amaters.client.result import Result
 from amaters.client.rows import OpenedRows, joined, needs_sealed, open_block, read_tail, snapshot
-from amaters.client.selection import Selected, selected_rows, with_public
+from amaters.client.selection import Selected, real_rows, selected_rows, with_public
 from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch, ColumnValues, concatenate
 from amaters.columns.schema import Column, Table
@@ -43,7 +44,13 @@ from amaters.plan.expressions import (
     scalar_columns,
 )
 from amaters.plan.leakage import leakage
-from amaters.plan.orders import First
+from amaters.plan.orders import (
+    First,
+    masked_values,
+    order_aggregates,
+    ordered_columns,
+    public_values,
+)
 from amaters.plan.prepare import Prepared, prepare
 from amaters.plan.recipes import ROWS, recipe
 from amaters.plan.spec import PlanSpec
@@ -145,31 +152,46 @@ class _Selection:
         guards: Mapping[bytes, SegmentGuard],
         tail: ColumnBatch,
     ) -> Answer:
-        totals = totals_of(self.statement, tail)
+        totals, found = totals_of(self.statement, tail), [tail]
         if not pinned.segments:
-            return finish_totals(self.statement, totals)
+            return await self._finished(totals, found)
         if prepared.kind == "public" and _counts_everything(self.statement):
             live = sum(segment.live for segment in pinned.segments)
             fakes = sum(len(guard.live_positions) for guard in guards.values())
             totals.add((), ROWS, live - fakes)
-            return finish_totals(self.statement, totals)
+            return await self._finished(totals, found)
         if prepared.kind == "public":
             wanted = await self._fetched_where(prepared.fetch, pinned.handle, guards)
             totals.merge(totals_of(self.statement, wanted))
-            return finish_totals(self.statement, totals)
+            return await self._finished(totals, [wanted, *found])
         self.received = await execute(self.session, self.table, prepared, pinned.handle)
         totals.merge(self.received.totals)
+        public: list[OpenedRows] = []
         if prepared.needs_public_rows:
-            await self._add_public_totals(prepared, pinned, totals)
+            public = await self._add_public_totals(prepared, pinned, totals)
         self.received.require_intact()
         for canaries in matching_canaries(guards, self.statement.where, self.table):
             totals.merge(totals_of(self.statement, canaries), sign=-1)
-        return finish_totals(self.statement, totals)
+        if prepared.selects:
+            values = masked_values(self.statement), public_values(self.statement)
+            selected = await self._selected(values, guards, public)
+            found.append(real_rows(self.table, selected, [*values[0], *values[1]]))
+        return await self._finished(totals, found)
+
+    async def _finished(self, totals: Totals, found: list[ColumnBatch]) -> Answer:
+        """The answer from totals and, for extremes, from the rows that match."""
+        needed = [column.id for column in ordered_columns(self.statement)]
+        rows = concatenate([part.select(needed) for part in found if part.length] or found[:1])
+        ordered = await asyncio.to_thread(ordered_values, self.statement, rows)
+        return finish_totals(self.statement, totals, ordered)
 
     async def _add_public_totals(
         self, prepared: Prepared, pinned: pb.SnapshotReply, totals: Totals
-    ) -> None:
-        """Totals of public columns only: computed here from public columns, canaries included."""
+    ) -> list[OpenedRows]:
+        """Totals of public columns only: computed here from public columns, canaries included.
+
+        Returns the rows that were read, where extremes need them.
+        """
         spec = prepared.spec
         assert spec is not None
         done = {term for terms in self.received.totals.groups.values() for term in terms}
@@ -181,9 +203,17 @@ class _Selection:
         for term in pending:
             where = conditions[term.condition - 1] if term.condition else None
             needed |= predicate_columns(where)
+        if prepared.selects:
+            needed |= set(public_values(self.statement))
+            needed = {column for column in needed if not self.table.column(column).encrypted}
         request = pb.FetchRequest(handle=pinned.handle, plan=prepared.fetch.to_bytes())
+        kept: list[OpenedRows] = []
         async for block in self._blocks(request, frozenset(needed)):
-            totals.merge(totals_of(self.statement, block.rows, pending))
+            if pending:
+                totals.merge(totals_of(self.statement, block.rows, pending))
+            if prepared.selects:
+                kept.append(block)
+        return kept
 
     # ---- rows --------------------------------------------------------------------------------
 
@@ -360,7 +390,7 @@ def needed_columns(statement: Select) -> frozenset[int]:
 def _counts_everything(statement: Select) -> bool:
     """COUNT(*) of the whole table, which needs no row."""
     plain = statement.where is None and not statement.fine_groups
-    return plain and recipe(statement).terms == (ROWS,)
+    return plain and not order_aggregates(statement) and recipe(statement).terms == (ROWS,)
 
 
 def _rows_needed(statement: Select) -> int | None:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from amaters.base import errors
 from amaters.client.guard import SegmentGuard, check_masks
 from amaters.client.rows import OpenedRows
-from amaters.columns.batch import ColumnBatch, concatenate
+from amaters.columns.batch import ColumnBatch, concatenate, empty
 from amaters.columns.convert import ColumnValues, null_filler, storage_dtype
-from amaters.columns.schema import Column, Table
-from amaters.columns.types import TypeKind
+from amaters.columns.schema import EMPTY_DICTIONARY, Column, Table
+from amaters.columns.types import Storage, TypeKind
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import Predicate
 from amaters.plan.values import PRESENT
@@ -102,22 +102,26 @@ def _values(column: Column, packed: Packed, segment_id: bytes, slots: Slots) -> 
 
 
 def _decoded(column: Column, code: NDArray[np.uint64], valid: Mask) -> ColumnValues:
-    low, high = column.bounds
-    if column.categories and (
-        column.type.kind is TypeKind.TEXT or column.encoding("digits") is None
-    ):
-        low, high = 0, len(column.categories) - 1
+    listed = _listed(column)
+    low, high = column.bounds if listed is None else (0, len(listed) - 1)
     if bool((code[valid] > np.uint64(high - low)).any()):
         _misfit(column, "they are out of bounds")
     code = np.where(valid, code, np.uint64(0))
     dtype = storage_dtype(column.type)
-    if (low, high) == (0, len(column.categories) - 1) and column.categories:
-        known = np.array(column.categories, dtype=dtype)
-        values = known[code.astype(np.intp)]
+    if listed is not None:
+        values = np.array([*listed, null_filler(column.type)], dtype=dtype)
+        values = values[np.where(valid, code, np.uint64(len(listed))).astype(np.intp)]
     else:
         values = (code + np.uint64(low % (1 << 64))).astype(dtype)
     values[~valid] = null_filler(column.type)
     return ColumnValues(values, valid)
+
+
+def _listed(column: Column) -> Sequence[Storage] | None:
+    """What codes are places in: of texts, and of categories that have no digits."""
+    if column.type.kind is TypeKind.TEXT:
+        return column.categories or (column.dictionary or EMPTY_DICTIONARY).values
+    return None if column.encoding("digits") is not None else column.categories
 
 
 def _contradictions(
@@ -165,6 +169,13 @@ def with_public(
         rows = ColumnBatch(joined, len(part.slots))
         made.append(Selected(part.segment_id, part.slots, rows, part.real))
     return made
+
+
+def real_rows(table: Table, selected: Iterable[Selected], needed: Iterable[int]) -> ColumnBatch:
+    """The matching rows without canaries, and of them the columns ``needed``."""
+    ids = sorted(needed)
+    parts = [part.rows.select(ids).take(part.real) for part in selected]
+    return concatenate(parts) if parts else empty([table.column(column_id) for column_id in ids])
 
 
 def _misfit(column: Column, what: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from amaters.columns.scalars import Arithmetic as Arithmetic
@@ -34,6 +35,7 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 AGGREGATES = ("count_star", "count", "sum", "avg")
+ORDER_AGGREGATES = ("min", "max", "median", "quantile_disc", "quantile_cont")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +136,19 @@ class Case(Scalar):
 
 @dataclass(frozen=True, slots=True)
 class Aggregate(Scalar):
-    """``function`` (one of ``AGGREGATES``) over the rows of a group where ``where`` is TRUE.
+    """``function`` (of ``AGGREGATES`` or ``ORDER_AGGREGATES``) over a group's rows where ``where``.
 
     ``argument``: a scalar over columns of the row, None for ``count_star``; rows where it is NULL
-    do not count. ``distinct``: each value once; the argument is a column then.
+    do not count. ``distinct``: each value once; the argument is a column then. Quantiles have a
+    ``fraction`` in [0, 1], counted from the largest value on if ``descending``.
     """
 
     function: str
     argument: Scalar | None = None
     where: Predicate | None = None
     distinct: bool = False
+    fraction: Decimal | float = Decimal("0.5")
+    descending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which columns' values a statement needs of the rows that match: for ORDER BY and LIMIT.
+"""Which columns' values a statement needs of the rows that match: for extremes and for LIMIT.
 
 Pure decisions on the bound statement. Encrypted columns come masked from the engine, public ones
 are fetched for all rows that pass the public conditions: neither tells which rows match.
@@ -9,18 +9,67 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amaters.columns.schema import Column
+from amaters.columns.types import TypeKind
+from amaters.plan.capabilities import missing
 from amaters.plan.cost import Statistics
-from amaters.plan.expressions import ColumnRef, Select
+from amaters.plan.expressions import (
+    ORDER_AGGREGATES,
+    Aggregate,
+    ColumnRef,
+    Select,
+    scalar_columns,
+)
+from amaters.plan.recipes import all_aggregates
 from amaters.plan.spec import VALUES_MAX
 
 # So many rows are fetched whole if no encrypted condition chooses among them: that shows nothing,
 # while fetching those that come first shows which they are.
 FETCHED_WHOLE = 4096
 
+_NAMES = {"quantile_cont": "quantile", "quantile_disc": "quantile"}
+
 
 def is_sortable(column: Column) -> bool:
     """Whether order may be asked of a column: any public one, encrypted ones as declared."""
     return not column.encrypted or bool(column.queries & {"range", "group"})
+
+
+def order_aggregates(select: Select) -> tuple[Aggregate, ...]:
+    """The extremes and quantiles of a statement, each once."""
+    return tuple(a for a in all_aggregates(select) if a.function in ORDER_AGGREGATES)
+
+
+def ordered_columns(select: Select) -> list[Column]:
+    """The columns that extremes and quantiles read, and those that group them, by id."""
+    aggregates = order_aggregates(select)
+    ids = frozenset(select.group_by if aggregates else ())
+    ids = ids.union(*(scalar_columns(aggregate) for aggregate in aggregates))
+    return [select.table.column(column_id) for column_id in sorted(ids)]
+
+
+def masked_values(select: Select) -> tuple[int, ...]:
+    """Encrypted columns whose values the extremes of an aggregate need."""
+    return tuple(column.id for column in ordered_columns(select) if column.encrypted)
+
+
+def public_values(select: Select) -> tuple[int, ...]:
+    """Public columns whose values the extremes of an aggregate need."""
+    return tuple(column.id for column in ordered_columns(select) if not column.encrypted)
+
+
+def require_orderable(select: Select) -> None:
+    """Refuse (AM-2107) extremes of columns that were not declared for order."""
+    for aggregate in order_aggregates(select):
+        compared = scalar_columns(aggregate.argument)
+        for column_id in sorted(scalar_columns(aggregate)):
+            column = select.table.column(column_id)
+            kinds = {shape.kind for shape in column.encodings}
+            readable = not column.encrypted or bool(kinds & {"digits", "onehot"})
+            if readable and (column_id not in compared or is_sortable(column)):
+                continue
+            what = f"asked for its {_NAMES.get(aggregate.function, aggregate.function)}"
+            needed = "group" if column.type.kind is TypeKind.TEXT else "range"
+            missing(select.table, column, what, needed)
 
 
 @dataclass(frozen=True, slots=True)

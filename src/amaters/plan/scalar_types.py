@@ -135,11 +135,20 @@ def _aggregate(aggregate: Aggregate, table: Table) -> ScalarType:
     if aggregate.function == "avg":
         return DOUBLE
     argument = type_of(aggregate.argument, table)
+    if aggregate.function in ("median", "quantile_cont"):
+        return _between(argument)
     if aggregate.function != "sum":
         return argument
     if argument.family == "decimal":
         return _decimal(PRECISION_MAX, argument.scale)
     return _integer(-_SUM_MAX, _SUM_MAX, "HUGEINT")
+
+
+def _between(type_: ScalarType) -> ScalarType:
+    """What lies between two values of a type."""
+    if type_.family == "int":
+        return DOUBLE
+    return ScalarType("other", "TIMESTAMP") if type_.name == "DATE" else type_
 
 
 def _arithmetic(op: str, left: ScalarType, right: ScalarType) -> ScalarType:
