@@ -182,7 +182,11 @@ def finish_totals(select: Select, totals: Totals, ordered: Ordered | None = None
         if not select.fine_groups or terms.get(ROWS, 0) > 0:
             groups.setdefault(key[: len(select.group_by)], []).append(_Part(key, terms))
     made = recipe(select).made
-    rows = [_row(select, made, key, parts) for key, parts in groups.items()]
+    nothing = {a: None for a in select.aggregates if a not in made}
+    rows = [
+        _row(select, made, key, parts, {**nothing, **(ordered or {}).get(key, {})})
+        for key, parts in groups.items()
+    ]
     rows = [row for row in rows if _passes(select, row)]
     visible = len(select.items) - select.hidden
     if select.distinct:
@@ -229,14 +233,18 @@ class _Part:
 
 
 def _row(
-    select: Select, made: Mapping[Aggregate, Made], key: GroupKey, parts: Sequence[_Part]
+    select: Select,
+    made: Mapping[Aggregate, Made],
+    key: GroupKey,
+    parts: Sequence[_Part],
+    ordered: Mapping[Aggregate, Value],
 ) -> _Row:
     """One value per item: aggregates from totals, the rest computed from them and the key."""
     table = select.table
     by_id = dict(zip(select.group_by, key, strict=True))
-    known = {
-        aggregate: _aggregate(select, aggregate, entry, parts) for aggregate, entry in made.items()
-    }
+    known = dict(ordered)
+    for aggregate, entry in made.items():
+        known[aggregate] = _aggregate(select, aggregate, entry, parts)
 
     def value_of(column_id: int) -> Value:
         return from_storage(table.column(column_id).type, by_id[column_id])

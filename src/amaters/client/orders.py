@@ -1,7 +1,7 @@
 """Extremes and quantiles of plaintext rows, per group. Pure and exact.
 
-Answers are DuckDB's: NULLs do not count, an aggregate of nothing is NULL. A discrete quantile is one
-of the values. A continuous one lies between two neighbours: as a DOUBLE for integers, rounded
+Answers are DuckDB's: NULLs do not count, an aggregate of nothing is NULL. A discrete quantile is
+one of the values; a continuous one lies between two neighbours: as a DOUBLE for integers, rounded
 towards zero to the scale of a DECIMAL, to the nearest microsecond for DATE and TIMESTAMP. The
 neighbours are weighed with one rounding (a fused multiply-add), as DuckDB's kernels do.
 """
@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray

@@ -19,7 +19,6 @@ from amaters.plan.expressions import (
     Select,
     scalar_columns,
 )
-from amaters.plan.recipes import all_aggregates
 from amaters.plan.spec import VALUES_MAX
 
 # So many rows are fetched whole if no encrypted condition chooses among them: that shows nothing,
@@ -36,7 +35,7 @@ def is_sortable(column: Column) -> bool:
 
 def order_aggregates(select: Select) -> tuple[Aggregate, ...]:
     """The extremes and quantiles of a statement, each once."""
-    return tuple(a for a in all_aggregates(select) if a.function in ORDER_AGGREGATES)
+    return tuple(a for a in select.aggregates if a.function in ORDER_AGGREGATES)
 
 
 def ordered_columns(select: Select) -> list[Column]:

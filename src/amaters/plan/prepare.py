@@ -52,7 +52,14 @@ from amaters.plan.expressions import (
     predicate_columns,
 )
 from amaters.plan.logic import normalised, split_public
-from amaters.plan.orders import First, first_rows
+from amaters.plan.orders import (
+    First,
+    first_rows,
+    masked_values,
+    order_aggregates,
+    public_values,
+    require_orderable,
+)
 from amaters.plan.outputs import is_computed
 from amaters.plan.recipes import recipe
 from amaters.plan.spec import (
@@ -98,6 +105,11 @@ class Prepared:
     constants: tuple[int, ...] = ()
     needs_public_rows: bool = False
     first: First | None = None
+
+    @property
+    def selects(self) -> bool:
+        """Whether an aggregate comes with the rows it counts, for its extremes."""
+        return self.spec is not None and self.spec.selection
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -146,13 +158,18 @@ def prepare(
         conditions=tuple(builder.condition(where) for where in wanted.conditions),
     )
     check_capabilities(spec, table)
+    require_orderable(select)
+    values = masked_values(select)
+    if values or (node is not None and order_aggregates(select)):
+        spec = replace(spec, selection=True, values=values)
     computed = [is_computed(spec, term, table.public()) for term in spec.terms]
-    if not any(computed):
+    if not any(computed) and not spec.selection:
         return Prepared(select, "public", base)
     check_products(spec, table)
     prepared = Prepared(select, "aggregate", base, spec, None, builder.constants)
     pending = [term for term, done in zip(spec.terms, computed, strict=True) if not done]
     needs = any(term != Term("count") for term in pending)
+    needs = needs or (spec.selection and bool(public_values(select)))
     return _compiled(replace(prepared, needs_public_rows=needs), table, parameters)
 
 

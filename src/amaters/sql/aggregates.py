@@ -10,11 +10,15 @@ from sqlglot import exp
 from amaters.plan.expressions import Aggregate, And, ColumnRef, Literal
 from amaters.plan.scalar_types import type_of
 from amaters.sql.literals import Arguments
+from amaters.sql.orders import bind_order, is_order
 from amaters.sql.predicates import Conditions
 from amaters.sql.scalars import Scalars
 from amaters.sql.scope import Scope, bare, only, refuse, wrong
 
-_AGGREGATES = "the aggregates are COUNT(*), COUNT, SUM and AVG of an expression, also of DISTINCT c"
+_AGGREGATES = (
+    "the aggregates are COUNT(*), COUNT, SUM and AVG of an expression, also of DISTINCT c, and "
+    "MIN, MAX, MEDIAN, QUANTILE_DISC and QUANTILE_CONT"
+)
 _FUNCTIONS: Mapping[type[exp.Expr], str] = {exp.Count: "count", exp.Sum: "sum", exp.Avg: "avg"}
 
 
@@ -35,6 +39,8 @@ def bind_aggregate(node: exp.Expr, scope: Scope, arguments: Arguments) -> Aggreg
         found = bind_aggregate(node.this, scope, arguments)
         both = condition if found.where is None else And((found.where, condition))
         return replace(found, where=both)
+    if is_order(node):
+        return bind_order(node, Conditions(scope, arguments))
     function = _FUNCTIONS.get(type(node))
     if function is None:
         refuse(node, f"aggregate {node.key.upper()}", _AGGREGATES)

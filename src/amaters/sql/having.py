@@ -8,13 +8,17 @@ from sqlglot import exp
 
 from amaters.base.errors import fail
 from amaters.columns.schema import Column, Table
-from amaters.columns.types import SqlType, TypeKind
+from amaters.columns.types import BLOB, BOOLEAN, DATE, TEXT, TIMESTAMP, SqlType, TypeKind
 from amaters.plan.expressions import Aggregate, ColumnRef, Literal, OutputItem, Scalar, having_id
+from amaters.plan.scalar_types import type_of
 from amaters.sql.aggregates import GroupConditions
 from amaters.sql.predicates import Conditions
 from amaters.sql.scope import bare, where, wrong
 
 AGGREGATE_TYPE = SqlType(TypeKind.INT, bits=64)  # constants compare with it as numbers
+_TYPES = {  # of extremes that are no numbers
+    "DATE": DATE, "TIMESTAMP": TIMESTAMP, "BOOLEAN": BOOLEAN, "VARCHAR": TEXT, "BLOB": BLOB,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +38,11 @@ class HavingConditions(GroupConditions):
         return ColumnRef(column.id)
 
     def _is_column(self, node: exp.Expr) -> bool:
-        return isinstance(bare(node), (exp.Column, exp.AggFunc, exp.Filter))
+        return isinstance(bare(node), (exp.Column, exp.AggFunc, exp.Filter, exp.WithinGroup))
 
     def _column(self, node: exp.Expr) -> Column:
         node = bare(node)
-        if isinstance(node, (exp.AggFunc, exp.Filter)):
+        if isinstance(node, (exp.AggFunc, exp.Filter, exp.WithinGroup)):
             return self._output(self.aggregated(node))
         if not isinstance(node, exp.Column):
             return Conditions._column(self, node)
@@ -78,4 +82,5 @@ class HavingConditions(GroupConditions):
             index = len(outputs)
             self.hidden.append(OutputItem(f"having {len(self.hidden) + 1}", expression))
         name = expression.function if isinstance(expression, Aggregate) else "expression"
-        return Column(having_id(index), name, AGGREGATE_TYPE, nullable=True)
+        type_ = _TYPES.get(type_of(expression, self.table).name, AGGREGATE_TYPE)
+        return Column(having_id(index), name, type_, nullable=True)

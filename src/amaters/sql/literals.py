@@ -49,7 +49,9 @@ _MOMENTS = (
     exp.DataType.Type.DATE, exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPNTZ,
 )  # fmt: skip
 _BLOBS = (exp.DataType.Type.BLOB, exp.DataType.Type.VARBINARY)
-_CONSTANTS = (exp.Column, exp.Star, exp.AggFunc, exp.Subquery, exp.Select, exp.Window)
+_CONSTANTS = (
+    exp.Column, exp.Star, exp.AggFunc, exp.WithinGroup, exp.Subquery, exp.Select, exp.Window,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

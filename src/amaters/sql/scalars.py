@@ -20,6 +20,9 @@ OPERATORS: Mapping[type[exp.Expr], str] = {
 }  # fmt: skip
 DEPTH_MAX = 64
 _FORMS = "use columns, constants, + - * / //, CASE WHEN ... THEN ... END and aggregates"
+_QUANTILES: Mapping[type[exp.Expr], str] = {
+    exp.PercentileCont: "quantile_cont", exp.PercentileDisc: "quantile_disc",
+}  # fmt: skip
 _COMPARISONS: Mapping[type[exp.Expr], str] = {
     exp.EQ: "=", exp.NEQ: "!=", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
     exp.And: "AND", exp.Or: "OR", exp.Is: "IS",
@@ -47,7 +50,7 @@ class Scalars:
                 return Arithmetic("-", Literal(0), self._number(node.this, depth))
             case exp.Case():
                 return self._case(node, depth)
-            case exp.AggFunc() | exp.Filter():
+            case exp.AggFunc() | exp.Filter() | exp.WithinGroup():
                 return self._conditions.aggregated(node)
         operator = OPERATORS.get(type(node))
         if operator is None:
@@ -105,7 +108,7 @@ def spelling(node: exp.Expr, conditions: Conditions) -> str:  # noqa: PLR0911 - 
         return f"({left} {operator} {spelling(node.expression, conditions)})"
     if isinstance(node, exp.Neg) and not isinstance(node.this, exp.Literal):
         return f"(-({spelling(node.this, conditions)}))"
-    if isinstance(node, (exp.AggFunc, exp.Filter, exp.Distinct)):
+    if isinstance(node, (exp.AggFunc, exp.Filter, exp.Distinct, exp.WithinGroup)):
         return _aggregate_name(node, conditions)
     if isinstance(node, exp.Case):
         return _case_name(node, conditions)
@@ -123,7 +126,14 @@ def _aggregate_name(node: exp.Expr, conditions: Conditions) -> str:
         return f"DISTINCT {listed}"
     if isinstance(node, exp.Count) and (node.this is None or isinstance(node.this, exp.Star)):
         return "count_star()"
-    return f"{node.key}({spelling(node.this, conditions)})"
+    if isinstance(node, exp.WithinGroup):
+        key = node.expression.expressions[0]
+        order = spelling(key.this, conditions) + (" DESC" if key.args.get("desc") else "")
+        name = _QUANTILES.get(type(node.this), node.this.key)
+        return f"{name}({spelling(node.this.this, conditions)} ORDER BY {order})"
+    given = [node.this, node.args.get("quantile") or node.args.get("expression")]
+    parts = ", ".join(spelling(part, conditions) for part in given if part is not None)
+    return f"{_QUANTILES.get(type(node), node.key)}({parts})"
 
 
 def _case_name(node: exp.Case, conditions: Conditions) -> str:
