@@ -76,7 +76,7 @@ def test_explain_says_what_is_learned(both: Both) -> None:
     text = both.opened.db.explain("SELECT id FROM t WHERE s > 5 ORDER BY d LIMIT 3")
     learns, hidden = text.split("does not learn")
     assert "Fetch the rows that come first" in learns
-    assert "with values of d" in learns
+    assert "values: d in 3 parts" in learns
     assert "returned for every row alike, in one round of fixed size" in learns
     assert "which other rows match" in hidden
     assert "matched" not in learns.split("the server learns")[1]

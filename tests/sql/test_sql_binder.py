@@ -233,8 +233,8 @@ REFUSED = {
     "AM-2203": ["SELECT a FROM pya", "INSERT INTO x VALUES (1)", "COPY x FROM 'f'"],
     "AM-2204": ["SELECT agee FROM pay", "SELECT x.age FROM pay", "SELECT pay.age FROM pay p"],
     "AM-2205": [
-        "SELECT 1", "SELECT max(age) FROM pay",
-        "SELECT dept FROM pay GROUP BY dept HAVING max(age) > 1",
+        "SELECT 1", "SELECT stddev(age) FROM pay",
+        "SELECT dept FROM pay GROUP BY dept HAVING stddev(age) > 1",
         "SELECT age FROM pay JOIN pay q ON TRUE", "SELECT age FROM pay, pay",
         "WITH x AS (SELECT 1) SELECT age FROM pay", "SELECT age FROM main.pay",
         "SELECT age FROM pay WHERE dept ILIKE 'x%'", "SELECT age FROM pay WHERE age IN (SELECT 1)",

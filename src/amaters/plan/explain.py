@@ -22,6 +22,7 @@ from amaters.plan.cost import (
     output_seconds,
     step_seconds,
 )
+from amaters.plan.explain_values import values_of, values_text
 from amaters.plan.expressions import (
     Aggregate,
     Arithmetic,
@@ -163,15 +164,19 @@ def _tree(
     child = scan
     if compiled.root is not None:
         child = _filter(compiled.root, "0", table, costs, scan)
+    values = values_of(compiled, table, parameters, statistics)
     if prepared.kind == "rows":
-        text = f"Mask of matching rows{_values_text(compiled, table)}"
-        mask = operator(OUTPUT, "Mask", text, costs[OUTPUT], [child])
+        mask = operator(OUTPUT, "Mask", "Mask of matching rows", costs[OUTPUT], [child])
+        mask["values"] = values
         which = "matching rows" if prepared.first is None else "the rows that come first"
         return operator("fetch", "Fetch", f"Fetch {which} of {table.name}", {}, [mask])
     children = [*_conditions(compiled, table, costs), child]
     detail = _aggregate_text(prepared, table)
     made = operator(OUTPUT, "Aggregate", detail, costs[OUTPUT], children)
-    return made | {"totals": _terms(compiled, table, parameters, statistics)}
+    return made | {
+        "totals": _terms(compiled, table, parameters, statistics),
+        "values": values,
+    }
 
 
 def _conditions(plan: CompiledPlan, table: Table, costs: dict[str, Document]) -> list[Document]:
@@ -193,7 +198,8 @@ def _terms(
     """What is added up: per total its ciphertexts over all groups, products, bytes and seconds."""
     found = []
     for index, term in enumerate(plan.spec.terms):
-        own = replace(plan, accumulators=tuple(a for a in plan.accumulators if a.term == index))
+        mine = tuple(a for a in plan.accumulators if a.term == index)
+        own = replace(plan, accumulators=mine, packed=())
         product = " * ".join(table.column(column).name for column in term.columns)
         text = f"{term.kind}({product or '*'})"
         if term.required:
@@ -372,11 +378,6 @@ def _public_text(predicate: Predicate, table: Table) -> str:
     return f"condition on {', '.join(names)}" if names else "constant condition"
 
 
-def _values_text(compiled: CompiledPlan, table: Table) -> str:
-    names = ", ".join(table.column(column_id).name for column_id in compiled.spec.values)
-    return f", with values of {names}" if names else ""
-
-
 def _aggregate_text(prepared: Prepared, table: Table) -> str:
     shown = [
         scalar_text(aggregate, table)
@@ -420,6 +421,7 @@ def _draw(operator: Document, lead: str, below: str, rows: list[tuple[str, str]]
         count = total["ciphertexts"]
         note = f"{count} ciphertexts" if count else "of public columns, computed by the client"
         rows.append((f"{below}  total: {total['total']}", note))
+    rows += [(f"{below}  {text}", note) for text, note in values_text(operator.get("values", ()))]
     for index, child in enumerate(children):
         last = index == len(children) - 1
         branch, rest = ("└─ ", "   ") if last else ("├─ ", "│  ")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from amaters.columns.schema import Table
 from amaters.plan.expressions import Predicate, Select, predicate_columns, scalar_columns
+from amaters.plan.orders import public_values
 from amaters.plan.prepare import Prepared
 from amaters.plan.spec import (
     EqualLeaf,
@@ -75,6 +76,10 @@ def _aggregate(prepared: Prepared, table: Table, learns: list[str], hidden: list
         count = len(column.categories)
         learns.append(f"that groups are formed over {column.name} ({count} categories)")
         hidden.append(f"which row belongs to which {column.name}")
+    if spec.selection:
+        _masked(spec.values, table, learns)
+        _read_whole(public_values(prepared.select), table, learns)
+        hidden.append("which of MIN, MAX, median and quantiles is asked for, and of which fraction")
     for column_id in spec.public_groups:
         name = table.column(column_id).name
         learns.append(f"the groups of {name}, which is public")
@@ -100,9 +105,7 @@ def _first(prepared: Prepared, table: Table, learns: list[str], hidden: list[str
     first = prepared.first
     assert first is not None
     _masked(first.values, table, learns)
-    if first.public:
-        names = ", ".join(table.column(column_id).name for column_id in first.public)
-        learns.append(f"that {names} of all rows which pass the public conditions is read")
+    _read_whole(first.public, table, learns)
     ties = "" if first.whole else ", with all that tie with the last of them"
     learns.append(
         "which rows are fetched afterwards, and so which come first: as many as LIMIT and OFFSET "
@@ -111,6 +114,13 @@ def _first(prepared: Prepared, table: Table, learns: list[str], hidden: list[str
     hidden.append("the order of the rows that are fetched")
     if prepared.compiled is not None and prepared.compiled.root is not None:
         hidden.append("which other rows match, and how many")
+
+
+def _read_whole(column_ids: Sequence[int], table: Table, learns: list[str]) -> None:
+    """Public columns that are read whether a row matches or not."""
+    if column_ids:
+        names = ", ".join(table.column(column_id).name for column_id in column_ids)
+        learns.append(f"that {names} of all rows which pass the public conditions is read")
 
 
 def _masked(column_ids: Sequence[int], table: Table, learns: list[str]) -> None:
