@@ -15,6 +15,7 @@ from amaters.base import errors
 from amaters.client.finish import GroupKey, Totals, category_value
 from amaters.client.selection import Packed
 from amaters.client.session import Session
+from amaters.client.vectors import Vectors, read_vectors
 from amaters.columns.convert import storage_dtype
 from amaters.columns.schema import Table
 from amaters.columns.types import Storage
@@ -60,13 +61,15 @@ async def execute(session: Session, table: Table, prepared: Prepared, handle: by
     """
     compiled = prepared.compiled
     assert compiled is not None
-    constants_id = await _send_constants(session, prepared, compiled)
+    vectors = await read_vectors(session, table, prepared, handle)
+    constants_id = await _send_constants(session, prepared, compiled, vectors)
     request = pb.ExecuteRequest(
         job_id=session.new_id(),
         handle=handle,
         plan=compiled.spec_bytes,
         constants_id=constants_id,
         threads=session.outside.threads,
+        vector_segments=vectors.segment_ids,
     )
     reader = _Reader(session, table, prepared, compiled)
     stream = session.service.execute(request)
@@ -78,10 +81,12 @@ async def execute(session: Session, table: Table, prepared: Prepared, handle: by
     return reader.received
 
 
-async def _send_constants(session: Session, prepared: Prepared, compiled: CompiledPlan) -> bytes:
-    """Encrypt and send constants a few at a time; hundreds of them would fill the memory."""
+async def _send_constants(
+    session: Session, prepared: Prepared, compiled: CompiledPlan, vectors: Vectors
+) -> bytes:
+    """Encrypt and send constants, then vectors, a few at a time: all would fill the memory."""
     values, levels = prepared.constants, compiled.constant_levels
-    if not values:
+    if not values and not vectors.segments:
         return b""
     if len(values) != len(levels):
         errors.fail("AM-1000", what="a plan whose constants and levels differ in number")
@@ -89,22 +94,28 @@ async def _send_constants(session: Session, prepared: Prepared, compiled: Compil
     first_of = {level: index for index, level in reversed(list(enumerate(levels)))}
     first = await asyncio.to_thread(_encrypted, session, prepared, compiled, [*first_of.values()])
     sizes = {level: len(blob) for level, blob in zip(first_of, first, strict=True)}
+    sizes |= await asyncio.to_thread(vectors.sizes)
     request = pb.PutConstantsRequest(
         constants_id=session.new_id(),
         name=session.key_name_of(prepared.select.table),
-        sizes=[sizes[level] for level in levels],
+        sizes=[sizes[level] for level in (*levels, *vectors.levels)],
     )
-    await session.service.put_constants(request, _constant_chunks(session, prepared, compiled))
+    chunks = _constant_chunks(session, prepared, compiled, vectors)
+    await session.service.put_constants(request, chunks)
     return request.constants_id
 
 
 async def _constant_chunks(
-    session: Session, prepared: Prepared, compiled: CompiledPlan
+    session: Session, prepared: Prepared, compiled: CompiledPlan, vectors: Vectors
 ) -> AsyncIterator[Chunk]:
     total = len(prepared.constants)
     for start in range(0, total, CONSTANTS_AT_ONCE):
         indices = range(start, min(start + CONSTANTS_AT_ONCE, total))
         for blob in await asyncio.to_thread(_encrypted, session, prepared, compiled, indices):
+            for chunk in chunked(blob):
+                yield chunk
+    for segment in vectors.segments:
+        for blob in await asyncio.to_thread(vectors.of_segment, segment, vectors.inputs):
             for chunk in chunked(blob):
                 yield chunk
 

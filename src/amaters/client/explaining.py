@@ -130,6 +130,10 @@ async def _sizes(session: Session, table: Table) -> tuple[Statistics, bool]:
 
 async def _of_rows(session: Session, statement: Select | Update | Delete) -> Document:
     table, question = statement.table, statement
+    if isinstance(statement, Select) and statement.join is not None:
+        from amaters.client.joins import explain_joined
+
+        return await explain_joined(session, statement)  # reads what the statement reads first
     if not isinstance(question, Select):
         items = tuple(OutputItem(column.name, ColumnRef(column.id)) for column in table.columns)
         question = Select(table, question.where, items)

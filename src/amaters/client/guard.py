@@ -93,13 +93,13 @@ def _opened(session: Session, table: Table, item: pb.SegmentCanaries, rows: int)
         if bool((outside & alive).any()):
             errors.fail("AM-5012", what="it has rows in slots that no canaries stand for")
     live = alive[block.positions]
-    kept, fakes = block.positions[live], block.rows.take(live)
+    kept, fakes = block.positions[live], table.seen(block.rows.take(live))
     witnesses = None
     if block.witnesses is not None:
         slots, real = block.witnesses
         if len(slots) and int(slots[-1]) >= rows:
             errors.fail("AM-5012", what="a segment is shorter than its canaries say")
-        witnesses = slots[alive[slots]], real.take(alive[slots])
+        witnesses = slots[alive[slots]], table.seen(real.take(alive[slots]))
     return SegmentGuard(rows, alive, block.positions, kept, fakes, occupied, witnesses)
 
 
@@ -112,10 +112,11 @@ def canaries_of(
     part's canaries can be left out. Raises: DataError AM-2054, AM-5012.
     """
     if not item.parts:
-        block = open_canaries(session.keyset, table, item.segment_id, item.canaries)
+        block = open_canaries(session.keyset, table.stored, item.segment_id, item.canaries)
         return block, None if block.window is None else [block.window]
     blocks = [
-        open_canaries(session.keyset, table, part.segment_id, part.canaries) for part in item.parts
+        open_canaries(session.keyset, table.stored, part.segment_id, part.canaries)
+        for part in item.parts
     ]
     windows = [block.window for block in blocks if block.window is not None]
     if len(windows) != len(blocks):

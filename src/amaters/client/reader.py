@@ -66,16 +66,26 @@ _Work = Callable[
 
 async def select(session: Session, statement: Select) -> Result:
     """The answer of a SELECT. Raises: AM-21xx, AM-2301 before anything is sent; AM-5001."""
-    return await _Selection(session, statement).run()
+    if statement.join is not None:
+        from amaters.client.joins import select_joined
+
+        return await select_joined(session, statement)
+    return await Selection(session, statement).run()
 
 
-async def matching_rows(session: Session, table: Table, where: Predicate | None) -> Matching:
-    """All columns of the rows where a condition is true, with their versions.
+async def matching_rows(
+    session: Session,
+    table: Table,
+    where: Predicate | None,
+    columns: frozenset[int] | None = None,
+) -> Matching:
+    """The rows where a condition is true, all their columns or these, with their versions.
 
     Leaks: as the SELECT of these rows. Raises: as ``select``.
     """
-    items = tuple(OutputItem(column.name, ColumnRef(column.id)) for column in table.columns)
-    selection = _Selection(session, Select(table, where, items), versions=True)
+    wanted = [c for c in table.columns if columns is None or c.id in columns]
+    items = tuple(OutputItem(column.name, ColumnRef(column.id)) for column in wanted)
+    selection = Selection(session, Select(table, where, items), versions=True)
     return await selection.matching()
 
 
@@ -88,7 +98,7 @@ class Matching:
     learned: tuple[str, ...]
 
 
-class _Selection:
+class Selection:
     """One SELECT, from plan to result. With ``versions`` rows carry ``ROW_VERSION`` along."""
 
     def __init__(self, session: Session, statement: Select, *, versions: bool = False) -> None:
@@ -111,7 +121,7 @@ class _Selection:
         """The rows themselves, unsorted."""
         prepared, found = await self._look(self._matching)
         versions = found.columns[ROW_VERSION.id].values.tolist()
-        rows = found.select([column.id for column in self.table.columns])
+        rows = found.select(sorted(self.needed - {ROW_VERSION.id}))
         return Matching(rows, versions, leakage(prepared, self.table).learns)
 
     async def _look(self, work: _Work[T]) -> tuple[Prepared, T]:
@@ -379,7 +389,7 @@ def statistics_of(pinned: pb.SnapshotReply) -> Statistics:
 
 def needed_columns(statement: Select) -> frozenset[int]:
     """The columns that an answer reads, and the primary key, so that a row is never empty."""
-    found = {statement.table.primary_key.id, *statement.group_by}
+    found = {statement.table.primary_key.id, *statement.group_by, *statement.table.always_needed}
     found |= predicate_columns(statement.where)
     for item in statement.items:
         found |= scalar_columns(item.expression)

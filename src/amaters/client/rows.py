@@ -74,6 +74,7 @@ def open_block(
     a block of another shape than the table's.
     """
     decoded = decode_block(block.public_block)
+    whole, table = table, table.stored
     columns = {}
     for column in table.public_columns:
         if needed is not None and column.id not in needed and not column.primary_key:
@@ -95,7 +96,8 @@ def open_block(
         key = columns[table.primary_key.id]
         opened = open_rows(session.keyset, table, boxes, key, row_version=versions)
         rows = ColumnBatch({**columns, **opened.columns}, block.rows)
-    return OpenedRows(block.segment_id, np.array(block.slots, dtype=np.int64), rows, versions)
+    slots = np.array(block.slots, dtype=np.int64)
+    return OpenedRows(block.segment_id, slots, whole.seen(rows), versions)
 
 
 def needs_sealed(table: Table, needed: Collection[int] | None) -> bool:

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from amaters.columns.indexes import IndexDefinition
 from amaters.columns.prefixes import prefix_codes
 from amaters.columns.scalars import Scalar
 from amaters.columns.types import SqlType, Storage
+
+if TYPE_CHECKING:
+    from amaters.columns.batch import ColumnBatch
 
 Query = Literal["eq", "range", "sum", "group", "prefix"]
 QUERIES: tuple[Query, ...] = ("eq", "range", "sum", "group", "prefix")
@@ -315,6 +318,14 @@ class PublicTable:
         return tuple(column for column in self.columns if column.encrypted)
 
 
+@dataclass(frozen=True, slots=True)
+class LocalRows:
+    """Rows that a client has in plaintext, and sets of columns in which no two of them agree."""
+
+    batch: ColumnBatch
+    unique: tuple[frozenset[int], ...] = ()
+
+
 @dataclass(frozen=True)
 class Table:
     """A table as the client knows it; made by ``columns.declare.build_table`` or
@@ -330,6 +341,7 @@ class Table:
     key_id: bytes
     indexes: tuple[IndexDefinition, ...] = ()
     next_column: int = 0
+    local: LocalRows | None = field(default=None, repr=False, compare=False)
     _by_id: Mapping[int, Column] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -340,6 +352,32 @@ class Table:
         if isinstance(key, int) and key in self._by_id:
             return self._by_id[key]
         return _find(self.name, self.columns, key)
+
+    @property
+    def stored(self) -> Table:
+        """The table whose rows the engine has; another one where this is a join."""
+        return self
+
+    @property
+    def always_needed(self) -> frozenset[int]:
+        """Columns without which ``seen`` cannot tell anything."""
+        return frozenset()
+
+    def seen(self, rows: ColumnBatch) -> ColumnBatch:
+        """Stored rows with the columns that this table has besides."""
+        return rows
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its rows are on this client only: the answer of a subquery."""
+        return self.local is not None
+
+    @property
+    def unique_keys(self) -> tuple[frozenset[int], ...]:
+        """Sets of column ids in which no two rows agree."""
+        found = [frozenset({self.primary_key.id})]
+        found += [frozenset(index.columns) for index in self.indexes if index.unique]
+        return (*found, *(self.local.unique if self.local is not None else ()))
 
     @property
     def primary_key(self) -> Column:

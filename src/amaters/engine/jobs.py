@@ -22,12 +22,14 @@ from amaters.engine.ciphertexts import Constants, Evaluators, Slices, Usage, rec
 from amaters.engine.executor import Executor
 from amaters.engine.groups import Groups, group_rows
 from amaters.engine.rows import RowReader
+from amaters.engine.sent import SentVectors
 from amaters.engine.snapshots import Snapshot
 from amaters.fhe.ciphertext import Ciphertext
 from amaters.fhe.scheme import Evaluator
 from amaters.fhe.serial import serialize
 from amaters.plan.circuit import CompiledPlan, compile_once
 from amaters.plan.spec import PlanSpec
+from amaters.plan.virtual import extended, is_virtual
 from amaters.storage.objects import ObjectStore
 from amaters.storage.versions import SegmentRow
 from amaters.wire import commands_pb2 as cb
@@ -190,11 +192,14 @@ class Jobs:
         constants = self._constants.find(request.constants_id)
         evaluator = self._evaluators.get(entry.key_name, keys)
         self._slices.begin_job()
-        sources, groups = self._sources(spec, snapshot, evaluator, usage)
+        count = len(circuit.constant_levels)
+        vectors = SentVectors(circuit, request.vector_segments, constants[count:], evaluator)
+        sources, groups = self._sources(spec, snapshot, evaluator, usage, vectors)
         if spec.output == "aggregate":
             event = pb.GroupsEvent(groups=groups.count, block=groups.block, rows=groups.rows)
             emit(pb.ExecuteEvent(groups=event))
-        runner = Executor(circuit, entry.table, evaluator, constants)
+        table = extended(entry.table, spec.virtual)
+        runner = Executor(circuit, table, evaluator, constants[:count])
         threads = min(request.threads or self._threads, self._threads)
         switches = self._execute(runner, sources, threads, job, emit)
         stats = pb.StatsEvent(
@@ -265,7 +270,12 @@ class Jobs:
         return found
 
     def _sources(
-        self, spec: PlanSpec, snapshot: Snapshot, evaluator: Evaluator, usage: Usage
+        self,
+        spec: PlanSpec,
+        snapshot: Snapshot,
+        evaluator: Evaluator,
+        usage: Usage,
+        vectors: SentVectors,
     ) -> tuple[list[SegmentSource], Groups]:
         """Segments with something selected, and the public groups of their rows."""
         entry = snapshot.entry
@@ -286,6 +296,8 @@ class Jobs:
             def load(
                 column_id: int, kind: str, indices: Sequence[int], level: int
             ) -> list[Ciphertext]:
+                if is_virtual(column_id):
+                    return vectors.load(segment.segment_id, column_id, kind, indices, level)
                 wanted = (column_id, kind, indices, level)
                 return self._slices.load(evaluator, entry, segment, wanted, usage)
 

@@ -24,6 +24,7 @@ from amaters.plan.spec import (
     all_leaves,
     filters_of,
 )
+from amaters.plan.virtual import extended
 
 ConstantLeaf = RangeLeaf | EqualLeaf | MemberLeaf | PrefixLeaf
 
@@ -33,7 +34,7 @@ _SIGNIFICANT_MAX = 64
 
 def check_spec(spec: PlanSpec, table: PublicTable) -> None:
     """Raises: AM-2102 unless every part of ``spec`` means something for ``table``."""
-    checker = _Checker(spec, table)
+    checker = _Checker(spec, extended(table, spec.virtual))
     if spec.table_id != table.id or spec.schema_version != table.version:
         checker.refuse("it was made for another table or version")
     if (spec.parameter_set, spec.scheme) != (table.parameter_set, table.scheme):
@@ -44,6 +45,7 @@ def check_spec(spec: PlanSpec, table: PublicTable) -> None:
 
 def constant_slots(spec: PlanSpec, table: PublicTable) -> int:
     """How many encrypted constants the plan reads."""
+    table = extended(table, spec.virtual)
     total = 0
     for leaf in all_leaves(spec):
         if isinstance(leaf, (RangeLeaf, EqualLeaf, MemberLeaf, PrefixLeaf)):

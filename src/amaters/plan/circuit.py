@@ -36,6 +36,7 @@ from amaters.plan.spec import (
     all_leaves,
 )
 from amaters.plan.values import PackedOutput, ValueCircuits
+from amaters.plan.virtual import VectorInput, extended, layout
 
 SEGMENTS_MIN = 64  # that many segments fit one accumulator, unless slot values or depth forbid it
 _LEVEL_OF_MASK = 1  # masks are packed, switched down to one limb and shrunk
@@ -106,6 +107,11 @@ class CompiledPlan:
         return {key: (level, tuple(sorted(s))) for key, (level, s) in sorted(found.items())}
 
     @property
+    def vectors_sent(self) -> tuple[VectorInput, ...]:
+        """What the client uploads for every segment: ciphertexts of virtual columns."""
+        return layout(self.inputs)
+
+    @property
     def level(self) -> int:
         """Limbs of the deepest operand: what the stored ciphertexts must have."""
         return max((step.level + step.drops for step in self.steps), default=0)
@@ -158,6 +164,7 @@ def compile_plan(
     Raises: AM-2102 when the plan does not fit the table, AM-2301 when no candidate is provable.
     """
     check_spec(spec, table)
+    table = extended(table, spec.virtual)
     if table.parameter_set != parameters.name:
         fail("AM-2102", table=table.name, what=f"its parameter set is not {parameters.name}")
     spec = replace(spec, digest=b"")

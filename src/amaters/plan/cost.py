@@ -68,6 +68,10 @@ def estimate(
         sum(parameters.residue_bytes(level)) * parameters.slots + _ENVELOPE_BYTES
         for level in plan.constant_levels
     )
+    upload += segments * sum(
+        sum(parameters.residue_bytes(item.level)) * parameters.slots + _ENVELOPE_BYTES
+        for item in plan.vectors_sent
+    )
     return Cost(
         key_switches=switches * segments,
         products=products * segments,

@@ -52,6 +52,7 @@ from amaters.plan.spec import (
     PublicNode,
     RangeLeaf,
 )
+from amaters.plan.virtual import is_virtual
 
 VERSION = 1
 Document = dict[str, Any]
@@ -358,6 +359,8 @@ def _node_text(node: Node, table: Table) -> tuple[str, str]:  # noqa: PLR0911 - 
         return "Public", f"{_public_text(node.predicate, table)} (public)"
     assert isinstance(node, (RangeLeaf, EqualLeaf, MemberLeaf, NullLeaf, PrefixLeaf))
     column = table.column(node.column_id).name
+    if is_virtual(node.column_id):
+        return "Vector", column
     if isinstance(node, NullLeaf):
         return "Null", f"{column} IS {'NOT ' if node.negated else ''}NULL"
     suffix = " (PUBLIC constants)" if node.codes is not None else ""

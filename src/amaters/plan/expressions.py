@@ -64,11 +64,15 @@ class Between(Predicate):
 
 @dataclass(frozen=True, slots=True)
 class In(Predicate):
-    """``column [NOT] IN (literals)``; a NULL among the literals never makes it TRUE."""
+    """``column [NOT] IN (literals)``; a NULL among the literals never makes it TRUE.
+
+    ``is_padded``: only how many literals there are may show, not that all of them are NULL.
+    """
 
     column_id: int
     literals: tuple[Literal, ...]
     negated: bool = False
+    is_padded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +175,42 @@ class OrderItem:
     nulls_first: bool = False
 
 
+DIMENSION_STEP = 1 << 16  # between the column ids of two tables of a join
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """A table of a join of which every row of the fact has at most one row: the one whose columns
+    ``right`` (its own ids) equal ``left`` (ids of the joined table).
+
+    In the joined table the id of its column c is ``offset`` + c.
+    """
+
+    table: Table
+    name: str
+    offset: int
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """An inner join: ``fact``, called ``name`` in the statement, and its dimensions in an order in
+    which each hangs on the fact or on earlier ones.
+    """
+
+    fact: Table
+    name: str
+    dimensions: tuple[Dimension, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Select:
     """One bound SELECT over one table. ``group_by`` holds column ids; empty with aggregates: one
     row.
 
     The last ``hidden`` items only serve ORDER BY and HAVING and are not part of the result. In
+    ``join``: ``table`` has the columns of several tables, those of the fact under their own ids. In
     ``having`` a column id is a group column's, or the ``having_id`` of an output.
     """
 
@@ -190,6 +224,7 @@ class Select:
     distinct: bool = False
     hidden: int = 0
     having: Predicate | None = None
+    join: Join | None = None
 
     @property
     def is_aggregate(self) -> bool:

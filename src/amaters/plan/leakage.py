@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from amaters.columns.joined import JoinedTable
 from amaters.columns.schema import Table
+from amaters.plan.explain_joins import hidden_of_join, learned_of_vectors, tables_read
 from amaters.plan.expressions import Predicate, Select, predicate_columns, scalar_columns
 from amaters.plan.orders import public_values
 from amaters.plan.prepare import Prepared
@@ -59,6 +61,10 @@ def leakage(prepared: Prepared, table: Table) -> Leakage:
         hidden.append("the contents of the sealed rows it returns")
     else:
         learns.append("which rows are fetched")
+    if isinstance(table, JoinedTable) and prepared.select.join is not None:
+        learns += tables_read(prepared.select.join)
+        learns += learned_of_vectors(table, prepared.compiled) if prepared.compiled else []
+        hidden += hidden_of_join(prepared.select.join)
     learns.append("the number of rows per segment, the time and size of the request")
     return Leakage(tuple(learns), tuple(sentence for sentence in hidden if sentence))
 
@@ -178,5 +184,6 @@ def touched_columns(select: Select) -> list[int]:
 
 
 def _names(prepared: Prepared, table: Table) -> str:
-    ids = touched_columns(prepared.select)
+    stored = {column.id for column in table.stored.columns}
+    ids = [column_id for column_id in touched_columns(prepared.select) if column_id in stored]
     return ", ".join(table.column(column_id).name for column_id in ids) or "(none)"

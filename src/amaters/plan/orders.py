@@ -13,6 +13,7 @@ from amaters.columns.types import TypeKind
 from amaters.plan.capabilities import missing
 from amaters.plan.cost import Statistics
 from amaters.plan.expressions import (
+    DIMENSION_STEP,
     ORDER_AGGREGATES,
     Aggregate,
     ColumnRef,
@@ -108,7 +109,7 @@ def _leading(select: Select) -> list[Column]:
     found: list[Column] = []
     for order in select.order_by:
         key = order.key if isinstance(order.key, ColumnRef) else select.items[order.key].expression
-        if not isinstance(key, ColumnRef):
+        if not isinstance(key, ColumnRef) or key.column_id >= DIMENSION_STEP:
             break
         column = select.table.column(key.column_id)
         encrypted = {other.id for other in (*found, column) if other.encrypted}

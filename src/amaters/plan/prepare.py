@@ -78,6 +78,7 @@ from amaters.plan.spec import (
     Term,
     parts_for,
 )
+from amaters.plan.virtual import virtual_columns
 
 _INVERSE: dict[str, Operator] = {
     "=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">",
@@ -143,7 +144,8 @@ def prepare(
     if public is not None:
         _require_sendable(base, table)
     parts = parts_for(statistics.parts)
-    spec = replace(base, filter=node, masked=statistics.masked, parts=parts)
+    virtual = virtual_columns(table.columns)
+    spec = replace(base, filter=node, masked=statistics.masked, parts=parts, virtual=virtual)
     if not select.is_aggregate:
         rows = Prepared(select, "rows", base, replace(spec, output="mask"), None, builder.constants)
         return _rows(rows, table, statistics, parameters)
@@ -333,7 +335,8 @@ class _FilterBuilder:
     def _in(self, predicate: In, negated: bool) -> Node | bool:
         literals = predicate.literals
         values = [literal.value for literal in literals]
-        if not literals or all(value is None for value in values):
+        empty = not literals or all(value is None for value in values)
+        if empty and not predicate.is_padded:
             return not literals and negated
         if negated and None in values:
             return False

@@ -21,6 +21,7 @@ from amaters.columns.monomials import DEGREE_MAX as FACTORS_MAX
 from amaters.fhe.meta import PARTS_MAX
 from amaters.plan.expressions import Predicate
 from amaters.plan.predicate_wire import decode_predicate, encode_predicate
+from amaters.plan.virtual import VirtualColumn, decode_virtual, encode_virtual
 from amaters.wire import plan_pb2 as pb
 
 VERSION = 1
@@ -153,6 +154,7 @@ class PlanSpec:
     ``output`` mask: one 0/1 mask per segment; aggregate: ``terms`` per group; fetch: nothing is
     computed, rows are fetched by ``public_filter``. ``masked``: liveness
     or ``public_filter`` may exclude occupied slots; without it every occupied slot counts.
+    ``virtual``: columns that the client uploads with the constants, for each segment.
     ``parts``: how many encryptions a stored ciphertext may be the sum of (one of ``PARTS``).
     ``selection``: an aggregate delivers the mask too; ``values``: the values of these columns in
     the rows of the mask come with it, zero in all others (``plan.values``).
@@ -173,6 +175,7 @@ class PlanSpec:
     parts: int = 1
     selection: bool = False
     values: tuple[int, ...] = ()
+    virtual: tuple[VirtualColumn, ...] = ()
     digest: bytes = b""
 
     def with_digest(self, digest: bytes) -> PlanSpec:
@@ -197,6 +200,7 @@ class PlanSpec:
             parts=self.parts if self.parts > 1 else 0,
             selection=self.selection,
             values=self.values,
+            virtual=[encode_virtual(column) for column in self.virtual],
         )
         if self.public_filter is not None:
             message.public_filter.CopyFrom(encode_predicate(self.public_filter))
@@ -381,6 +385,7 @@ def _checked(message: Any) -> PlanSpec:
         parts=message.parts or 1,
         selection=message.selection,
         values=tuple(message.values),
+        virtual=decode_virtual(message.virtual),
         digest=message.digest,
     )
 

@@ -99,6 +99,12 @@ class Scope:
         alike = [c for c in self.table.columns if c.name.lower() == node.name.lower()]
         return next(iter(exact + alike), None)
 
+    def star(self, node: exp.Column | None) -> tuple[Column, ...]:
+        """What ``*`` stands for, or ``table.*``. Raises: AM-2203 for another table."""
+        if node is not None and node.table.lower() != self.name.lower():
+            fail("AM-2203", table=node.table, where=where(node), near="")
+        return self.table.visible_columns
+
     def column(self, node: exp.Column) -> Column:
         """The column ``node`` names, possibly through an alias. Raises: AM-2204."""
         found = self.find(node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -21,6 +21,7 @@ from amaters.plan.expressions import (
 )
 from amaters.sql.aggregates import GroupConditions
 from amaters.sql.having import HavingConditions
+from amaters.sql.joins import bind_joins
 from amaters.sql.literals import (
     Arguments,
     constant_text,
@@ -34,7 +35,7 @@ from amaters.sql.scope import Catalogue, Scope, bare, find_table, only, refuse, 
 
 _CLAUSES = (
     "expressions", "from_", "where", "group", "having", "order", "limit", "offset", "distinct",
-    "kind",
+    "kind", "joins",
 )  # fmt: skip
 
 
@@ -44,12 +45,15 @@ def bind_select(tree: exp.Select, catalogue: Catalogue, arguments: Arguments) ->
     source = tree.args.get("from_")
     if source is None:
         refuse(tree, "SELECT without FROM", "name a table")
-    table = find_table(catalogue, source.this)
     aliases = {
         item.alias.lower(): bare(item.this)
         for item in tree.expressions
         if isinstance(item, exp.Alias)
     }
+    if tree.args.get("joins"):
+        single, joined, join = bind_joins(tree, catalogue, aliases)
+        return replace(_Binding(single, joined.table, joined, arguments).bind(), join=join)
+    table = find_table(catalogue, source.this)
     scope = Scope(table, source.this.alias or table.name, aliases)
     return _Binding(tree, table, scope, arguments).bind()
 
@@ -131,9 +135,8 @@ class _Binding:
     def _star(self, node: exp.Expr) -> list[OutputItem]:
         star = node.this if isinstance(node, exp.Column) else node
         only(star, (), "write * alone")
-        if isinstance(node, exp.Column) and node.table.lower() != self.scope.name.lower():
-            fail("AM-2203", table=node.table, where=where(node), near="")
-        return [OutputItem(c.name, ColumnRef(c.id)) for c in self.table.visible_columns]
+        qualified = node if isinstance(node, exp.Column) else None
+        return [OutputItem(c.name, ColumnRef(c.id)) for c in self.scope.star(qualified)]
 
     def _item(self, node: exp.Expr) -> OutputItem:
         alias = node.alias if isinstance(node, exp.Alias) else ""

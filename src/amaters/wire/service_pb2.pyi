@@ -503,18 +503,20 @@ class PutConstantsRequest(_message.Message):
     def __init__(self, constants_id: _Optional[bytes] = ..., name: _Optional[_Union[KeyName, _Mapping]] = ..., sizes: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ExecuteRequest(_message.Message):
-    __slots__ = ("job_id", "handle", "plan", "constants_id", "threads")
+    __slots__ = ("job_id", "handle", "plan", "constants_id", "threads", "vector_segments")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     HANDLE_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     CONSTANTS_ID_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     job_id: bytes
     handle: bytes
     plan: bytes
     constants_id: bytes
     threads: int
-    def __init__(self, job_id: _Optional[bytes] = ..., handle: _Optional[bytes] = ..., plan: _Optional[bytes] = ..., constants_id: _Optional[bytes] = ..., threads: _Optional[int] = ...) -> None: ...
+    vector_segments: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, job_id: _Optional[bytes] = ..., handle: _Optional[bytes] = ..., plan: _Optional[bytes] = ..., constants_id: _Optional[bytes] = ..., threads: _Optional[int] = ..., vector_segments: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class CancelRequest(_message.Message):
     __slots__ = ("job_id",)

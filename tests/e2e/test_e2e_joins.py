@@ -1,0 +1,210 @@
+"""Joins beside DuckDB: vectors, lists of keys, rows, several tables; what is refused and hidden."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import pytest
+from e2e_support import small
+
+import amaters as am
+
+DDL = (
+    """CREATE TABLE f (id INTEGER PRIMARY KEY, k INTEGER, r TEXT,
+      q INTEGER ENCRYPTED WITH (QUERIES = 'sum,range', MIN = 0, MAX = 100),
+      g TEXT ENCRYPTED WITH (QUERIES = 'group', VALUES = 'x,y'),
+      e INTEGER NOT NULL ENCRYPTED WITH (QUERIES = 'eq', MIN = 0, MAX = 50),
+      eg INTEGER ENCRYPTED WITH (QUERIES = 'group', VALUES = '0,1,2,3,4,5,6,7'),
+      z INTEGER ENCRYPTED WITH (QUERIES = 'sum', MIN = 0, MAX = 9))""",
+    """CREATE TABLE d (id INTEGER PRIMARY KEY, name TEXT ENCRYPTED,
+      price DECIMAL(6,2) ENCRYPTED WITH (QUERIES = 'range', MIN = -10, MAX = 200),
+      c TEXT, nk INTEGER, flag BOOLEAN)""",
+    "CREATE TABLE n (code TEXT PRIMARY KEY, region TEXT ENCRYPTED)",
+    "CREATE TABLE pairs (a INTEGER, b TEXT, w INTEGER ENCRYPTED WITH (QUERIES = 'sum'))",
+    "CREATE UNIQUE INDEX pairs_key ON pairs (a, b)",
+)
+PLAIN = (
+    "CREATE TABLE f (id INTEGER, k INTEGER, r TEXT, q INTEGER, g TEXT, e INTEGER, eg INTEGER,"
+    " z INTEGER)",
+    "CREATE TABLE d (id INTEGER, name TEXT, price DECIMAL(6,2), c TEXT, nk INTEGER, flag BOOLEAN)",
+    "CREATE TABLE n (code TEXT, region TEXT)",
+    "CREATE TABLE pairs (a INTEGER, b TEXT, w INTEGER)",
+)
+ASKED = (  # on the fact, with vectors or lists of keys
+    "SELECT count(*), sum(q) FROM f JOIN d ON f.k = d.id",
+    "SELECT count(*), sum(q) FROM f INNER JOIN d ON d.id = f.k WHERE name = 'apple' AND q > 30",
+    "SELECT count(*), sum(q), count(q) FROM f, d "
+    "WHERE k = d.id AND (name = 'fig' OR q < 20) AND r = 'a'",
+    "SELECT sum(price), count(price), count(flag), count(*) FROM f JOIN d ON f.k = d.id "
+    "WHERE q BETWEEN 10 AND 60",
+    "SELECT sum(price * q) FROM f JOIN d ON f.k = d.id WHERE q BETWEEN 10 AND 60",
+    "SELECT name, count(*), sum(q) FROM f JOIN d ON f.k = d.id GROUP BY name",
+    "SELECT d.name, g, r, count(*) c FROM f JOIN d ON f.k = d.id WHERE q > 10 "
+    "GROUP BY d.name, g, r HAVING c > 2 AND d.name IS NOT NULL",
+    "SELECT region, count(*), sum(q) FROM d JOIN f ON f.k = d.id JOIN n ON d.c = n.code "
+    "WHERE price > 5 GROUP BY region",
+    "SELECT f.id, name, price, region FROM f JOIN d ON f.k = d.id JOIN n ON d.c = n.code "
+    "WHERE price > 100 AND q > 50",
+    "SELECT count(*), sum(q) FROM f JOIN d ON f.k = d.id WHERE NOT (name = 'apple' OR q > 50)",
+    "SELECT count(*), sum(q) FROM f JOIN d ON f.k = d.id WHERE name <> 'apple' OR g = 'x' OR flag",
+    "SELECT sum(q) FROM f a JOIN d b ON a.k = b.id "
+    "WHERE (b.c = 'F' AND a.q < 10 AND a.k = b.id) OR (b.c = 'G' AND a.q > 90)",
+    "SELECT sum(q) FROM f a, d b WHERE (b.c = 'F' AND a.q < 10 AND a.k = b.id) "
+    "OR (b.c = 'G' AND b.id = a.k AND a.q > 90) OR (a.k = b.id AND b.c = 'H')",
+    "SELECT count(*), sum(q) FROM f JOIN d ON eg = d.id WHERE d.price > 10 OR d.flag",
+    "SELECT count(*), sum(q) FROM f JOIN d ON eg = d.id WHERE d.name = 'nobody'",
+    "SELECT count(*), sum(q) FROM f JOIN d ON eg = d.id JOIN n ON n.code = d.c "
+    "WHERE NOT (region = 'EU' AND q > 20)",
+    "SELECT f.id, d.name FROM f JOIN d ON f.eg = d.id WHERE q > 90",
+    "SELECT r, avg(q), count(g) FROM f JOIN d ON f.k = d.id WHERE c LIKE 'F%' GROUP BY r",
+    "SELECT d.name, sum(CASE WHEN price > 50 AND q > 20 THEN q ELSE 0 END), "
+    "sum(CASE WHEN flag THEN 1 ELSE 0 END) FROM f JOIN d ON f.k = d.id GROUP BY d.name",
+    "SELECT count(DISTINCT d.name), count(DISTINCT g) FROM f JOIN d ON f.k = d.id WHERE q > 5",
+    "SELECT d.name, sum(q) FILTER (WHERE price > 10), sum(q * (price - 1)) + count(*) "
+    "FROM f JOIN d ON f.k = d.id GROUP BY d.name HAVING sum(q) > sum(price)",
+    "SELECT sum(w), sum(w * z), count(*) FROM f JOIN pairs p ON f.k = p.a AND f.r = p.b",
+    "SELECT f.id, f.q, x.name, y.name FROM f, d x, d y WHERE f.k = x.id AND x.nk = y.id AND q > 80",
+    "SELECT d.name, f.id FROM f JOIN d ON f.k = d.id WHERE q < 30 ORDER BY d.name, f.id LIMIT 7",
+    "SELECT f.id, q FROM f JOIN d ON f.k = d.id WHERE name = 'fig' ORDER BY q DESC, f.id LIMIT 5",
+    "SELECT c, f.id FROM f JOIN d ON f.k = d.id WHERE q < 30 ORDER BY c DESC, q, f.id LIMIT 9",
+    "SELECT DISTINCT d.name FROM f JOIN d ON f.k = d.id WHERE q < 30",
+    "SELECT count(*), sum(q) FROM f JOIN d ON k = d.id WHERE d.price IS NULL AND f.r IS NOT NULL",
+    "SELECT count(*), sum(q) FROM f JOIN d ON k = d.id WHERE NULL",
+    "SELECT * FROM f JOIN d USING (id)",
+    "SELECT d.*, z FROM f JOIN d USING (id) WHERE f.id > 3",
+    "SELECT id, name FROM f JOIN d USING (id) WHERE q > 10",
+)
+HERE = (  # nothing encrypted of the fact, or only small tables
+    "SELECT count(*), sum(f.id) FROM f JOIN d ON f.k = d.id WHERE d.name = 'fig' AND r = 'a'",
+    "SELECT n.region, count(*), sum(price) FROM d, n WHERE d.c = n.code GROUP BY 1",
+    "SELECT d.id, region FROM d JOIN n ON d.c = n.code WHERE price > 5 OR flag",
+)
+ON_CIPHERTEXTS = (ASKED[1], ASKED[4], ASKED[6], ASKED[8], ASKED[13])
+EXPENSIVE = "SELECT count(*), sum(q) FROM f JOIN d ON e = d.id WHERE d.c = 'F'"
+
+
+def _fill(db: Any, plain: Any, rows: int, dimension: int) -> None:
+    rng = random.Random(2)
+    facts = [
+        (i, rng.choice([None, *range(60)]), rng.choice(["a", "b", None]),
+         rng.choice([None, *range(101)]), rng.choice([None, "x", "y"]), rng.randint(0, 50),
+         rng.choice([None, *range(8)]), rng.choice([None, *range(10)]))
+        for i in range(rows)
+    ]  # fmt: skip
+    others = [
+        (i, rng.choice([None, "apple", "pear", "fig"]),
+         rng.choice([None, rng.randint(-1000, 20000) / 100]), rng.choice(["F", "G", "H", None]),
+         rng.choice([None, 1, 2]), rng.choice([None, True, False]))
+        for i in range(dimension)
+    ]  # fmt: skip
+    nations = [("F", "EU"), ("G", None), ("Z", "AF")]
+    pairs = [(i, b, 3 * i - 40) for i in range(30) for b in "ab" if (i + ord(b)) % 3]
+    for ddl, own in zip(PLAIN, ("f", "d", "n", "pairs"), strict=True):
+        plain.sql(ddl)
+        found = {"f": facts, "d": others, "n": nations, "pairs": pairs}[own]
+        marks = ", ".join("?" * len(found[0]))
+        plain.executemany(f"INSERT INTO {own} VALUES ({marks})", found)
+    for ddl in DDL:
+        db.sql(ddl)
+    db.table("d").insert(others)
+    db.table("n").insert(nations)
+    db.table("pairs").insert(pairs)
+    db.table("f").insert(facts[:-40])
+    db.table("f").insert(facts[-40:])
+    for each in (db, plain):
+        each.sql("DELETE FROM f WHERE id IN (5, 77, 200)")
+        each.sql("DELETE FROM d WHERE id = 7")
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[am.Database, Any]]:
+    """The same tables in both engines: segments, a tail, dead rows."""
+    plain = duckdb.connect()
+    with am.connect(":memory:", **small("noop")) as db:
+        _fill(db, plain, 2000, 50)
+        yield db, plain
+
+
+def _rows(found: list[tuple[Any, ...]]) -> list[str]:
+    return sorted(
+        repr(tuple(float(v) if isinstance(v, float) else v for v in row)) for row in found
+    )
+
+
+@pytest.mark.parametrize("question", [*ASKED, *HERE, EXPENSIVE])
+def test_joins_equal_duckdb(question: str, pair: tuple[am.Database, Any]) -> None:
+    """The same rows, in whatever order."""
+    db, plain = pair
+    assert _rows(db.sql(question).rows()) == _rows(plain.sql(question).fetchall())
+
+
+def test_joins_on_ciphertexts() -> None:
+    """The same on the real scheme."""
+    plain = duckdb.connect()
+    with am.connect(":memory:", **small("bgv")) as db:
+        _fill(db, plain, 500, 20)
+        db.compact()
+        for question in ON_CIPHERTEXTS:
+            assert _rows(db.sql(question).rows()) == _rows(plain.sql(question).fetchall())
+            assert json.loads(db.explain(question, format="json"))["kind"] != "client"
+
+
+@pytest.mark.parametrize(
+    ("question", "code"),
+    [
+        ("SELECT count(*) FROM f LEFT JOIN d ON f.k = d.id", "AM-2226"),
+        ("SELECT count(*) FROM f NATURAL JOIN d", "AM-2226"),
+        ("SELECT count(*) FROM f CROSS JOIN d", "AM-2228"),
+        ("SELECT count(*) FROM f, d WHERE f.k > d.id", "AM-2228"),
+        ("SELECT count(*) FROM f JOIN pairs p ON f.k = p.a", "AM-2227"),
+        ("SELECT count(*) FROM f JOIN f g ON f.k = g.k", "AM-2227"),
+        ("SELECT id FROM f JOIN d ON f.k = d.id", "AM-2225"),
+        ("SELECT f.x FROM f JOIN d ON f.k = d.id", "AM-2204"),
+        ("SELECT f.id FROM f JOIN d ON f.k = x.id", "AM-2203"),
+        ("SELECT f.id FROM f JOIN f ON f.k = f.id", "AM-2208"),
+        ("SELECT count(*) FROM f JOIN d ON f.r = d.id", "AM-2208"),
+        ("SELECT sum(q) FROM f JOIN pairs p ON f.z = p.a AND f.r = p.b", "AM-2144"),
+        ("SELECT sum(q) FROM f JOIN d ON f.z = d.id", "AM-2144"),
+        ("SELECT sum(price) FROM f JOIN d ON f.eg = d.id", "AM-2146"),
+        ("SELECT sum(q) FROM f JOIN d ON f.k = d.id WHERE z = 3", "AM-2107"),
+    ],
+)
+def test_what_cannot_be_joined_is_refused(
+    question: str, code: str, pair: tuple[am.Database, Any]
+) -> None:
+    """With the reason."""
+    with pytest.raises(am.InvalidError) as refused:
+        pair[0].sql(question)
+    assert refused.value.code == code
+
+
+def test_requests_do_not_depend_on_conditions(pair: tuple[am.Database, Any]) -> None:
+    """Conditions on other tables travel as vectors of one size, whatever they select."""
+    db, _ = pair
+    text = "SELECT sum(q) FROM f JOIN d ON f.k = d.id WHERE name = '{0}' AND q > {1}"
+    found = [db.sql(text.format(*v)) for v in (("apple", 3), ("nobody", 99), ("pear", 0))]
+    assert len({result.stats.bytes_sent for result in found}) == 1
+    text = "SELECT sum(q) FROM f JOIN d ON f.e = d.id WHERE name = '{0}'"
+    found = [db.sql(text.format(v)) for v in ("apple", "nobody")]
+    assert len({result.stats.bytes_sent for result in found}) == 1
+
+
+def test_explain_names_tables_keys_and_vectors(pair: tuple[am.Database, Any]) -> None:
+    """What is read, what for, and what the server learns."""
+    db, _ = pair
+    question = "SELECT sum(q) FROM f JOIN d ON f.k = d.id WHERE name = 'fig' OR q > 3"
+    found = json.loads(db.explain(question, format="json"))
+    (dimension,) = found["join"]["dimensions"]
+    assert (found["join"]["fact"], found["join"]["vectors"]) == ("f", 2)
+    assert (dimension["table"], dimension["on"]) == ("d", "f.k = id")
+    assert "that table d was read whole, every row and column" in found["server_learns"]
+    assert "that k of f was read for all rows" in found["server_learns"]
+    assert "fig" not in json.dumps(found)
+    assert "for a list of keys" in db.explain(EXPENSIVE)
+    assert "Join and finish on this client" in db.explain(HERE[0])
+    learned = db.sql(HERE[0]).learned
+    assert "the conditions on the public columns r and the constants in them" in learned
