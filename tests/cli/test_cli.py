@@ -15,7 +15,6 @@ import pytest
 
 from amaters.base.progress import Progress
 from amaters.cli import main as cli_main
-from amaters.cli.repl import without_literals
 from amaters.client.terminal import TerminalProgress
 
 SETUP = (
@@ -245,13 +244,6 @@ def test_progress_appears_after_two_seconds_with_an_eta() -> None:
     assert "computing: 50 of 100 key switches (50%), 4 s left" in stream.getvalue()
     show(Progress("computing", 100, 100, "key switches"))
     assert stream.getvalue().endswith("\r\x1b[K")
-
-
-def test_history_keeps_no_constants() -> None:
-    """What is written to disk has ? for every literal; what cannot be read is not written."""
-    text = "SELECT a FROM t WHERE salary > 81000 AND city = 'Nara' LIMIT 5;"
-    assert without_literals(text) == "SELECT a FROM t WHERE salary > ? AND city = ? LIMIT ?;"
-    assert "secret" not in without_literals("SELECT 'secret")
 
 
 def test_explain_in_other_forms(run: object) -> None:

@@ -34,4 +34,11 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         "make another one",
         {},
     ),
+    (
+        "AM-5044",
+        e.InvalidError,
+        "this EXPLAIN needs to ask the server ({what}), which a local one does not",
+        "refresh() first (.refresh at the prompt), or explain without local",
+        {},
+    ),
 )

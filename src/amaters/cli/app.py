@@ -26,11 +26,13 @@ def register() -> None:
     """Add every subcommand; they live in modules of their own."""
     from amaters.cli.admin import admin
     from amaters.cli.bench import bench
+    from amaters.cli.completions import completions
     from amaters.cli.config import config
     from amaters.cli.demo import demo
     from amaters.cli.doctor import doctor
     from amaters.cli.keys import keys
-    from amaters.cli.sql import sql
+    from amaters.cli.sql import batch, explain, repl, sql
 
-    for command in (demo, sql, keys, config, doctor, bench, admin):
+    of_statements = (sql, repl, batch, explain)
+    for command in (demo, *of_statements, keys, config, doctor, bench, admin, completions):
         cli.add_command(command)

@@ -41,7 +41,9 @@ class Context:
         """The keyring in force."""
         return Keyring(self.settings.keyring, self.passphrase)
 
-    def open(self, url: str, *, unsafe_scheme: str | None = None) -> Database:
+    def open(
+        self, url: str, *, unsafe_scheme: str | None = None, timeout: float | None = None
+    ) -> Database:
         """Open a database; messages and progress go to standard error."""
         from amaters.embedded import connect
 
@@ -50,6 +52,7 @@ class Context:
             keys=self.keyring_option,
             passphrase=self.passphrase,
             unsafe_scheme=unsafe_scheme,
+            timeout_seconds=timeout,
         )
 
 

@@ -37,12 +37,13 @@ def _run(arguments: list[str] | None) -> int:
 
     from amaters.base import errors
     from amaters.cli.app import cli, register
+    from amaters.cli.style import RED, paint
 
     register()
     try:
         cli.main(args=arguments, prog_name="amaters", standalone_mode=False)
     except errors.AmatersError as error:
-        _say(str(error))
+        _say(paint(str(error), RED, sys.stderr))
         return EXIT_POLICY if error.code.startswith(POLICY_CODES) else error.exit_code
     except click.Abort:
         raise KeyboardInterrupt from None

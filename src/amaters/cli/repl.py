@@ -1,72 +1,87 @@
 """The prompt of ``amaters sql``: several lines, history, completion, dot commands.
 
-The history on disk never holds a constant: every literal is written as ``?``, because it may be the
-value of an encrypted column.
+What reaches the history on disk is cleaned of secrets first (``cli.history``). ``explain`` answers
+from what this client knows, without asking the server.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, TextIO
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.completion import WordCompleter
-from prompt_toolkit.history import FileHistory
-from sqlglot.errors import TokenError
-from sqlglot.tokenizer_core import TokenType
+from prompt_toolkit.application import get_app
+from prompt_toolkit.completion import ThreadedCompleter
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.output import ColorDepth
 
 from amaters.base import errors, settings
 from amaters.base.clock import Clock, SystemClock
+from amaters.cli.completion import StatementCompleter
 from amaters.cli.context import say
-from amaters.cli.output import FORMATS
-from amaters.cli.sql import run_text
-from amaters.client.sync import Database
-from amaters.sql.dialect import AmateRS
+from amaters.cli.history import CleanHistory
+from amaters.cli.output import FORMATS, write_result
+from amaters.cli.points import is_point, read_point
+from amaters.cli.sql import run_statement
+from amaters.cli.style import RED, has_colours, paint
+from amaters.client.result import Result
+from amaters.client.sync import Database, Table
+from amaters.columns.schema import Table as Schema
+from amaters.sql.parser import Parsed, parse
 
-HELP = """statements end with ;
+HELP = """statements end with ; and may take several lines
+get TABLE KEY ...                 rows by primary key
+range TABLE FROM TO               rows from one key up to another; a dash leaves an end open
+set TABLE KEY COLUMN=VALUE ...    change or add a row
+delete TABLE KEY ...              remove rows
+explain STATEMENT | get ... | range ... | set ... | delete ...
+                                  what it would cost and show, without asking the server
 .tables            all tables
 .schema TABLE      a table's columns
-.explain SELECT    how a SELECT would run and what the engine would learn
+.explain STATEMENT the same as explain
+.refresh           look at the sizes of all tables, for explain
+.learned           what the engine learned from the last statement
 .mode [FORM]       table, json, jsonl, csv or arrow (binary: after .output FILE)
 .timer on|off      how long each statement took
 .read FILE         run the statements in a file
 .output [FILE]     write results to a new file; without FILE to the terminal again
 .quit              leave (also Ctrl-D); Ctrl-C stops a running statement"""
-KEYWORDS = tuple(
-    """SELECT FROM WHERE GROUP BY ORDER LIMIT COUNT SUM AVG BETWEEN IN IS NULL AND OR NOT INSERT
-    INTO VALUES CREATE DROP TABLE UNIQUE INDEX ON COPY EXPLAIN ANALYZE ENCRYPTED WITH
-    QUERIES PUBLIC""".split()  # noqa: SIM905
-)
-LITERALS = (TokenType.NUMBER, TokenType.STRING, TokenType.HEX_STRING)
 
 
 class Repl:
     """Reads, runs and prints statements until the end of input."""
 
-    def __init__(self, db: Database, output: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self, db: Database, output: str, clock: Clock | None = None, *, unsafe: bool = False
+    ) -> None:
         self._db = db
         self._form = output
         self._clock = clock or SystemClock()
+        self._unsafe = unsafe
         self._timer = False
         self._file: TextIO | None = None
+        self._learned: tuple[str, ...] = ()
+        self._tables: dict[str, Table] = {}
+        self._catalogue: dict[str, Schema] = {}
         path = settings.data_home(os.environ) / "amaters" / "history"
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        words = [*KEYWORDS, *self._commands, *db.tables(), *self._columns()]
+        completer = StatementCompleter([*self._commands, ".quit"], lambda: self._catalogue)
         self._prompt: PromptSession[str] = PromptSession(
-            history=_CleanHistory(path),
-            completer=WordCompleter(words, ignore_case=True, WORD=True),
+            history=CleanHistory(path, lambda: self._catalogue),
+            completer=ThreadedCompleter(completer),
+            multiline=Condition(lambda: not is_complete(get_app().current_buffer.text)),
+            prompt_continuation=lambda width, number, soft: "...> ".rjust(width),
+            color_depth=None if has_colours(sys.stdout) else ColorDepth.DEPTH_1_BIT,
         )
-
-    def _columns(self) -> set[str]:
-        tables = (self._db.table(name).schema() for name in self._db.tables())
-        return {column.name for table in tables for column in table.columns}
 
     def run(self) -> None:
         """The loop. Errors of one statement do not end it."""
         say("AmateRS; .help for help")
         try:
+            self._refresh("")
             self._loop()
         finally:
             self._output("")
@@ -83,35 +98,63 @@ class Repl:
             except EOFError:
                 return
             except errors.AmatersError as error:
-                say(str(error))
+                say(paint(str(error), RED, sys.stderr))
 
     def _read(self) -> str:
-        """One dot command, or lines up to a semicolon."""
-        text: str = self._prompt.prompt("amaters> ").strip()
-        while text and not text.startswith(".") and not text.endswith(";"):
-            text += "\n" + self._prompt.prompt("    ...> ").rstrip()
-        return text
+        """One command, or lines up to a semicolon."""
+        name = "amaters UNSAFE> " if self._unsafe else "amaters> "
+        text: str = self._prompt.prompt(name)
+        return text.strip()
 
     def _run(self, text: str) -> None:
         command, _, rest = text.partition(" ")
-        if not command.startswith("."):
-            self._statements(text)
-        elif command in self._commands:
+        if command in self._commands:
             self._commands[command](self, rest.strip())
-        else:
+        elif command.startswith("."):
             say(f"there is no command {command}; .help lists them")
+        elif command.lower() == "explain" and is_point(rest):
+            self._explain(rest)
+        elif is_point(text):
+            point = read_point(text, self._catalogue)
+            self._timed(lambda: self._show(point.run(self._db, self._tables[point.table.name])))
+        elif text:
+            self._timed(lambda: self._statements(text))
 
-    def _statements(self, text: str) -> None:
-        if not text:
-            return
+    def _timed(self, work: Callable[[], None]) -> None:
         start = self._clock.monotonic()
         try:
-            run_text(self._db, text, self._form, self._file)
+            work()
         finally:
             if self._timer:
                 say(f"{self._clock.monotonic() - start:.3f} s")
 
-    def _tables(self, _: str) -> None:
+    def _statements(self, text: str) -> None:
+        """Every statement in turn; those that may change tables are followed by a new look."""
+        for statement in parse(text):
+            if statement.explain is not None and not statement.explain.analyze:
+                self._explain_statement(statement)
+                continue
+            result = run_statement(self._db, statement, self._form, self._file)
+            self._learned = result.learned
+            if statement.tree.key in ("create", "drop", "alter"):
+                self._refresh("")
+
+    def _show(self, result: Result) -> None:
+        self._learned = result.learned
+        if result.names:
+            write_result(result, self._form, self._file)
+        if result.message:
+            say(result.message)
+
+    # ---- commands ----------------------------------------------------------------------------
+
+    def _refresh(self, _: str) -> None:
+        """Schemas and sizes, for completion, history and explain."""
+        names = self._db.refresh()
+        self._tables = {name: self._db.table(name) for name in names}
+        self._catalogue = {name: table.schema() for name, table in self._tables.items()}
+
+    def _list_tables(self, _: str) -> None:
         print("\n".join(self._db.tables()))
 
     def _schema(self, name: str) -> None:
@@ -120,7 +163,22 @@ class Repl:
             print(f"{column.name}  {column.type.sql_name}  {kind}".rstrip())
 
     def _explain(self, text: str) -> None:
-        print(self._db.explain(text))
+        if is_point(text):
+            point = read_point(text, self._catalogue)
+            self._print(point.explain(self._tables[point.table.name]))
+            return
+        for statement in parse(text):
+            self._explain_statement(statement)
+
+    def _explain_statement(self, statement: Parsed) -> None:
+        form = statement.explain.format if statement.explain is not None else "text"
+        self._print(self._db.explain(statement, format=form, local=True))
+
+    def _print(self, text: str) -> None:
+        print(text, file=self._file or sys.stdout)
+
+    def _what_was_learned(self, _: str) -> None:
+        print("\n".join(self._learned) or "nothing")
 
     def _mode(self, form: str) -> None:
         if form and form not in FORMATS:
@@ -140,7 +198,7 @@ class Repl:
             text = Path(name).expanduser().read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             errors.fail("AM-5004", path=name, what=_why(error))
-        self._statements(text)
+        self._timed(lambda: self._statements(text))
 
     def _output(self, name: str) -> None:
         """Never over a file that exists: its owner may need it. Only this user can read it."""
@@ -161,9 +219,11 @@ class Repl:
 
     _commands: ClassVar[dict[str, Callable[[Repl, str], None]]] = {
         ".help": _help,
-        ".tables": _tables,
+        ".tables": _list_tables,
         ".schema": _schema,
         ".explain": _explain,
+        ".refresh": _refresh,
+        ".learned": _what_was_learned,
         ".mode": _mode,
         ".timer": _time,
         ".read": _read_file,
@@ -171,30 +231,14 @@ class Repl:
     }
 
 
+def is_complete(text: str) -> bool:
+    """Whether Enter runs ``text`` instead of starting another line."""
+    words = text.strip()
+    explained = words.partition(" ")[2] if words.lower().startswith("explain ") else ""
+    return (
+        not words or words[0] == "." or words[-1] == ";" or is_point(words) or is_point(explained)
+    )
+
+
 def _why(error: OSError | UnicodeDecodeError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not text"
-
-
-class _CleanHistory(FileHistory):
-    """A history file without literals."""
-
-    def __init__(self, path: Path) -> None:
-        path.touch(mode=0o600)
-        super().__init__(str(path))
-
-    def store_string(self, string: str) -> None:
-        super().store_string(without_literals(string))
-
-
-def without_literals(text: str) -> str:
-    """``text`` with every number and string replaced by ``?``; nothing if it cannot be read."""
-    try:
-        tokens = AmateRS().tokenize(text)
-    except TokenError:
-        return ""
-    parts, position = [], 0
-    for token in tokens:
-        if token.token_type in LITERALS:
-            parts += [text[position : token.start], "?"]
-            position = token.end + 1
-    return "".join([*parts, text[position:]])

@@ -15,6 +15,7 @@ from amaters.client.attempts import repeated, within
 from amaters.client.batches import AsyncBatch
 from amaters.client.compaction import Compacted, compact
 from amaters.client.result import Result
+from amaters.client.rows import snapshot
 from amaters.client.session import Session, find_table
 from amaters.client.sources import read_file
 from amaters.client.table import AsyncTable
@@ -105,11 +106,14 @@ class AsyncDatabase:
         parameters: Arguments = None,
         *,
         format: str = "text",  # noqa: A002
+        local: bool = False,
     ) -> str:
         """How a statement would run and what the engine would learn; ``format``: text, json, pgjson
-        (PostgreSQL's keys) or mermaid. Asks the engine for sizes that this client does not know.
+        (PostgreSQL's keys) or mermaid. Asks the engine for sizes that this client does not know;
+        with ``local`` it is not asked anything: schemas and sizes are those that this client saw
+        last, and the plan says how old they are.
         """
-        session = self._session.measured()
+        session = self._session.locally() if local else self._session.measured()
         bound = await _bind(session, text, parameters)
         statement = bound.statement if isinstance(bound, Explain) else bound
         from amaters.client.explaining import explain
@@ -146,6 +150,16 @@ class AsyncDatabase:
     def batch(self) -> AsyncBatch:
         """Changes of any tables that happen together or not at all: use it in ``async with``."""
         return AsyncBatch(self._session.measured())
+
+    async def refresh(self) -> list[str]:
+        """Look at all tables and their sizes anew, so that a local EXPLAIN knows them; returns
+        their names.
+        """
+        tables = await self._session.tables()
+        for table in tables.values():
+            async with snapshot(self._session, table):
+                pass
+        return sorted(tables)
 
     async def drop_table(self, name: str) -> None:
         """Drop a table and all its rows. Raises: InvalidError AM-5009."""
@@ -204,7 +218,7 @@ async def _bind(
     try:
         return await asyncio.to_thread(bound, session, catalogue, text, parameters)
     except errors.InvalidError as refused:
-        if refused.code != UNKNOWN_TABLE:
+        if refused.code != UNKNOWN_TABLE or session.is_local:
             raise
     catalogue = await session.tables()
     return await asyncio.to_thread(bound, session, catalogue, text, parameters)

@@ -46,7 +46,9 @@ from amaters.plan.expressions import (
     OutputItem,
     Select,
     Update,
+    excluded_id,
 )
+from amaters.plan.points import explain_point
 from amaters.plan.prepare import prepare
 
 Run = Callable[[Session, Explainable], Awaitable[Result]]
@@ -58,10 +60,10 @@ async def explain(
     """EXPLAIN in one of ``FORMATS``; with ``run`` (ANALYZE) the statement is run, changes and all,
     and what it really cost is added.
     """
-    if form not in FORMATS:
-        fix = f"the formats are {', '.join(FORMATS)}"
-        errors.fail("AM-5007", what=f"EXPLAIN format {form!r}", fix=fix)
+    check_format(form)
     document = await _document(session, statement)
+    if session.is_local:
+        await _tell_age(session, document)
     if run is not None:
         done = await run(session, statement)
         actual = {key: float(value) for key, value in asdict(done.stats).items()}
@@ -119,13 +121,14 @@ def _table_of_index(tables: dict[str, Table], name: str) -> Table:
 
 async def _sizes(session: Session, table: Table) -> tuple[Statistics, bool]:
     """What is known of a table, and whether it may have changed since."""
-    known = session.known_sizes(table)
+    known = None if session.is_local else session.known_sizes(table)
     if known is not None:
         return known, True
     async with snapshot(session, table) as pinned:
         found = statistics_of(pinned)
-    session.note_sizes(table, found)
-    return found, False
+    if not session.is_local:
+        session.note_sizes(table, found)
+    return found, session.is_local
 
 
 async def _of_rows(session: Session, statement: Select | Update | Delete) -> Document:
@@ -155,3 +158,43 @@ async def _of_insert(
     division = divide(rows, parameters.slots)
     arrival = Arrival(rows, len(division.segments), rows - division.tail_start)
     return explain_insert(table, arrival, conflict, parameters, known, stale=stale)
+
+
+async def explain_rows(
+    session: Session, table: Table, operation: str, count: int, form: str
+) -> str:
+    """EXPLAIN of ``operation`` on ``count`` rows by primary key. Raises: AM-5007."""
+    check_format(form)
+    match operation:
+        case "insert":
+            document = await _of_insert(session, table, count, None)
+        case "upsert":
+            document = await _of_insert(session, table, count, _replacing(table))
+        case _:
+            known, stale = await _sizes(session, table)
+            parameters = session.parameters_of(table)
+            document = explain_point(table, operation, count, known, parameters, stale=stale)
+    if session.is_local:
+        await _tell_age(session, document)
+    return render(document, form)
+
+
+def _replacing(table: Table) -> OnConflict:
+    """A row that comes takes the place of the one with its key."""
+    ids = [column.id for column in table.columns if not column.primary_key]
+    return OnConflict(tuple((column_id, ColumnRef(excluded_id(column_id))) for column_id in ids))
+
+
+async def _tell_age(session: Session, document: Document) -> None:
+    """Add how old the sizes are that a plan was made for without asking the server."""
+    tables = await session.known_tables()
+    table = tables.get(document["table"])
+    age = None if table is None else session.sizes_age_seconds(table)
+    document["statistics"] = {**document["statistics"], "age_seconds": age}
+
+
+def check_format(form: str) -> None:
+    """Raises: InvalidError AM-5007."""
+    if form not in FORMATS:
+        fix = f"the formats are {', '.join(FORMATS)}"
+        errors.fail("AM-5007", what=f"EXPLAIN format {form!r}", fix=fix)

@@ -38,7 +38,7 @@ async def snapshot(session: Session, table: Table) -> AsyncIterator[pb.SnapshotR
     """One pinned read version, its lease renewed, released at the end whatever happens."""
     request = pb.SnapshotRequest(table_id=table.id, schema_version=table.version)
     reply = await session.service.snapshot(request)
-    session.note_rows(table.id, sum(segment.live for segment in reply.segments))
+    session.note_snapshot(table, reply)
     renewing = asyncio.create_task(_renew(session, reply))
     try:
         yield reply

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from amaters.base import errors
 from amaters.base.clock import Clock
@@ -17,6 +17,7 @@ from amaters.client.keymaking import Choice, make_keyset
 from amaters.client.keyring import Keyring
 from amaters.client.keyset import Keyset
 from amaters.client.meter import Meter, metered
+from amaters.client.remembered import Remembered, Seen
 from amaters.client.result import Stats
 from amaters.client.schemes import Schemes
 from amaters.client.versions import SchemaVersions
@@ -53,6 +54,7 @@ class _Shared:
     opened: dict[bytes, tuple[pb.SchemaRecord, Table]] = field(default_factory=dict)
     rows: dict[bytes, int] = field(default_factory=dict)  # of tables, in segments, as last seen
     sizes: dict[tuple[bytes, int], Statistics] = field(default_factory=dict)
+    seen: dict[bytes, Seen] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Session:
     schemes: Schemes
     outside: Outside
     began: float
+    is_local: bool = False
     _shared: _Shared = field(default_factory=_Shared)
 
     def measured(self, progress: ProgressCallback | None = None) -> Session:
@@ -77,6 +80,25 @@ class Session:
             outside = replace(outside, progress=progress)
         service, began = metered(self.service, meter), outside.clock.monotonic()
         return replace(self, service=service, meter=meter, outside=outside, began=began)
+
+    def locally(self) -> Session:
+        """This session cut off from the server: only what was seen before is known."""
+        remembered = cast("Service", Remembered(self._shared.seen))
+        return replace(self, service=remembered, meter=Meter(), is_local=True)
+
+    def note_snapshot(self, table: Table, reply: pb.SnapshotReply) -> None:
+        """Remember how large a table is: for estimates, and for ``locally``."""
+        if self.is_local:
+            return
+        kept = pb.SnapshotReply()
+        kept.CopyFrom(reply)
+        self._shared.seen[table.id] = Seen(kept, self.outside.clock.monotonic())
+        self.note_rows(table.id, sum(segment.live for segment in reply.segments))
+
+    def sizes_age_seconds(self, table: Table) -> float | None:
+        """How long ago a table's sizes were seen; None if never."""
+        seen = self._shared.seen.get(table.id)
+        return None if seen is None else self.outside.clock.monotonic() - seen.at_seconds
 
     def stats(self, **more: Any) -> Stats:
         """What was measured since ``measured``; ``more`` is what only the caller knows."""
@@ -273,7 +295,7 @@ async def open_session(
     meter = Meter()
     began = outside.clock.monotonic()
     shared = _Shared(keys.versions(keyset.key_id))
-    return Session(metered(service, meter), meter, keyset, schemes, outside, began, shared)
+    return Session(metered(service, meter), meter, keyset, schemes, outside, began, _shared=shared)
 
 
 async def send_evaluation_keys(

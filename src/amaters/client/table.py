@@ -23,7 +23,7 @@ from amaters.client.lowering import (
     to_update,
 )
 from amaters.client.result import Result
-from amaters.client.session import Session
+from amaters.client.session import Session, find_table
 from amaters.columns.batch import ColumnBatch
 from amaters.columns.schema import Table
 
@@ -109,6 +109,23 @@ class AsyncTable(Altering):
         """
         rows = self.query() if where is None else self.filter(where)
         return (await rows.update(values)).changed or 0
+
+    async def explain(
+        self,
+        operation: str,
+        count: int = 1,
+        *,
+        format: str = "text",  # noqa: A002
+        local: bool = False,
+    ) -> str:
+        """What ``get``, ``insert``, ``upsert`` or ``delete`` of ``count`` rows does and shows to
+        the engine. ``format``, ``local``: as ``AsyncDatabase.explain``.
+        """
+        from amaters.client.explaining import explain_rows
+
+        session = self._session.locally() if local else self._session.measured()
+        table = find_table(await session.known_tables(), self.name)
+        return await explain_rows(session, table, operation, count, format)
 
     async def schema(self) -> Table:
         """The table's columns as declared."""
@@ -241,12 +258,12 @@ class AsyncQuery:
         text, parameters = to_delete(self._question)
         return await self._database.sql(text, parameters)
 
-    async def explain(self, *, format: str = "text") -> str:  # noqa: A002
+    async def explain(self, *, format: str = "text", local: bool = False) -> str:  # noqa: A002
         """How the query would run and what the engine would learn; ``format``: text, json, pgjson
-        (PostgreSQL's keys) or mermaid.
+        (PostgreSQL's keys) or mermaid. ``local``: as ``AsyncDatabase.explain``.
         """
         text, parameters = to_sql(self._question)
-        return await self._database.explain(text, parameters, format=format)
+        return await self._database.explain(text, parameters, format=format, local=local)
 
 
 __all__ = ["AsyncQuery", "AsyncTable", "Selected"]

@@ -137,7 +137,7 @@ def as_text(document: Document) -> str:
     if parameters["scheme"] == "noop":
         lines.append("WARNING      scheme noop: nothing is encrypted")
     if document["statistics"]["stale"]:
-        lines.append("note         sizes come from this client's cache and may be out of date")
+        lines.append(f"note         {_staleness(document['statistics'])}")
     for title, key in (
         ("the server learns", "server_learns"),
         ("the server does not learn", "server_does_not_learn"),
@@ -445,7 +445,18 @@ def _costs_text(estimated: Document) -> str:
     return f"{switches:<22} {levels:<15} {read:<16} {_seconds(estimated['seconds'])}"
 
 
+def _staleness(statistics: Document) -> str:
+    if "age_seconds" not in statistics:
+        return "sizes come from this client's cache and may be out of date"
+    age = statistics["age_seconds"]
+    if age is None:
+        return "the server was not asked, and this client has not seen the table: no rows assumed"
+    return f"the server was not asked: sizes as this client saw them {age:,.0f} s ago"
+
+
 def _summary(document: Document) -> str:
+    if "summary" in document:
+        return str(document["summary"])
     estimated = document["estimated"]
     if "ciphertexts" in estimated:
         return (
