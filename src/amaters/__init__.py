@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from amaters.base.progress import Progress
     from amaters.client.batches import AsyncBatch
     from amaters.client.database import AsyncDatabase
-    from amaters.client.expression import avg, col, count, public, sum  # noqa: A004
+    from amaters.client.expression import (
+        avg,
+        col,
+        count,
+        max,  # noqa: A004
+        median,
+        min,  # noqa: A004
+        public,
+        quantile,
+        sum,  # noqa: A004
+    )
     from amaters.client.result import Result, Stats
     from amaters.client.sync import Batch, Database, Query, Table
     from amaters.client.table import AsyncQuery, AsyncTable
@@ -62,7 +72,7 @@ _HOMES = {
     "amaters.base.progress": "Progress",
     "amaters.client.batches": "AsyncBatch",
     "amaters.client.database": "AsyncDatabase",
-    "amaters.client.expression": "avg col count public sum",
+    "amaters.client.expression": "avg col count max median min public quantile sum",
     "amaters.client.result": "Result Stats",
     "amaters.client.sync": "Batch Database Query Table",
     "amaters.client.table": "AsyncQuery AsyncTable",
@@ -115,7 +125,11 @@ __all__ = [
     "connect",
     "connect_async",
     "count",
+    "max",
+    "median",
+    "min",
     "public",
+    "quantile",
     "sum",
 ]
 

@@ -95,6 +95,7 @@ def test_a_wrong_total_is_not_reported(
     ("name", "expected"),
     [
         ("sum", ["sum", "sum_where", "mask"]),
+        ("orders", ["min", "min_where", "mask"]),
         ("ingest", ["encrypt_column", "insert"]),
         ("scan", ["scan_threads", "scan_processes"]),
     ],

@@ -9,6 +9,7 @@ from amaters.bench.indexes import indexes
 from amaters.bench.ingest import ingest
 from amaters.bench.kernels import kernels
 from amaters.bench.merged import merged
+from amaters.bench.orders import orders
 from amaters.bench.peers import peers
 from amaters.bench.predicates import predicates
 from amaters.bench.record import Record
@@ -24,6 +25,7 @@ TABLE: dict[str, Benchmark] = {
     "kernels": kernels,
     "predicates": predicates,
     "sum": sums,
+    "orders": orders,
     "ingest": ingest,
     "tpch": tpch,
     "scan": scan,

@@ -30,7 +30,7 @@ from amaters.fhe.serial import serialize
 from amaters.plan.circuit import CompiledPlan
 from amaters.plan.cost import Statistics
 from amaters.plan.expressions import Select
-from amaters.plan.outputs import mask_bits, slot_values
+from amaters.plan.outputs import slot_values
 from amaters.plan.prepare import Prepared, prepare
 
 Slots = NDArray[np.int64]
@@ -205,12 +205,20 @@ class Workbench:
 
     def matching(self, asked: Asked, stored: Stored, outcome: Outcome) -> NDArray[np.bool_]:
         """Which rows matched, in order."""
-        assert asked.plan.mask is not None
-        found: dict[int, NDArray[np.bool_]] = {}
+        return self.numbers(asked, stored, outcome, 0).astype(np.bool_)
+
+    def numbers(self, asked: Asked, stored: Stored, outcome: Outcome, output: int) -> Slots:
+        """The numbers of one packed output, in order of rows."""
+        packed = asked.plan.packed[output]
+        modulus = self.parameters.plaintext_modulus
+        inverse = pow(packed.factor, -1, modulus)
+        found: dict[int, Slots] = {}
         for pack in outcome.masks:
-            slots = self.client.decrypt(pack.ciphertext)
-            bits = mask_bits(slots, asked.plan.mask.factor)
-            found.update(zip(pack.sources, bits, strict=False))
+            if pack.output != output:
+                continue
+            slots = self.client.decrypt(pack.ciphertext) * inverse % modulus
+            for source in pack.sources:
+                slots, found[source] = np.divmod(slots, packed.radix)
         parts = [found[i][: segment.rows] for i, segment in enumerate(stored.segments)]
         return np.concatenate(parts)
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from amaters.bench.record import Record
 
 NAMES = (
-    "kernels", "predicates", "sum", "ingest", "tpch", "scan", "peers", "merged", "storage",
-    "indexes", "all",
+    "kernels", "predicates", "sum", "orders", "ingest", "tpch", "scan", "peers", "merged",
+    "storage", "indexes", "all",
 )  # fmt: skip
 
 

@@ -249,10 +249,13 @@ class Arithmetic(Expression):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Aggregation(Expression):
-    """An aggregate function as SQL names it; without operand ``count(*)``."""
+    """An aggregate function as SQL names it; without operand ``count(*)``. ``fraction``: of a
+    quantile.
+    """
 
     function: str
     operand: Operand | None = None
+    fraction: Decimal | float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -306,6 +309,31 @@ def avg(operand: str | Expression) -> Aggregation:
 def count(operand: str | Expression | None = None) -> Aggregation:
     """How many rows there are, or, with a column, how many of them are not NULL in it."""
     return Aggregation("count", None if operand is None else named(operand))
+
+
+def min(operand: str | Expression) -> Aggregation:  # noqa: A001
+    """The smallest value; NULL when there are none."""
+    return Aggregation("min", named(operand))
+
+
+def max(operand: str | Expression) -> Aggregation:  # noqa: A001
+    """The largest value; NULL when there are none."""
+    return Aggregation("max", named(operand))
+
+
+def median(operand: str | Expression) -> Aggregation:
+    """The middle value, or what lies between the two in the middle; NULL when there are none."""
+    return Aggregation("median", named(operand))
+
+
+def quantile(
+    operand: str | Expression, fraction: Decimal | float, *, interpolate: bool = False
+) -> Aggregation:
+    """The value below which ``fraction`` (0 to 1) of the values lie: one of them, or what lies
+    between two of them if ``interpolate``.
+    """
+    function = "quantile_cont" if interpolate else "quantile_disc"
+    return Aggregation(function, named(operand), fraction)
 
 
 def named(operand: str | Expression) -> Expression:

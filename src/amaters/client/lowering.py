@@ -118,7 +118,10 @@ class _Writer:
                 return text if bare else f"({text})"
             case ex.Aggregation():
                 inner = "*" if node.operand is None else self.operand(node.operand, bare=True)
-                return f"{node.function}({inner})"
+                if node.fraction is None:
+                    return f"{node.function}({inner})"
+                self.parameters.append(node.fraction)
+                return f"{node.function}({inner}, ?)"
             case ex.Public():
                 self.parameters.append(node.value)
                 return "PUBLIC(?)"

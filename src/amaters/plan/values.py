@@ -7,7 +7,7 @@ a ``onehot`` encoding, and for a nullable column whether there is a value at all
 segments as fit below the plaintext modulus share one ciphertext, as masks do.
 
 Where a column is NULL the parts are some number below ``radix`` that means nothing: the fourth
-indicator of a lower digit is implied. Source: docs/adr/0013-orders-from-masked-values.md.
+indicator of a lower digit is implied. Source: docs/adr/0015-orders-from-masked-values.md.
 """
 
 from __future__ import annotations
