@@ -14,7 +14,7 @@ from amaters.client.keylock import Passphrase
 from amaters.client.keyring import Keyring
 
 if TYPE_CHECKING:
-    from amaters.client.sync import Database
+    from amaters.embedded import Embedded
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Context:
 
     def open(
         self, url: str, *, unsafe_scheme: str | None = None, timeout: float | None = None
-    ) -> Database:
+    ) -> Embedded:
         """Open a database; messages and progress go to standard error."""
         from amaters.embedded import connect
 

@@ -77,8 +77,10 @@ def list_keys(context: Context) -> None:
     """One line per keyset: id, scheme, parameters, time of creation, and what locks it."""
     keyring = context.keyring()
     for _, header in keyring.headers():
-        lock = f" {header.protection}" if header.locked else ""
-        click.echo(f"{_hex(header)}  {header.scheme}  {header.parameters}  {_time(header)}{lock}")
+        notes = [header.protection] if header.locked else []
+        notes += ["retired"] if keyring.is_retired(header.key_id) else []
+        line = f"{_hex(header)}  {header.scheme}  {header.parameters}  {_time(header)}"
+        click.echo("  ".join([line, *notes]))
     say(f"keyring: {keyring.directory}")
 
 
@@ -130,17 +132,51 @@ def inspect(context: Context, key_id: str) -> None:
 
     keyring = context.keyring()
     header = _choose(keyring, key_id)
-    path = keyring.path(header.key_id)
+    path, retired = keyring.path(header.key_id), keyring.is_retired(header.key_id)
     lines = {
         "id": _hex(header),
         "file": str(path),
         "created": _time(header),
         "locked by": header.protection,
+        "replaces": header.replaces.hex() or "none",
+        "state": "retired: older backups need it" if retired else "in use",
         **describe(header.scheme, header.parameters),
     }
     width = max(len(name) for name in lines)
     for name, value in lines.items():
         click.echo(f"{name:<{width}}  {value}")
+
+
+@keys.command()
+@click.argument("database")
+@click.option("--rows-per-second", type=float, help="At most so many; as fast as it goes.")
+@click.option("--backups", multiple=True, metavar="TARGET", help="Name the backups in TARGET too.")
+@click.option("--unsafe-scheme", type=click.Choice(["noop"]), help="For test databases.")
+@click.pass_obj
+def rotate(
+    context: Context,
+    database: str,
+    *,
+    rows_per_second: float | None,
+    backups: tuple[str, ...],
+    unsafe_scheme: str | None,
+) -> None:
+    """Move DATABASE to a new keyset and print its id. Interrupted, call it again: it goes on."""
+    db = context.open(database, unsafe_scheme=unsafe_scheme)
+    with db:
+        done = db.rotate_keys(rows_per_second=rows_per_second)
+        older = [f"{target}: {name}" for target in backups for name in db.backups_in(target)]
+    old, new, keyring = done.old.hex(), done.new.hex(), context.keyring()
+    say(
+        f"{database} is under keyset {new} now: {done.tables} tables, {done.segments} segments "
+        f"switched by the engine, {done.rows:,} rows sealed anew here"
+    )
+    say(f"copy it: amaters keys export {new[:16]} FILE")
+    say(f"keyset {old} is retired and stays in {keyring.path(done.old)} until you delete it:")
+    for backup in older:
+        say(f"  backup {backup} needs it")
+    say("  every backup and copy of the database from before this needs it, and opens with it")
+    click.echo(new)
 
 
 @keys.command()

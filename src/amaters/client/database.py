@@ -16,6 +16,7 @@ from amaters.client.batches import AsyncBatch
 from amaters.client.compaction import Compacted, compact
 from amaters.client.result import Result
 from amaters.client.rows import snapshot
+from amaters.client.rotation import Rotated, rotate
 from amaters.client.session import Session, find_table
 from amaters.client.sources import read_file
 from amaters.client.table import AsyncTable
@@ -194,6 +195,21 @@ class AsyncDatabase:
         for name in names:
             rows += (await resume(session, await session.table(name))).rows
         return rows
+
+    async def rotate_keys(
+        self,
+        *,
+        rows_per_second: float | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Rotated:
+        """Move everything to a new keyset, while the database is in use; called again after an
+        interruption it goes on where it was (docs/keys.md).
+
+        The engine switches stored ciphertexts, which are not downloaded; rows are sealed anew here.
+        The old keyset stays in the keyring, retired: backups from before need it.
+        Raises: ConflictError AM-1125, AM-3120, InvalidError AM-3122.
+        """
+        return await rotate(self._session.measured(progress), rows_per_second=rows_per_second)
 
     async def close(self) -> None:
         """Close the database; what was inserted stays."""

@@ -111,17 +111,29 @@ def canaries_of(
     A segment that is shared has a block for each part, which says itself for which slots: so no
     part's canaries can be left out. Raises: DataError AM-2054, AM-5012.
     """
+    opened = [block for _, block in opened_blocks(session, table, item)]
     if not item.parts:
-        block = open_canaries(session.keyset, table.stored, item.segment_id, item.canaries)
+        (block,) = opened
         return block, None if block.window is None else [block.window]
-    blocks = [
-        open_canaries(session.keyset, table.stored, part.segment_id, part.canaries)
-        for part in item.parts
-    ]
-    windows = [block.window for block in blocks if block.window is not None]
-    if len(windows) != len(blocks):
+    windows = [block.window for block in opened if block.window is not None]
+    if len(windows) != len(opened):
         errors.fail("AM-5012", what="a shared segment has a part that was a segment of its own")
-    return joined_canaries(blocks), windows
+    return joined_canaries(opened), windows
+
+
+def opened_blocks(
+    session: Session, table: Table, item: pb.SegmentCanaries
+) -> list[tuple[bytes, CanaryBlock]]:
+    """The canary blocks of a segment, each with the id it is bound to: one, or one per part.
+
+    Raises: DataError AM-2054.
+    """
+    keyset = session.keyset_of(table.stored)
+    sealed = [(part.segment_id, part.canaries) for part in item.parts]
+    return [
+        (segment_id, open_canaries(keyset, table.stored, segment_id, canaries))
+        for segment_id, canaries in sealed or [(item.segment_id, item.canaries)]
+    ]
 
 
 def matching_canaries(

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from amaters.base import errors
 from amaters.client import keyset as keysets
-from amaters.client.keylock import Lock, Passphrase, forget
+from amaters.client.keylock import Lock, OsKeyringLock, Passphrase, PassphraseLock, forget
 from amaters.client.keyset import Keyset, KeysetHeader
-from amaters.client.keytext import read_text, replace_text, write_new
+from amaters.client.keytext import read_text, replace_text, sync_directory, write_new
 
 SUFFIX = ".keyset"
 VERSIONS_SUFFIX = ".versions"
+RETIRED_SUFFIX = ".retired"
 DIRECTORY_MODE = 0o700
 
 
@@ -49,6 +50,35 @@ class Keyring:
         text = keysets.to_text(keyset, lock or given)
         write_new(path, text, lambda: errors.fail("AM-1107", path=path))
         return path
+
+    def save_like(self, keyset: Keyset, key_id: bytes) -> Path:
+        """Write a new keyset, locked as the one with this id is. Raises: as ``save``."""
+        header = self.header_of(self.path(key_id))
+        if header.protection == "os-keyring":
+            return self.save(keyset, OsKeyringLock())
+        if header.protection == "passphrase":
+            given = self._passphrase if isinstance(self._passphrase, str) else self._ask()
+            return self.save(keyset, PassphraseLock(given))
+        return self.save(keyset)
+
+    def replacement_of(self, key_id: bytes) -> bytes | None:
+        """The id of the keyset here that was made to replace another one, None if there is none."""
+        return next((h.key_id for _, h in self.headers() if h.replaces == key_id), None)
+
+    def retire(self, key_id: bytes) -> None:
+        """Remember that a keyset was replaced: only older backups need it. It stays until the
+        user deletes it.
+        """
+        self.path(key_id).with_suffix(RETIRED_SUFFIX).touch(mode=0o600)
+        sync_directory(self.directory)
+
+    def awaits_retirement(self, key_id: bytes) -> bool:
+        """Whether a keyset is here and not retired."""
+        return self.path(key_id).is_file() and not self.is_retired(key_id)
+
+    def is_retired(self, key_id: bytes) -> bool:
+        """Whether a rotation has replaced it."""
+        return self.path(key_id).with_suffix(RETIRED_SUFFIX).exists()
 
     def protect(self, key_id: bytes, lock: Lock | None) -> Path:
         """Lock a keyset in another way, or not at all (None). The file has the old content or the

@@ -34,6 +34,7 @@ class Keyset:
     dictionary_key: bytes
     mac_key: bytes
     deep_key: bytes = b""  # the secret key of tables with DEPTH = 'deep'; empty in old keysets
+    replaces: bytes = b""  # the keyset that it was made to replace, by rotation; empty: none
 
     def __repr__(self) -> str:
         return f"Keyset({self.key_id.hex()}, {self.scheme}, {self.parameters})"
@@ -53,6 +54,7 @@ class KeysetHeader:
     parameters: str
     created: float
     protection: str  # keylock.kind_of
+    replaces: bytes = b""
 
     @property
     def locked(self) -> bool:
@@ -86,6 +88,8 @@ def to_text(keyset: Keyset, lock: str | Lock | None = None, rng: Rng | None = No
         "parameters": keyset.parameters,
         "created": keyset.created,
     }
+    if keyset.replaces:
+        record["replaces"] = keyset.replaces.hex()
     names = (*SECRETS, DEEP_SECRET) if keyset.deep_key else SECRETS
     secrets = {name: encode(getattr(keyset, name)) for name in names}
     if lock is None:
@@ -105,6 +109,7 @@ def read_header(text: str, path: str) -> KeysetHeader:
         FILE.text(record, "parameters", path),
         float(record.get("created", 0.0)),
         keylock.kind_of(record.get("locked")),
+        bytes.fromhex(FILE.text(record, "replaces", path)) if "replaces" in record else b"",
     )
 
 
@@ -123,7 +128,14 @@ def from_text(text: str, path: str, passphrase: Passphrase | None = None) -> Key
         FILE.damaged(path, "it holds no keys")
     names = (*SECRETS, DEEP_SECRET) if DEEP_SECRET in secrets else SECRETS
     keys = {name: FILE.binary(secrets, name, path) for name in names}
-    return Keyset(header.key_id, header.scheme, header.parameters, header.created, **keys)
+    return Keyset(
+        header.key_id,
+        header.scheme,
+        header.parameters,
+        header.created,
+        **keys,
+        replaces=header.replaces,
+    )
 
 
 def lock_of(text: str, path: str) -> object:

@@ -130,7 +130,8 @@ class Selection:
         async with snapshot(self.session, self.table) as pinned:
             known = statistics_of(pinned)
             self.session.note_sizes(self.table, known)
-            if known.masked or known.parts > 1 or self.statement.limit is not None:
+            changed = known.masked or known.parts > 1 or known.rekeys
+            if changed or self.statement.limit is not None:
                 prepared = await self._prepared(known)
             guards = await read_guards(self.session, self.table, pinned)
             blocks = await read_tail(self.session, self.table, pinned.handle)
@@ -383,6 +384,7 @@ def statistics_of(pinned: pb.SnapshotReply) -> Statistics:
         tail_rows=pinned.tail_rows,
         masked=any(segment.live != segment.rows for segment in pinned.segments),
         parts=max((segment.parts for segment in pinned.segments), default=1) or 1,
+        rekeys=max((segment.rekeys for segment in pinned.segments), default=0),
         ready_indexes=tuple(pinned.ready_indexes),
     )
 

@@ -94,7 +94,7 @@ def open_block(
     if needs_sealed(table, needed):
         boxes = [bytes(box) for box in decode_pack(block.sealed_pack)]
         key = columns[table.primary_key.id]
-        opened = open_rows(session.keyset, table, boxes, key, row_version=versions)
+        opened = open_rows(session.keyset_of(table), table, boxes, key, row_version=versions)
         rows = ColumnBatch({**columns, **opened.columns}, block.rows)
     slots = np.array(block.slots, dtype=np.int64)
     return OpenedRows(block.segment_id, slots, whole.seen(rows), versions)

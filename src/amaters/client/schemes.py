@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 
 from amaters.base import errors
 from amaters.client.keyset import Keyset
@@ -21,6 +22,18 @@ class Schemes:
         self._keyset = keyset
         self._lock = threading.Lock()
         self._made: dict[str, ClientScheme] = {}
+
+    def owns(self, key_id: bytes) -> bool:
+        """Whether a secret key is one of this keyset's."""
+        if key_id == self._keyset.key_id:
+            return True
+        return bool(self._keyset.deep_key) and key_id == self._deep_id
+
+    @cached_property
+    def _deep_id(self) -> bytes:
+        from amaters.fhe.secret import SecretKey
+
+        return SecretKey.from_bytes(self._keyset.deep_key).key_id
 
     @property
     def has_deep(self) -> bool:

@@ -112,7 +112,7 @@ async def upload_planted(
         )
         message.sealed_object = sealed_id
         await upload(session, sealed_id, sealed)
-    message.canaries = seal_canaries(session.keyset, table, segment_id, canaries, rng=rng)
+    message.canaries = seal_canaries(session.keyset_of(table), table, segment_id, canaries, rng=rng)
     ids = iter(encoding_ids)
     for column in table.encrypted_columns:
         if lease is not None:
@@ -147,7 +147,7 @@ def seal_pack(
 ) -> bytes:
     """The pack of sealed rows, behind ``before`` slots that are empty."""
     rng = session.outside.rng
-    sealed = seal_rows(session.keyset, table, rows, row_version=row_version, rng=rng)
+    sealed = seal_rows(session.keyset_of(table), table, rows, row_version=row_version, rng=rng)
     return encode_pack([b""] * before + sealed)
 
 

@@ -13,6 +13,7 @@ from amaters.base.ids import new_id
 from amaters.base.progress import Progress, ProgressCallback
 from amaters.base.rng import Rng
 from amaters.base.version import VERSION
+from amaters.client.keychain import Keychain
 from amaters.client.keymaking import Choice, make_keyset
 from amaters.client.keyring import Keyring
 from amaters.client.keyset import Keyset
@@ -21,7 +22,7 @@ from amaters.client.remembered import Remembered, Seen
 from amaters.client.result import Stats
 from amaters.client.schemes import Schemes
 from amaters.client.versions import SchemaVersions
-from amaters.columns.records import SchemaRecord, open_schema, seal_schema
+from amaters.columns.records import SchemaRecord, decode_public, open_schema, seal_schema
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters, get_parameters
 from amaters.fhe.scheme import ClientScheme
@@ -48,7 +49,9 @@ class Outside:
 class _Shared:
     """What every measured view of a session has in common."""
 
-    versions: SchemaVersions = field(default_factory=SchemaVersions)
+    keys: Keys
+    url: str
+    versions: SchemaVersions
     closed: bool = False
     catalogue: dict[str, Table] | None = None
     opened: dict[bytes, tuple[pb.SchemaRecord, Table]] = field(default_factory=dict)
@@ -63,12 +66,31 @@ class Session:
 
     service: Service
     meter: Meter
-    keyset: Keyset
-    schemes: Schemes
+    keychain: Keychain
     outside: Outside
     began: float
+    _shared: _Shared
     is_local: bool = False
-    _shared: _Shared = field(default_factory=_Shared)
+
+    @property
+    def keyset(self) -> Keyset:
+        """That of new tables."""
+        return self.keychain.keyset
+
+    @property
+    def schemes(self) -> Schemes:
+        """Those of new tables."""
+        return self.keychain.schemes
+
+    @property
+    def keys(self) -> Keys:
+        """Where keysets come from."""
+        return self._shared.keys
+
+    @property
+    def url(self) -> str:
+        """What messages call the database."""
+        return self._shared.url
 
     def measured(self, progress: ProgressCallback | None = None) -> Session:
         """This session with a meter and a stopwatch of its own, for one statement; ``progress`` is
@@ -115,11 +137,15 @@ class Session:
 
     def scheme_of(self, table: Table) -> ClientScheme:
         """What encrypts and decrypts for a table. Raises: DeniedError AM-2311."""
-        return self.schemes.of(table)
+        return self.keychain.scheme_of(table)
+
+    def keyset_of(self, table: Table) -> Keyset:
+        """What seals and opens a table's rows. Raises: DeniedError AM-2311."""
+        return self.keychain.keyset_of(table)
 
     def key_name_of(self, table: Table) -> pb.KeyName:
         """How the engine knows the evaluation keys of a table."""
-        return self.schemes.name_of(self.scheme_of(table))
+        return self.keychain.key_name_of(table)
 
     def report(self, what: str, done: int, total: int, unit: str) -> None:
         """Tell the progress callback."""
@@ -138,7 +164,13 @@ class Session:
         """
         self.require_open()
         reply = await self.service.list_tables(pb.ListTablesRequest())
-        found = [self._open(record) for record in reply.tables]
+        try:
+            found = [self._open(record) for record in reply.tables]
+        except errors.DeniedError as refused:
+            strange = any(self._is_under_others(record) for record in reply.tables)
+            if refused.code != "AM-2050" or not strange or not await self._adopt_keysets():
+                raise
+            found = [self._open(record) for record in reply.tables]
         for dropped in self._shared.opened.keys() - {table.id for table in found}:
             del self._shared.opened[dropped]
         self._shared.catalogue = {table.name: table for table in found}
@@ -183,7 +215,7 @@ class Session:
         self.require_open()
         scheme = await asyncio.to_thread(self.scheme_of, table)
         await send_evaluation_keys(self.service, self.schemes, scheme, self.outside)
-        request = pb.CreateTableRequest(request_id=self.new_id(), schema=self._seal(table))
+        request = pb.CreateTableRequest(request_id=self.new_id(), schema=self.sealed(table))
         await self.service.create_table(request)
         self._shared.versions.note(table.id, table.version)
         await self.tables()
@@ -195,7 +227,7 @@ class Session:
         request = pb.UpdateSchemaRequest(
             request_id=self.new_id(),
             expected_version=table.version - 1,
-            schema=self._seal(table),
+            schema=self.sealed(table),
             position=position or 0,
             has_position=position is not None,
         )
@@ -234,8 +266,9 @@ class Session:
             self._shared.closed = True
             await self.service.close()
 
-    def _seal(self, table: Table) -> pb.SchemaRecord:
-        record = seal_schema(table, self.keyset, rng=self.outside.rng)
+    def sealed(self, table: Table) -> pb.SchemaRecord:
+        """A table's schema as the engine keeps it, under the keyset of the table."""
+        record = seal_schema(table, self.keyset_of(table), rng=self.outside.rng)
         return pb.SchemaRecord(
             table_id=table.id,
             name=table.name,
@@ -257,9 +290,55 @@ class Session:
 
     def _authenticated(self, record: pb.SchemaRecord) -> Table:
         parts = SchemaRecord(record.version, record.public_bytes, record.sealed_bytes, record.mac)
-        table = open_schema(parts, self.keyset, seen=self._shared.versions.known)
+        first, *others = self.keychain
+        for keyset in (first, *others):
+            try:
+                table = open_schema(parts, keyset, seen=self._shared.versions.known)
+            except errors.DeniedError as refused:
+                if refused.code == "AM-2050" and keyset.key_id != (first, *others)[-1].key_id:
+                    continue
+                raise
+            if self.keyset_of(table).key_id == keyset.key_id:
+                self._shared.versions.note(table.id, table.version)
+                return table
+        errors.fail("AM-2050", table=record.name)
+
+    def note_version(self, table: Table) -> None:
+        """A table has this version by now."""
         self._shared.versions.note(table.id, table.version)
-        return table
+        self.forget_tables()
+
+    def use(self, keyset: Keyset) -> None:
+        """A keyset that replaces the one in use: new tables are under it from here on."""
+        shared = self._shared
+        versions = shared.keys.versions(keyset.key_id)
+        versions.include(shared.versions)
+        shared.versions = versions
+        self.keychain.add(keyset)
+
+    async def hello(self) -> pb.HelloReply:
+        """Who is there, and under which keysets."""
+        return await self.service.hello(_hello(unsafe=False))
+
+    def _is_under_others(self, record: pb.SchemaRecord) -> bool:
+        """Whether a record claims keys that are not here: then a look for them is worth it."""
+        try:
+            key_id = decode_public(record.public_bytes).key_id
+        except errors.DataError:
+            return False
+        return self.keychain.owner_of(key_id) is None
+
+    async def _adopt_keysets(self) -> bool:
+        """Take over the keyset that somebody else rotates the database to, or has; whether there
+        was one. Raises: DeniedError AM-1101, AM-1123, AM-1124.
+        """
+        reply = await self.hello()
+        before = self.keyset
+        for key_id, code in ((reply.keyset_id, "AM-1101"), (reply.rotating_to, "AM-1123")):
+            if key_id and all(known.key_id != key_id for known in self.keychain):
+                found = self.keys.successor(self.keyset, key_id, self.url, code)
+                self.use(found)
+        return self.keyset.key_id != before.key_id
 
 
 def find_table(tables: dict[str, Table], name: str) -> Table:
@@ -278,8 +357,7 @@ async def open_session(
     Raises: DeniedError AM-1101 for a foreign keyset, AM-1106 when the database is of another kind
     than the caller allowed.
     """
-    hello = pb.HelloRequest(protocol=PROTOCOL, version=VERSION, unsafe_scheme=choice.unsafe)
-    reply = await service.hello(hello)
+    reply = await service.hello(_hello(unsafe=choice.unsafe))
     if choice.unsafe and not reply.unsafe_scheme:
         _refuse(url, choice.scheme, choice.parameters, "start the engine with the unsafe flag too")
     if reply.keyset_id:
@@ -289,13 +367,20 @@ async def open_session(
     _require_allowed(url, keyset, choice)
     if choice.unsafe:
         outside.notice(f"UNSAFE: {url} uses {keyset.scheme}/{keyset.parameters}: no protection")
-    schemes = Schemes(keyset)
-    scheme = await asyncio.to_thread(schemes.of_depth, "default")
-    await send_evaluation_keys(service, schemes, scheme, outside)
+    keychain = Keychain(keyset)
+    scheme = await asyncio.to_thread(keychain.schemes.of_depth, "default")
+    await send_evaluation_keys(service, keychain.schemes, scheme, outside)
     meter = Meter()
     began = outside.clock.monotonic()
-    shared = _Shared(keys.versions(keyset.key_id))
-    return Session(metered(service, meter), meter, keyset, schemes, outside, began, _shared=shared)
+    shared = _Shared(keys, url, keys.versions(keyset.key_id))
+    session = Session(metered(service, meter), meter, keychain, outside, began, shared)
+    if reply.rotating_to:
+        session.use(keys.successor(keyset, reply.rotating_to, url, "AM-1123"))
+    return session
+
+
+def _hello(*, unsafe: bool) -> pb.HelloRequest:
+    return pb.HelloRequest(protocol=PROTOCOL, version=VERSION, unsafe_scheme=unsafe)
 
 
 async def send_evaluation_keys(
@@ -326,6 +411,19 @@ class Keys:
             where = "this connection" if self.keyring is None else self.keyring.directory
             errors.fail("AM-1101", database=url, key_id=key_id.hex()[:16], keyring=where)
         return self.keyring.find(key_id, url)
+
+    def successor(self, keyset: Keyset, key_id: bytes, url: str, code: str) -> Keyset:
+        """The keyset that was made to replace ``keyset``. Its id is looked up, not believed.
+
+        Raises: DeniedError ``code`` when it is not here, AM-1124 when it was made for another.
+        """
+        if self.keyring is None or not self.keyring.path(key_id).is_file():
+            where = "this connection" if self.keyring is None else self.keyring.directory
+            errors.fail(code, database=url, key_id=key_id.hex()[:16], keyring=where)
+        found = self.keyring.find(key_id, url)
+        if found.replaces != keyset.key_id:
+            errors.fail("AM-1124", key_id=found.name, old=keyset.name)
+        return found
 
     def versions(self, key_id: bytes) -> SchemaVersions:
         """The schema versions that clients with this keyring have seen."""

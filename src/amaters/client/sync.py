@@ -107,6 +107,7 @@ class Database(Blocking[AsyncDatabase]):
     drop_table = blocking(AsyncDatabase.drop_table)
     batch = starting(AsyncDatabase.batch, Batch)
     compact = blocking(AsyncDatabase.compact)
+    rotate_keys = blocking(AsyncDatabase.rotate_keys)
     resume = blocking(AsyncDatabase.resume)
 
     def close(self) -> None:

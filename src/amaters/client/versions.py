@@ -24,6 +24,11 @@ class SchemaVersions:
         self._path = path
         self.known: dict[bytes, int] = _read(path) if path is not None else {}
 
+    def include(self, other: SchemaVersions) -> None:
+        """Remember what another one has seen."""
+        for table_id, version in other.known.items():
+            self.note(table_id, version)
+
     def note(self, table_id: bytes, version: int) -> None:
         """Remember ``version`` if it is the newest; durable before this returns."""
         if version <= self.known.get(table_id, 0):

@@ -98,6 +98,11 @@ class Catalogue:
         if version.position > position:
             fail("AM-3102", table=version.schema.name)
 
+    def new_entry(self, record: pb.SchemaRecord) -> TableEntry:
+        """What a record says of a table, before it is the table's. Raises: AM-3005, AM-2052."""
+        table = check_record(record)
+        return TableEntry(0, record, table, get_parameters(table.parameter_set))
+
     def check_new(self, record: pb.SchemaRecord) -> TableEntry:
         """The entry a new table would get. Raises: AM-3005, AM-3020, AM-2052."""
         table = check_record(record)

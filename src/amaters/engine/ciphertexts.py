@@ -46,10 +46,13 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """One encoding of a segment: its object, and how many encryptions each ciphertext sums."""
+    """One encoding of a segment: its object, how many encryptions each ciphertext sums, and how
+    many changes of key it has behind it.
+    """
 
     ref: cb.ObjectRef
     parts: int
+    rekeys: int
 
 
 class Evaluators:
@@ -112,7 +115,7 @@ class Slices:
         missing = [index for index in indices if index not in found]
         if missing:
             ref = segment.object(object_id)
-            stored = _Stored(ref, item.parts or segment.parts)
+            stored = _Stored(ref, item.parts or segment.parts, item.rekeys)
             for index, ct in zip(
                 missing,
                 self._read(evaluator, entry, stored, (column_id, kind, missing, level), usage),
@@ -135,13 +138,16 @@ class Slices:
         column = table.column(column_id)
         count = next(shape.slices for shape in column.encodings if shape.kind == kind)
         fresh = BundleReader(entry.parameters, table.key_id, table.scheme)
-        merged = MergedReader(entry.parameters, table.key_id, table.scheme, parts=parts)
-        reader = fresh if parts == 1 else merged
+        merged = MergedReader(
+            entry.parameters, table.key_id, table.scheme, parts=parts, rekeys=stored.rekeys
+        )
+        is_sum = parts > 1 or stored.rekeys > 0
+        reader = merged if is_sum else fresh
         size = reader.prefix_bytes(level, count)
         data = self._objects.open(stored.ref).read_prefix(size, reader.header_bytes(count))
         usage.add(read=size)
         try:
-            if parts > 1:
+            if is_sum:
                 return merged.load(data, level, indices, count)
             return evaluator.load(fresh, data, level, indices)
         except AmatersError as error:

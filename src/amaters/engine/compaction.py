@@ -41,11 +41,11 @@ Bundle = tuple[cb.ObjectRef, int]
 
 def due(version: TableVersion, slots: int, *, least: int = UNMERGED_MAX) -> list[list[SegmentRow]]:
     """Segments to be merged: of an open segment that is full, or of which ``least`` or more parts
-    are not merged yet. Pure.
+    are not merged yet. What changed keys has no seeds to add, and stays as it is. Pure.
     """
     groups: dict[bytes, list[SegmentRow]] = {}
     for row in version.segments:
-        if row.manifest.segment.open_segment:
+        if row.manifest.segment.open_segment and not row.rekeys:
             groups.setdefault(row.manifest.segment.open_segment, []).append(row)
     found = []
     for rows in groups.values():
@@ -267,7 +267,7 @@ class _Making:
         self.made.append(object_id)
         writer = self._with.storage.objects.create(object_id, size)
         try:
-            for piece in _pieces(chunks):
+            for piece in pieces(chunks):
                 self._merger.pace(self._began, self._written)
                 writer.write(piece)
                 self._written += len(piece)
@@ -351,7 +351,8 @@ def _settling(future: Future[int]) -> Callable[[int, BaseException | None], None
     return settle
 
 
-def _pieces(chunks: Iterable[bytes]) -> Iterator[memoryview]:
+def pieces(chunks: Iterable[bytes]) -> Iterator[memoryview]:
+    """The same bytes in writes of a moderate size."""
     for chunk in chunks:
         view = memoryview(chunk)
         for start in range(0, len(view), _CHUNK_BYTES):

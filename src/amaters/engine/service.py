@@ -25,7 +25,9 @@ from amaters.engine.compaction import MERGE_BYTES_PER_SECOND, Merger, Surroundin
 from amaters.engine.delivery import Delivery
 from amaters.engine.indexer import Indexer
 from amaters.engine.jobs import JOBS_MAX, Jobs
+from amaters.engine.keysets import Keysets
 from amaters.engine.leases import Leases, slow_down
+from amaters.engine.rekeying import Rekeying, RekeyKeys
 from amaters.engine.rows import RowReader, Rows, listed_slots, sealed_canaries
 from amaters.engine.snapshots import LEASE_SECONDS, Snapshot, Snapshots, tail_blocks
 from amaters.engine.uploads import Uploads
@@ -33,7 +35,7 @@ from amaters.engine.writer import Prepared, Writer
 from amaters.plan.check import check_spec
 from amaters.plan.spec import PlanSpec
 from amaters.storage.backup import backup_to
-from amaters.storage.backupset import BackupInfo
+from amaters.storage.backupset import BackupInfo, list_backups, open_target
 from amaters.storage.committer import Committer
 from amaters.storage.database import Group, Storage, open_memory
 from amaters.storage.directory import open_directory
@@ -78,8 +80,14 @@ class Engine:
         self._catalogue = Catalogue(storage, unsafe_scheme=unsafe_scheme)
         self._snapshots = Snapshots(self._catalogue, clock, lease_seconds=lease_seconds)
         self._leases = Leases(clock)
+        self._keysets = Keysets(storage, self._catalogue)
         self._writer = Writer(
-            storage, self._uploads, self._snapshots, self._catalogue, self._leases
+            storage,
+            self._uploads,
+            self._snapshots,
+            self._catalogue,
+            self._leases,
+            keysets=self._keysets,
         )
         self._rows = RowReader(storage)
         self._jobs = Jobs(
@@ -93,6 +101,7 @@ class Engine:
             storage, self._catalogue, self._snapshots, self._uploads, self._rows, self._committer
         )
         self._merger = Merger(around, clock, bytes_per_second=merge_bytes_per_second or None)
+        self._rekeying = Rekeying(around)
         if self._merges:
             self._merger.poke()
         self._delivery = Delivery()
@@ -136,7 +145,8 @@ class Engine:
             version=VERSION,
             unsafe_scheme=self._unsafe,
             database_id=self._storage.database_id,
-            keyset_id=self._writer.keyset_id(),
+            keyset_id=self._keysets.ours,
+            rotating_to=self._keysets.target,
         )
 
     # ---- keys and schemas --------------------------------------------------------------------
@@ -147,7 +157,7 @@ class Engine:
     async def _keyset(self, name: pb.KeyName) -> cb.ObjectRef | None:
         """Evaluation keys; those of every table are known without asking the writer."""
         self._check_open()
-        found = self._writer.known_keyset(name)
+        found = self._keysets.known(name)
         return found or await self._write(self._writer.keyset, name)
 
     async def put_keyset(
@@ -161,14 +171,50 @@ class Engine:
             return pb.Done()
         object_id = self._uploads.reserve(1)[0]
         ref = await self._uploads.receive(object_id, request.size, chunks)
-        await self._work(self._jobs.check_keys, name, ref)
+        check = self._rekeying.check_keys if name.from_key_id else self._jobs.check_keys
+        await self._work(check, name, ref)
         reply = await self._write(self._writer.put_keyset, request, ref, alone=True)
-        self._writer.claim(name.keyset_id)
+        self._keysets.refresh()
         return reply
 
     def _check_scheme(self, scheme: str) -> None:
         if scheme == "noop" and not self._unsafe:
             fail("AM-3011")
+
+    # ---- rotation ----------------------------------------------------------------------------
+
+    async def rekey_segment(self, request: pb.RekeySegmentRequest) -> pb.Done:
+        entry = self._catalogue.find(request.table_id, request.schema_version)
+        name = entry.key_name
+        name.from_key_id, name.key_id = name.key_id, request.key_id
+        ref = await self._keyset(name)
+        if ref is None:
+            fail("AM-3012", parameter_set=name.parameter_set)
+        made = await self._work(self._rekeying.make, request, RekeyKeys(name, ref))
+        if made is None:
+            return pb.Done()
+        try:
+            return await self._write(self._writer.rekey_segment, request, made)
+        except AmatersError:
+            await self._work(self._rekeying.discard, made)
+            raise
+
+    async def switch_keys(self, request: pb.SwitchKeysRequest) -> pb.CommitReply:
+        parts = [request.tail] if request.HasField("tail") else []
+        prepared = await self._work(self._writer.prepare, parts)
+        return await self._write(self._writer.switch_keys, request, prepared, alone=True)
+
+    async def end_rotation(self, request: pb.EndRotationRequest) -> pb.Done:
+        reply = await self._write(self._writer.end_rotation, request, alone=True)
+        self._keysets.refresh()
+        self._rekeying.forget()
+        # Two snapshots later the log and the objects from before are needed by nobody.
+        with suppress(AmatersError):
+            await self._work(self._storage.snapshot)
+            await self._write(self._writer.note_rotation, request.keyset_id, alone=True)
+            await self._work(self._storage.snapshot)
+        await self._collect()
+        return reply
 
     async def create_table(self, request: pb.CreateTableRequest) -> pb.Done:
         return await self._write(self._writer.create_table, request, alone=True)
@@ -382,6 +428,11 @@ class Engine:
         work = partial(backup_to, incremental=incremental, parent=parent, progress=progress)
         return await self._work(work, self._storage, address)
 
+    async def backups_in(self, address: str) -> list[str]:
+        """Names of this database's backups in a target, the oldest first. Raises: AM-4028."""
+        found = await self._work(list_backups, open_target(address))
+        return [one.name for one in found if one.database_id == self._storage.database_id]
+
     async def verify(self, progress: ProgressCallback) -> VerifyReport:
         """Whether the database is whole, while it is in use (``storage.verify``)."""
         return await self._work(partial(verify, progress=progress), self._storage)
@@ -395,6 +446,7 @@ class Engine:
         await loop.run_in_executor(None, self._shut_down)
 
     def _shut_down(self) -> None:
+        self._rekeying.stop()
         self._merger.close()
         self._running.shutdown(wait=True, cancel_futures=True)
         self._working.shutdown(wait=True, cancel_futures=True)

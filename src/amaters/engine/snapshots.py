@@ -16,6 +16,7 @@ from amaters.base.ids import new_id
 from amaters.columns.batch import defaults
 from amaters.columns.schema import PublicColumn
 from amaters.engine.catalogue import Catalogue, TableEntry
+from amaters.storage.rekeying import rekeyed_to
 from amaters.storage.versions import SegmentRow, TableVersion, TailBlock, live_slots
 from amaters.wire import blocks
 from amaters.wire import service_pb2 as pb
@@ -96,6 +97,8 @@ def _segment_info(segment: SegmentRow, level: int) -> pb.SegmentInfo:
         noise=made.noise,
         level=level,
         open_segment=made.open_segment,
+        rekeys=segment.rekeys,
+        rekeyed_to=rekeyed_to(segment.manifest),
     )
 
 

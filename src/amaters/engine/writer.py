@@ -23,10 +23,13 @@ from amaters.engine.batches import (
     check_tail_room,
 )
 from amaters.engine.catalogue import Catalogue, invalid
+from amaters.engine.keysets import Keysets
 from amaters.engine.leases import Leases
+from amaters.engine.rekeying import check_end, check_rekey, check_switch
 from amaters.engine.snapshots import Snapshots
 from amaters.engine.uploads import Uploads
 from amaters.storage.database import Group, Storage
+from amaters.storage.rekeying import require_whole_tail
 from amaters.wire import commands_pb2 as cb
 from amaters.wire import service_pb2 as pb
 
@@ -45,6 +48,8 @@ class Writer:
         snapshots: Snapshots,
         catalogue: Catalogue,
         leases: Leases,
+        *,
+        keysets: Keysets,
     ) -> None:
         self._storage = storage
         self._leases = leases
@@ -54,51 +59,31 @@ class Writer:
         self._lock = threading.Lock()
         self._reserved_keys: dict[int, int] = {}
         self._collected_to = 0
-        # Keysets stay for good once they are put, so that what was found need not be asked again.
-        self._keyset_id = storage.state.keyset_id()
-        self._keysets: dict[tuple[bytes, str, str], cb.ObjectRef] = {}
-        for version in storage.tables():
-            self._find_keyset(catalogue.entry(version).key_name)
+        self._keysets = keysets
 
     # ---- keys and schemas --------------------------------------------------------------------
 
-    def keyset_id(self) -> bytes:
-        """The keyset this database belongs to."""
-        return self._keyset_id
-
-    def known_keyset(self, name: pb.KeyName) -> cb.ObjectRef | None:
-        """Evaluation keys of a secret key, if they were asked for before.
-
-        Raises: AM-3010 for a foreign keyset.
-        """
-        ours = self._keyset_id
-        if ours and name.keyset_id and name.keyset_id != ours:
-            fail("AM-3010", theirs=ours.hex(), ours=name.keyset_id.hex())
-        return self._keysets.get(_key_of(name))
-
     def keyset(self, group: Group, name: pb.KeyName) -> cb.ObjectRef | None:
-        """Evaluation keys of a secret key. Raises: AM-3010 for a foreign keyset."""
-        self.claim(self._storage.state.keyset_id())
-        return self.known_keyset(name) or self._find_keyset(name)
-
-    def _find_keyset(self, name: pb.KeyName) -> cb.ObjectRef | None:
-        ref = self._storage.state.keyset(name)
-        if ref is not None:
-            self._keysets[_key_of(name)] = ref
-        return ref
+        """Evaluation keys of a secret key. Raises: AM-3010 for a foreign keyset, AM-3120."""
+        return self._keysets.find(name)
 
     def put_keyset(self, group: Group, request: pb.PutKeysetRequest, ref: cb.ObjectRef) -> pb.Done:
-        """Name uploaded evaluation keys; the first keyset claims the database."""
-        if self.keyset(group, request.name) is not None:
+        """Name uploaded keys. The first keyset claims the database; keys that lead from its secret
+        key to another's begin a rotation. Raises: AM-3005, AM-3010, AM-3120.
+        """
+        name = request.name
+        if self._keysets.find(name) is not None:
             return pb.Done()
-        put = cb.KeysetPut(name=request.name, object=ref)
+        if name.from_key_id:
+            source = pb.KeyName(
+                key_id=name.from_key_id, parameter_set=name.parameter_set, scheme=name.scheme
+            )
+            if self._keysets.find(source) is None or name.keyset_id == self._keysets.ours:
+                invalid("keys that lead from a secret key that is not this database's")
+        put = cb.KeysetPut(name=name, object=ref)
         reply = self._run(group, request, lambda: cb.Command(keyset_put=put))
         self._uploads.committed([ref.object_id])
         return reply
-
-    def claim(self, keyset_id: bytes) -> None:
-        """The database belongs to somebody now, and to nobody else ever."""
-        self._keyset_id = self._keyset_id or keyset_id
 
     def create_table(self, group: Group, request: pb.CreateTableRequest) -> pb.Done:
         def command() -> cb.Command:
@@ -164,6 +149,64 @@ class Writer:
             made.request_id, made.request_digest = request.request_id, digest
             known = group.apply(made)
         return pb.Done.FromString(known)
+
+    # ---- rotation ----------------------------------------------------------------------------
+
+    def rekey_segment(
+        self, group: Group, request: pb.RekeySegmentRequest, made: cb.SegmentRekey
+    ) -> pb.Done:
+        """See ``Service.rekey_segment``. Raises: AM-3022, AM-3073."""
+
+        def command() -> cb.Command:
+            check_rekey(self._catalogue, made, request.schema_version)
+            return cb.Command(segment_rekey=made)
+
+        reply = self._run(group, request, command)
+        self._uploads.committed([ref.object_id for ref in made.rekeyed.objects])
+        return reply
+
+    def switch_keys(
+        self, group: Group, request: pb.SwitchKeysRequest, prepared: Prepared
+    ) -> pb.CommitReply:
+        """See ``Service.switch_keys``."""
+        state, digest = self._storage.state, digest_of(request)
+        known = state.reply_of(request.request_id, digest)
+        if known is not None:
+            return pb.CommitReply.FromString(known)
+        entry, key_id = check_switch(self._catalogue, request)
+        if self.keyset(group, self._catalogue.new_entry(request.schema).key_name) is None:
+            fail("AM-3012", parameter_set=entry.table.parameter_set)
+        command = cb.Command(request_id=request.request_id, request_digest=digest)
+        command.key_switch.schema.CopyFrom(request.schema)
+        command.key_switch.key_id = key_id
+        rows = None
+        if request.HasField("tail"):
+            (part,) = self._ready(prepared, [request.tail])
+            rows = part.rows
+            check_rows(rows, request.tail, entry)
+            conflicts = state.conflicts(entry.tid, rows)
+            if conflicts:
+                return pb.CommitReply(conflicts=conflicts)
+            command.key_switch.tail.CopyFrom(part.batch)
+        require_whole_tail(rows, state.tail_rows(entry.tid))
+        return pb.CommitReply.FromString(group.apply(command, rows))
+
+    def end_rotation(self, group: Group, request: pb.EndRotationRequest) -> pb.Done:
+        """See ``Service.end_rotation``. Raises: AM-3010, AM-3121."""
+
+        def command() -> cb.Command:
+            check_end(self._catalogue, self._storage.state.db, request.keyset_id)
+            return cb.Command(rotation_end=cb.RotationEnd(keyset_id=request.keyset_id))
+
+        if self._keysets.ours == request.keyset_id and not self._keysets.target:
+            return pb.Done()
+        if self._keysets.target != request.keyset_id:
+            fail("AM-3010", theirs=self._keysets.ours.hex(), ours=request.keyset_id.hex())
+        return self._run(group, request, command)
+
+    def note_rotation(self, group: Group, keyset_id: bytes) -> None:
+        """Move on by a command without effect."""
+        group.apply(cb.Command(rotation_end=cb.RotationEnd(keyset_id=keyset_id)))
 
     # ---- batches -----------------------------------------------------------------------------
 
@@ -302,10 +345,6 @@ class Writer:
         if position > self._collected_to:
             self._collected_to = position
             self.collect()
-
-
-def _key_of(name: pb.KeyName) -> tuple[bytes, str, str]:
-    return name.key_id, name.parameter_set, name.scheme
 
 
 def digest_of(request: Message) -> bytes:

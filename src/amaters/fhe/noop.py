@@ -34,6 +34,7 @@ from amaters.fhe.parameters import Parameters
 
 if TYPE_CHECKING:
     from amaters.fhe.bundle import BundleReader
+    from amaters.fhe.scheme import ClientScheme
 
 Slots = NDArray[np.int64]
 
@@ -228,6 +229,9 @@ class NoopClientScheme:
         return encoder.decode_slots(self.parameters, ct.data[0], ct.meta)
 
     def evaluation_keys(self) -> bytes:
+        return b""
+
+    def rekeying_keys(self, old: ClientScheme) -> bytes:
         return b""
 
     def public_key(self) -> bytes:

@@ -157,6 +157,10 @@ class ClientScheme(Protocol):
         once.
         """
 
+    def rekeying_keys(self, old: ClientScheme) -> bytes:
+        """Public keys with which a server moves ciphertexts from ``old`` to this secret key
+        (``fhe.rekeying.make_rekeyer`` reads them). Raises: AM-1204 unless both are of one set."""
+
     def public_key(self) -> Any:
         """The key for ``amaters.fhe.publickey``."""
 

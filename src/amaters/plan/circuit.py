@@ -22,7 +22,7 @@ from amaters.plan.digest import digest
 from amaters.plan.expressions import Predicate
 from amaters.plan.graph import Graph, GraphNode, Vector
 from amaters.plan.leaves import LeafCircuits, Truth
-from amaters.plan.levels import Prover, assign, culprit, summed
+from amaters.plan.levels import Prover, Stored, assign, culprit, summed
 from amaters.plan.logic import FilterCircuits, Literals, Place, implied_not_null, normalised
 from amaters.plan.outputs import Accumulator, OutputCircuits, Rows
 from amaters.plan.spec import (
@@ -262,7 +262,8 @@ class _Program:
         self.least_level = 2 if switched or self.packed or self._degree() > 1 else 1
         levels = assign(self.graph, dict.fromkeys(self._roots(), self.least_level), {})
         self.deepest = max(levels)  # without proof: no attempt can need fewer levels
-        self._prover = parts.prover(self.graph, self.rules, self._roots(), spec.parts)
+        stored = Stored(spec.parts, spec.rekeys)
+        self._prover = parts.prover(self.graph, self.rules, self._roots(), stored)
         self._floor = noise.rounding(parameters, 1)
 
     def _build(self, table: PublicTable, place: Place) -> None:

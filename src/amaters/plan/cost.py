@@ -25,7 +25,8 @@ _ENVELOPE_BYTES = 200  # header, seed and checksum of one ciphertext as sent
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """What a client knows of a table when it plans. ``masked``: some segment has dead rows;
-    ``parts``: encryptions that a merged segment sums, at most; ``ready_indexes``: numbers of the
+    ``parts``: encryptions that a merged segment sums, at most; ``rekeys``: changes of key that a
+    segment has behind it, at most; ``ready_indexes``: numbers of the
     indexes that are complete, None when that is not known.
     """
 
@@ -34,6 +35,7 @@ class Statistics:
     tail_rows: int = 0
     masked: bool = True
     parts: int = 1
+    rekeys: int = 0
     ready_indexes: tuple[int, ...] | None = None
 
 
@@ -118,8 +120,11 @@ def output_seconds(plan: CompiledPlan, parameters: Parameters) -> float:
 
 
 def bytes_read(plan: CompiledPlan, parameters: Parameters) -> int:
-    """Stored ciphertext bytes that one segment's inputs take at the levels they are read."""
-    return sum(
+    """Stored ciphertext bytes that one segment's inputs take at the levels they are read; after a
+    change of key both polynomials are stored.
+    """
+    polynomials = 2 if plan.spec.rekeys else 1
+    return polynomials * sum(
         len(slices) * sum(parameters.residue_bytes(level)) * parameters.slots
         for level, slices in plan.inputs.values()
     )

@@ -9,7 +9,7 @@ node its noise bound; a node without headroom is a failure.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import log2
 
 from amaters.base.errors import AmatersError
@@ -17,6 +17,16 @@ from amaters.fhe.meta import Meta, Rules
 from amaters.plan.graph import Graph, GraphNode, Vector
 
 _EXCESS_BITS = 4.0  # above the floor of a switch: noise that a second drop would remove
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The noisiest input there may be: a sum of ``parts`` encryptions, moved to another key
+    ``rekeys`` times.
+    """
+
+    parts: int = 1
+    rekeys: int = 0
 
 
 def assign(graph: Graph, roots: dict[int, int], drops: dict[int, int]) -> list[int]:
@@ -44,10 +54,12 @@ class Prover:
     metas are computed once, which makes the proof of a large filter as quick as that of one leaf.
     """
 
-    def __init__(self, graph: Graph, rules: Rules, roots: Iterable[int], parts: int = 1) -> None:
+    def __init__(
+        self, graph: Graph, rules: Rules, roots: Iterable[int], stored: Stored | None = None
+    ) -> None:
         self.graph = graph
         self.rules = rules
-        self._parts = parts
+        self._stored = stored or Stored()
         self._tracked, self._boundary = _tracked(graph, roots)
         self._origins = {index: _origins(graph, index) for index in self._boundary}
         self._memo: dict[tuple[object, ...], Meta] = {}
@@ -104,7 +116,7 @@ class Prover:
                 drops,
                 level=level,
                 vectors=self.graph.vectors,
-                parts=self._parts,
+                stored=self._stored,
             )
         except AmatersError as error:
             if error.code != "AM-2301":
@@ -124,16 +136,17 @@ def step(
     *,
     level: int,
     vectors: list[Vector],
-    parts: int = 1,
+    stored: Stored | None = None,
 ) -> Meta:
     """The meta of one operation, as the evaluators compute it (public vectors at their worst).
 
-    ``parts``: how many encryptions an input may be the sum of.
+    ``stored``: what an input may be.
     """
     match node.op:
         case "input" | "constant":
             lo, hi = node.bound or (0, 1)
-            return rules.merged(parts if node.op == "input" else 1, level, lo, hi, origin=origin)
+            kept = stored if stored is not None and node.op == "input" else Stored()
+            return rules.stored(kept.parts, kept.rekeys, level, lo, hi, origin=origin)
         case "linear":
             return rules.linear(list(zip(node.factors, operands, strict=True)), node.offset)
         case "dot":

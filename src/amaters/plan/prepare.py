@@ -146,6 +146,7 @@ def prepare(
     parts = parts_for(statistics.parts)
     virtual = virtual_columns(table.columns)
     spec = replace(base, filter=node, masked=statistics.masked, parts=parts, virtual=virtual)
+    spec = replace(spec, rekeys=statistics.rekeys)
     if not select.is_aggregate:
         rows = Prepared(select, "rows", base, replace(spec, output="mask"), None, builder.constants)
         return _rows(rows, table, statistics, parameters)

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from amaters.base.errors import fail
 from amaters.columns.monomials import DEGREE_MAX as FACTORS_MAX
-from amaters.fhe.meta import PARTS_MAX
+from amaters.fhe.meta import PARTS_MAX, REKEYS_MAX
 from amaters.plan.expressions import Predicate
 from amaters.plan.predicate_wire import decode_predicate, encode_predicate
 from amaters.plan.virtual import VirtualColumn, decode_virtual, encode_virtual
@@ -155,7 +155,8 @@ class PlanSpec:
     computed, rows are fetched by ``public_filter``. ``masked``: liveness
     or ``public_filter`` may exclude occupied slots; without it every occupied slot counts.
     ``virtual``: columns that the client uploads with the constants, for each segment.
-    ``parts``: how many encryptions a stored ciphertext may be the sum of (one of ``PARTS``).
+    ``parts``: how many encryptions a stored ciphertext may be the sum of (one of ``PARTS``);
+    ``rekeys``: how many changes of key it may have behind it.
     ``selection``: an aggregate delivers the mask too; ``values``: the values of these columns in
     the rows of the mask come with it, zero in all others (``plan.values``).
     """
@@ -176,6 +177,7 @@ class PlanSpec:
     selection: bool = False
     values: tuple[int, ...] = ()
     virtual: tuple[VirtualColumn, ...] = ()
+    rekeys: int = 0
     digest: bytes = b""
 
     def with_digest(self, digest: bytes) -> PlanSpec:
@@ -201,6 +203,7 @@ class PlanSpec:
             selection=self.selection,
             values=self.values,
             virtual=[encode_virtual(column) for column in self.virtual],
+            rekeys=self.rekeys,
         )
         if self.public_filter is not None:
             message.public_filter.CopyFrom(encode_predicate(self.public_filter))
@@ -352,8 +355,8 @@ def _checked(message: Any) -> PlanSpec:
     groups = (*message.public_groups, *message.encrypted_groups)
     if len(groups) > GROUPS_MAX or len(set(groups)) != len(groups):
         _malformed("its groups")
-    if message.parts and message.parts not in PARTS[1:]:
-        _malformed("its stored ciphertexts sum too many")
+    if (message.parts and message.parts not in PARTS[1:]) or message.rekeys > REKEYS_MAX:
+        _malformed("its stored ciphertexts sum too many, or changed keys too often")
     if len(message.terms) > TERMS_MAX:
         _malformed("too many totals")
     if len(message.conditions) > CONDITIONS_MAX:
@@ -386,6 +389,7 @@ def _checked(message: Any) -> PlanSpec:
         selection=message.selection,
         values=tuple(message.values),
         virtual=decode_virtual(message.virtual),
+        rekeys=message.rekeys,
         digest=message.digest,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from google.protobuf.message import DecodeError
 
 from amaters.base.errors import fail
@@ -30,6 +32,9 @@ def rows_of(command: cb.Command, read: ReadObject) -> CommandRows | None:
     if command.HasField("multi_batch"):
         parts = command.multi_batch.parts
         return tuple(read_rows(part, part.key_column, read) for part in parts)
+    if command.HasField("key_switch") and command.key_switch.HasField("tail"):
+        tail = command.key_switch.tail
+        return read_rows(tail, tail.key_column, read)
     if command.HasField("index_build"):
         return build_rows(command.index_build, read)
     if command.HasField("segment_merge"):
@@ -42,15 +47,8 @@ def apply(state: State, position: int, command: cb.Command, rows: CommandRows | 
     kind = command.WhichOneof("command")
     reply: pb.Done | pb.CommitReply | pb.BatchReply = pb.Done(position=position)
     with state.command(position):
-        if kind == "keyset_put":
-            state.put_keyset(command.keyset_put)
-        elif kind == "table_create":
-            state.create_table(command.table_create.schema)
-        elif kind == "table_drop":
-            state.drop_table(state.tid(command.table_drop.table_id))
-        elif kind == "schema_update":
-            schema = command.schema_update.schema
-            state.update_schema(state.tid(schema.table_id), schema)
+        if kind in _PLAIN:
+            _PLAIN[kind](state, command)
         elif kind == "batch" and isinstance(rows, BatchRows):
             state.apply_batch(state.tid(command.batch.request.table_id), command.batch, rows)
             reply = pb.CommitReply(position=position)
@@ -64,12 +62,28 @@ def apply(state: State, position: int, command: cb.Command, rows: CommandRows | 
         elif kind == "index_build" and isinstance(rows, BatchRows):
             build = command.index_build
             state.build_index(state.tid(build.table_id), build, rows)
-        elif kind == "segment_encode":
-            state.encode_segment(command.segment_encode)
-        elif kind == "index_register":
-            state.register_index(command.index_register)
+        elif kind == "key_switch" and not isinstance(rows, tuple):
+            state.switch_keys(command.key_switch, rows)
         else:
             fail("AM-4001", file="log", what="an unknown command")
         serialised = reply.SerializeToString()
         state.remember(position, command, serialised)
     return serialised
+
+
+def _update_schema(state: State, command: cb.Command) -> None:
+    schema = command.schema_update.schema
+    state.update_schema(state.tid(schema.table_id), schema)
+
+
+# Commands whose effects need nothing beside them.
+_PLAIN: dict[str, Callable[[State, cb.Command], None]] = {
+    "keyset_put": lambda state, command: state.put_keyset(command.keyset_put),
+    "table_create": lambda state, command: state.create_table(command.table_create.schema),
+    "table_drop": lambda state, command: state.drop_table(state.tid(command.table_drop.table_id)),
+    "schema_update": _update_schema,
+    "index_register": lambda state, command: state.register_index(command.index_register),
+    "segment_encode": lambda state, command: state.encode_segment(command.segment_encode),
+    "segment_rekey": lambda state, command: state.rekey_segment(command.segment_rekey),
+    "rotation_end": lambda state, command: state.end_rotation(command.rotation_end),
+}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from amaters.base.errors import AmatersError, fail
-from amaters.storage import index_reader, manifests, places
+from amaters.storage import index_reader, manifests, places, rekeying
 from amaters.storage.index_reader import IndexRow
 from amaters.storage.places import Places, unsigned
 from amaters.storage.rows import BatchRows
@@ -190,14 +190,17 @@ class State(Places):
 
     def keyset_id(self) -> bytes:
         """The keyset this database belongs to; empty before the first one."""
-        row = self.db.one("SELECT keyset_id FROM keysets LIMIT 1")
-        return bytes(row[0]) if row else b""
+        return rekeying.keyset_ids(self.db)[0]
+
+    def rotating_to(self) -> bytes:
+        """The keyset it is being rotated to; empty: none."""
+        return rekeying.keyset_ids(self.db)[1]
 
     def keyset(self, name: pb.KeyName) -> cb.ObjectRef | None:
-        """The evaluation keys of a secret key."""
+        """The evaluation keys of a secret key, or what leads to it from another."""
         row = self.db.one(
             "SELECT object FROM keysets WHERE key_id = ? AND parameter_set = ? AND scheme = ?",
-            (name.key_id, name.parameter_set, name.scheme),
+            (name.key_id, name.parameter_set, rekeying.stored_scheme(name)),
         )
         return cb.ObjectRef.FromString(row[0]) if row else None
 
@@ -212,7 +215,7 @@ class State(Places):
                 name.keyset_id,
                 name.key_id,
                 name.parameter_set,
-                name.scheme,
+                rekeying.stored_scheme(name),
                 put.object.SerializeToString(),
             ),
         )
@@ -261,6 +264,22 @@ class State(Places):
         )
         self.indexes.follow_schema(tid, schema)
         self.changes.tables.add(tid)
+
+    def rekey_segment(self, made: cb.SegmentRekey) -> None:
+        """A segment gets what it will be under another key."""
+        rekeying.apply_rekey(self, self.db, self.tid(made.table_id), made)
+
+    def switch_keys(self, switch: cb.KeySwitch, rows: BatchRows | None) -> None:
+        """A table changes keys: tail, segments, schema."""
+        tid = self.tid(switch.schema.table_id)
+        if rows is not None:
+            self.apply_batch(tid, switch.tail, rows)
+        rekeying.apply_switch(self, self.db, tid, switch)
+        self.update_schema(tid, switch.schema)
+
+    def end_rotation(self, end: cb.RotationEnd) -> None:
+        """Keys of other keysets are forgotten."""
+        rekeying.apply_end(self, self.db, end)
 
     def encode_segment(self, encode: cb.SegmentEncode) -> None:
         """A segment gets encodings that its schema waits for."""

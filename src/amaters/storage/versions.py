@@ -52,6 +52,11 @@ class SegmentRow:
         """How many encryptions each of its ciphertexts is the sum of."""
         return max(len(self.manifest.segment.parts), 1)
 
+    @property
+    def rekeys(self) -> int:
+        """How many changes of key its ciphertexts have behind them, at most."""
+        return max((item.rekeys for item in self.manifest.segment.encodings), default=0)
+
     def versions_of(self, slots: NDArray[np.int64]) -> list[int]:
         """The row version of each of these slots, or the one they all have."""
         parts = self.manifest.segment.parts

@@ -111,8 +111,34 @@ class IndexRegister(_message.Message):
     unique: bool
     def __init__(self, table_id: _Optional[bytes] = ..., number: _Optional[int] = ..., name: _Optional[str] = ..., columns: _Optional[_Iterable[int]] = ..., unique: _Optional[bool] = ...) -> None: ...
 
+class SegmentRekey(_message.Message):
+    __slots__ = ("table_id", "rekeyed", "key_id")
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    REKEYED_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    table_id: bytes
+    rekeyed: SegmentManifest
+    key_id: bytes
+    def __init__(self, table_id: _Optional[bytes] = ..., rekeyed: _Optional[_Union[SegmentManifest, _Mapping]] = ..., key_id: _Optional[bytes] = ...) -> None: ...
+
+class KeySwitch(_message.Message):
+    __slots__ = ("schema", "key_id", "tail")
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    schema: _service_pb2.SchemaRecord
+    key_id: bytes
+    tail: Batch
+    def __init__(self, schema: _Optional[_Union[_service_pb2.SchemaRecord, _Mapping]] = ..., key_id: _Optional[bytes] = ..., tail: _Optional[_Union[Batch, _Mapping]] = ...) -> None: ...
+
+class RotationEnd(_message.Message):
+    __slots__ = ("keyset_id",)
+    KEYSET_ID_FIELD_NUMBER: _ClassVar[int]
+    keyset_id: bytes
+    def __init__(self, keyset_id: _Optional[bytes] = ...) -> None: ...
+
 class Command(_message.Message):
-    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch", "segment_merge", "index_build", "index_register", "segment_encode")
+    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch", "segment_merge", "index_build", "index_register", "segment_encode", "segment_rekey", "key_switch", "rotation_end")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEYSET_PUT_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +151,9 @@ class Command(_message.Message):
     INDEX_BUILD_FIELD_NUMBER: _ClassVar[int]
     INDEX_REGISTER_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_ENCODE_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_REKEY_FIELD_NUMBER: _ClassVar[int]
+    KEY_SWITCH_FIELD_NUMBER: _ClassVar[int]
+    ROTATION_END_FIELD_NUMBER: _ClassVar[int]
     request_id: bytes
     request_digest: bytes
     keyset_put: KeysetPut
@@ -137,15 +166,22 @@ class Command(_message.Message):
     index_build: IndexBuild
     index_register: IndexRegister
     segment_encode: SegmentEncode
-    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., multi_batch: _Optional[_Union[MultiBatch, _Mapping]] = ..., segment_merge: _Optional[_Union[SegmentMerge, _Mapping]] = ..., index_build: _Optional[_Union[IndexBuild, _Mapping]] = ..., index_register: _Optional[_Union[IndexRegister, _Mapping]] = ..., segment_encode: _Optional[_Union[SegmentEncode, _Mapping]] = ...) -> None: ...
+    segment_rekey: SegmentRekey
+    key_switch: KeySwitch
+    rotation_end: RotationEnd
+    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., multi_batch: _Optional[_Union[MultiBatch, _Mapping]] = ..., segment_merge: _Optional[_Union[SegmentMerge, _Mapping]] = ..., index_build: _Optional[_Union[IndexBuild, _Mapping]] = ..., index_register: _Optional[_Union[IndexRegister, _Mapping]] = ..., segment_encode: _Optional[_Union[SegmentEncode, _Mapping]] = ..., segment_rekey: _Optional[_Union[SegmentRekey, _Mapping]] = ..., key_switch: _Optional[_Union[KeySwitch, _Mapping]] = ..., rotation_end: _Optional[_Union[RotationEnd, _Mapping]] = ...) -> None: ...
 
 class SegmentManifest(_message.Message):
-    __slots__ = ("segment", "objects")
+    __slots__ = ("segment", "objects", "rekeyed", "rekeyed_to")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    REKEYED_FIELD_NUMBER: _ClassVar[int]
+    REKEYED_TO_FIELD_NUMBER: _ClassVar[int]
     segment: _service_pb2.NewSegment
     objects: _containers.RepeatedCompositeFieldContainer[ObjectRef]
-    def __init__(self, segment: _Optional[_Union[_service_pb2.NewSegment, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ...) -> None: ...
+    rekeyed: _service_pb2.NewSegment
+    rekeyed_to: bytes
+    def __init__(self, segment: _Optional[_Union[_service_pb2.NewSegment, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ..., rekeyed: _Optional[_Union[_service_pb2.NewSegment, _Mapping]] = ..., rekeyed_to: _Optional[bytes] = ...) -> None: ...
 
 class DatabaseFormat(_message.Message):
     __slots__ = ("version", "database_id", "objects_url", "log_url")

@@ -125,7 +125,7 @@ class PlanVirtual(_message.Message):
     def __init__(self, number: _Optional[int] = ..., nullable: _Optional[bool] = ..., encodings: _Optional[_Iterable[_Union[PlanEncoding, _Mapping]]] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("version", "table_id", "schema_version", "parameter_set", "scheme", "output", "masked", "public_filter", "filter", "public_groups", "encrypted_groups", "terms", "digest", "virtual", "parts", "conditions", "selection", "values")
+    __slots__ = ("version", "table_id", "schema_version", "parameter_set", "scheme", "output", "masked", "public_filter", "filter", "public_groups", "encrypted_groups", "terms", "digest", "virtual", "rekeys", "parts", "conditions", "selection", "values")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TABLE_ID_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +140,7 @@ class Plan(_message.Message):
     TERMS_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     VIRTUAL_FIELD_NUMBER: _ClassVar[int]
+    REKEYS_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
     CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     SELECTION_FIELD_NUMBER: _ClassVar[int]
@@ -158,8 +159,9 @@ class Plan(_message.Message):
     terms: _containers.RepeatedCompositeFieldContainer[PlanTerm]
     digest: bytes
     virtual: _containers.RepeatedCompositeFieldContainer[PlanVirtual]
+    rekeys: int
     parts: int
     conditions: _containers.RepeatedCompositeFieldContainer[PlanCondition]
     selection: bool
     values: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, version: _Optional[int] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., output: _Optional[str] = ..., masked: _Optional[bool] = ..., public_filter: _Optional[_Union[PlanPredicate, _Mapping]] = ..., filter: _Optional[_Union[PlanNode, _Mapping]] = ..., public_groups: _Optional[_Iterable[int]] = ..., encrypted_groups: _Optional[_Iterable[int]] = ..., terms: _Optional[_Iterable[_Union[PlanTerm, _Mapping]]] = ..., digest: _Optional[bytes] = ..., virtual: _Optional[_Iterable[_Union[PlanVirtual, _Mapping]]] = ..., parts: _Optional[int] = ..., conditions: _Optional[_Iterable[_Union[PlanCondition, _Mapping]]] = ..., selection: _Optional[bool] = ..., values: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, version: _Optional[int] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., output: _Optional[str] = ..., masked: _Optional[bool] = ..., public_filter: _Optional[_Union[PlanPredicate, _Mapping]] = ..., filter: _Optional[_Union[PlanNode, _Mapping]] = ..., public_groups: _Optional[_Iterable[int]] = ..., encrypted_groups: _Optional[_Iterable[int]] = ..., terms: _Optional[_Iterable[_Union[PlanTerm, _Mapping]]] = ..., digest: _Optional[bytes] = ..., virtual: _Optional[_Iterable[_Union[PlanVirtual, _Mapping]]] = ..., rekeys: _Optional[int] = ..., parts: _Optional[int] = ..., conditions: _Optional[_Iterable[_Union[PlanCondition, _Mapping]]] = ..., selection: _Optional[bool] = ..., values: _Optional[_Iterable[int]] = ...) -> None: ...

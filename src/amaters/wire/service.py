@@ -49,8 +49,32 @@ class Service(Protocol):
     ) -> pb.Done:
         """Store the evaluation keys (public: they allow computing, not reading).
 
-        The first keyset claims the database for good. Raises: AM-3010 (foreign keyset), AM-3011
-        (noop not allowed).
+        The first keyset claims the database. Keys with ``from_key_id`` begin a rotation to their
+        keyset, which is then welcome too. Raises: AM-3010 (foreign keyset), AM-3011 (noop not
+        allowed), AM-3120 (it is being rotated to another one).
+        """
+
+    async def rekey_segment(self, request: pb.RekeySegmentRequest) -> pb.Done:
+        """Switch a segment's ciphertexts to another secret key, beside what they are: nobody sees
+        them before ``switch_keys``. Sealed rows and canaries come sealed anew.
+
+        Leaks: nothing that is not known: which segments there are.
+        Raises: AM-3012 (no keys lead there), AM-3022, AM-3030, AM-3073 (the segment has left:
+        look again), AM-3122 (too many changes of key).
+        """
+
+    async def switch_keys(self, request: pb.SwitchKeysRequest) -> pb.CommitReply:
+        """A table is under another key from here on: its segments, its schema, and its tail, whose
+        rows come sealed anew. A reply with conflicts did nothing.
+
+        Raises: AM-3012, AM-3022, AM-3121 (a segment is not ready), AM-3123 (the tail has other
+        rows): look again.
+        """
+
+    async def end_rotation(self, request: pb.EndRotationRequest) -> pb.Done:
+        """The keyset that the database was rotated from is forgotten, and what led from it.
+
+        Raises: AM-3010, AM-3121 (a table is under another key).
         """
 
     async def create_table(self, request: pb.CreateTableRequest) -> pb.Done:
@@ -211,6 +235,9 @@ METHODS: dict[str, Method] = {
     "hello": Method(pb.HelloRequest, pb.HelloReply),
     "has_keyset": Method(pb.KeyName, pb.HasKeysetReply),
     "put_keyset": Method(pb.PutKeysetRequest, pb.Done, uploads=True),
+    "rekey_segment": Method(pb.RekeySegmentRequest, pb.Done),
+    "switch_keys": Method(pb.SwitchKeysRequest, pb.CommitReply),
+    "end_rotation": Method(pb.EndRotationRequest, pb.Done),
     "create_table": Method(pb.CreateTableRequest, pb.Done),
     "drop_table": Method(pb.DropTableRequest, pb.Done),
     "update_schema": Method(pb.UpdateSchemaRequest, pb.Done),

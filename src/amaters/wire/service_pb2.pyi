@@ -17,18 +17,20 @@ class HelloRequest(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., version: _Optional[str] = ..., unsafe_scheme: _Optional[bool] = ...) -> None: ...
 
 class HelloReply(_message.Message):
-    __slots__ = ("protocol", "version", "unsafe_scheme", "database_id", "keyset_id")
+    __slots__ = ("protocol", "version", "unsafe_scheme", "database_id", "keyset_id", "rotating_to")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     UNSAFE_SCHEME_FIELD_NUMBER: _ClassVar[int]
     DATABASE_ID_FIELD_NUMBER: _ClassVar[int]
     KEYSET_ID_FIELD_NUMBER: _ClassVar[int]
+    ROTATING_TO_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     version: str
     unsafe_scheme: bool
     database_id: bytes
     keyset_id: bytes
-    def __init__(self, protocol: _Optional[int] = ..., version: _Optional[str] = ..., unsafe_scheme: _Optional[bool] = ..., database_id: _Optional[bytes] = ..., keyset_id: _Optional[bytes] = ...) -> None: ...
+    rotating_to: bytes
+    def __init__(self, protocol: _Optional[int] = ..., version: _Optional[str] = ..., unsafe_scheme: _Optional[bool] = ..., database_id: _Optional[bytes] = ..., keyset_id: _Optional[bytes] = ..., rotating_to: _Optional[bytes] = ...) -> None: ...
 
 class Done(_message.Message):
     __slots__ = ("position",)
@@ -37,16 +39,18 @@ class Done(_message.Message):
     def __init__(self, position: _Optional[int] = ...) -> None: ...
 
 class KeyName(_message.Message):
-    __slots__ = ("keyset_id", "key_id", "parameter_set", "scheme")
+    __slots__ = ("keyset_id", "key_id", "parameter_set", "scheme", "from_key_id")
     KEYSET_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     PARAMETER_SET_FIELD_NUMBER: _ClassVar[int]
     SCHEME_FIELD_NUMBER: _ClassVar[int]
+    FROM_KEY_ID_FIELD_NUMBER: _ClassVar[int]
     keyset_id: bytes
     key_id: bytes
     parameter_set: str
     scheme: str
-    def __init__(self, keyset_id: _Optional[bytes] = ..., key_id: _Optional[bytes] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ...) -> None: ...
+    from_key_id: bytes
+    def __init__(self, keyset_id: _Optional[bytes] = ..., key_id: _Optional[bytes] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., from_key_id: _Optional[bytes] = ...) -> None: ...
 
 class HasKeysetReply(_message.Message):
     __slots__ = ("present",)
@@ -79,6 +83,46 @@ class SchemaRecord(_message.Message):
     sealed_bytes: bytes
     mac: bytes
     def __init__(self, table_id: _Optional[bytes] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., public_bytes: _Optional[bytes] = ..., sealed_bytes: _Optional[bytes] = ..., mac: _Optional[bytes] = ...) -> None: ...
+
+class RekeySegmentRequest(_message.Message):
+    __slots__ = ("request_id", "table_id", "schema_version", "segment_id", "key_id", "sealed_object", "canaries", "part_canaries")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    SEALED_OBJECT_FIELD_NUMBER: _ClassVar[int]
+    CANARIES_FIELD_NUMBER: _ClassVar[int]
+    PART_CANARIES_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    table_id: bytes
+    schema_version: int
+    segment_id: bytes
+    key_id: bytes
+    sealed_object: bytes
+    canaries: bytes
+    part_canaries: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, request_id: _Optional[bytes] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., segment_id: _Optional[bytes] = ..., key_id: _Optional[bytes] = ..., sealed_object: _Optional[bytes] = ..., canaries: _Optional[bytes] = ..., part_canaries: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class SwitchKeysRequest(_message.Message):
+    __slots__ = ("request_id", "expected_version", "schema", "tail")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    expected_version: int
+    schema: SchemaRecord
+    tail: CommitRequest
+    def __init__(self, request_id: _Optional[bytes] = ..., expected_version: _Optional[int] = ..., schema: _Optional[_Union[SchemaRecord, _Mapping]] = ..., tail: _Optional[_Union[CommitRequest, _Mapping]] = ...) -> None: ...
+
+class EndRotationRequest(_message.Message):
+    __slots__ = ("request_id", "keyset_id")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    KEYSET_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    keyset_id: bytes
+    def __init__(self, request_id: _Optional[bytes] = ..., keyset_id: _Optional[bytes] = ...) -> None: ...
 
 class CreateTableRequest(_message.Message):
     __slots__ = ("request_id", "schema")
@@ -167,16 +211,18 @@ class UploadReply(_message.Message):
     def __init__(self, size: _Optional[int] = ...) -> None: ...
 
 class EncodingObject(_message.Message):
-    __slots__ = ("column_id", "encoding", "object_id", "parts")
+    __slots__ = ("column_id", "encoding", "object_id", "parts", "rekeys")
     COLUMN_ID_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     OBJECT_ID_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    REKEYS_FIELD_NUMBER: _ClassVar[int]
     column_id: int
     encoding: str
     object_id: bytes
     parts: int
-    def __init__(self, column_id: _Optional[int] = ..., encoding: _Optional[str] = ..., object_id: _Optional[bytes] = ..., parts: _Optional[int] = ...) -> None: ...
+    rekeys: int
+    def __init__(self, column_id: _Optional[int] = ..., encoding: _Optional[str] = ..., object_id: _Optional[bytes] = ..., parts: _Optional[int] = ..., rekeys: _Optional[int] = ...) -> None: ...
 
 class SegmentPart(_message.Message):
     __slots__ = ("segment_id", "first_slot", "rows", "row_version", "canaries")
@@ -351,7 +397,7 @@ class EncodingInfo(_message.Message):
     def __init__(self, column_id: _Optional[int] = ..., encoding: _Optional[str] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class SegmentInfo(_message.Message):
-    __slots__ = ("segment_id", "rows", "live", "row_version", "sealed_bytes", "public_bytes", "encodings", "parts", "noise", "level", "open_segment")
+    __slots__ = ("segment_id", "rows", "live", "row_version", "sealed_bytes", "public_bytes", "encodings", "parts", "noise", "level", "open_segment", "rekeys", "rekeyed_to")
     SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     LIVE_FIELD_NUMBER: _ClassVar[int]
@@ -363,6 +409,8 @@ class SegmentInfo(_message.Message):
     NOISE_FIELD_NUMBER: _ClassVar[int]
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     OPEN_SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    REKEYS_FIELD_NUMBER: _ClassVar[int]
+    REKEYED_TO_FIELD_NUMBER: _ClassVar[int]
     segment_id: bytes
     rows: int
     live: int
@@ -374,7 +422,9 @@ class SegmentInfo(_message.Message):
     noise: float
     level: int
     open_segment: bytes
-    def __init__(self, segment_id: _Optional[bytes] = ..., rows: _Optional[int] = ..., live: _Optional[int] = ..., row_version: _Optional[int] = ..., sealed_bytes: _Optional[int] = ..., public_bytes: _Optional[int] = ..., encodings: _Optional[_Iterable[_Union[EncodingInfo, _Mapping]]] = ..., parts: _Optional[int] = ..., noise: _Optional[float] = ..., level: _Optional[int] = ..., open_segment: _Optional[bytes] = ...) -> None: ...
+    rekeys: int
+    rekeyed_to: bytes
+    def __init__(self, segment_id: _Optional[bytes] = ..., rows: _Optional[int] = ..., live: _Optional[int] = ..., row_version: _Optional[int] = ..., sealed_bytes: _Optional[int] = ..., public_bytes: _Optional[int] = ..., encodings: _Optional[_Iterable[_Union[EncodingInfo, _Mapping]]] = ..., parts: _Optional[int] = ..., noise: _Optional[float] = ..., level: _Optional[int] = ..., open_segment: _Optional[bytes] = ..., rekeys: _Optional[int] = ..., rekeyed_to: _Optional[bytes] = ...) -> None: ...
 
 class SnapshotReply(_message.Message):
     __slots__ = ("handle", "position", "schema_version", "segments", "tail_rows", "tail_bytes", "lease_seconds", "ready_indexes")

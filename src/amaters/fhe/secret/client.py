@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from amaters.base.errors import fail
 from amaters.base.rng import Rng, SystemRng
 from amaters.fhe.ciphertext import Ciphertext, SeededCiphertext
 from amaters.fhe.meta import Rules
@@ -18,6 +19,7 @@ from amaters.fhe.secret.transformed import TransformedKey
 
 if TYPE_CHECKING:
     from amaters.fhe.publickey import PublicKey
+    from amaters.fhe.scheme import ClientScheme
 
 
 class BgvClientScheme:
@@ -65,6 +67,13 @@ class BgvClientScheme:
         from amaters.fhe.secret.keygen import KeyGenerator
 
         return KeyGenerator(self._secret, self._rng).evaluation_keys().to_bytes()
+
+    def rekeying_keys(self, old: ClientScheme) -> bytes:
+        from amaters.fhe.secret.keygen import KeyGenerator
+
+        if not isinstance(old, BgvClientScheme):
+            fail("AM-1204", what="a change of key between two schemes")
+        return KeyGenerator(self._secret, self._rng).rekeying_keys(old._secret).to_bytes()
 
     def public_key(self) -> PublicKey:
         from amaters.fhe.publickey import PublicKey
