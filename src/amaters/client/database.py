@@ -15,8 +15,8 @@ from amaters.client.attempts import repeated, within
 from amaters.client.batches import AsyncBatch
 from amaters.client.compaction import Compacted, compact
 from amaters.client.result import Result
-from amaters.client.rows import snapshot
 from amaters.client.rotation import Rotated, rotate
+from amaters.client.rows import snapshot
 from amaters.client.session import Session, find_table
 from amaters.client.sources import read_file
 from amaters.client.table import AsyncTable
