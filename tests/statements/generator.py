@@ -76,6 +76,10 @@ class Generator:
         """The next statement."""
         return _Statement(self, self.rng.choice(self.tables)).build()
 
+    def condition(self, table: TableCase) -> tuple[str, list[Any]]:
+        """A condition over a few columns, and its parameters."""
+        return _Statement(self, table).condition()
+
     def impossible(self) -> str:
         """A statement that asks an encrypted column for what it was not declared for."""
         table = self.rng.choice(self.tables)
@@ -88,7 +92,7 @@ class Generator:
             if not column.can(use[0]) and (use[0] != "sum" or column.kind in NUMBERS)
         ]
         (_, item, where), column = self.rng.choice(missing)
-        name, constant = _name(column), quoted(column.pool[0])
+        name, constant = named(column), quoted(column.pool[0])
         text = where.format(name, constant)
         return f"SELECT {item.format(name)} FROM {table.name} WHERE {text}"
 
@@ -127,7 +131,7 @@ class _Statement:
         where = self._where()
         having = "" if kind == "rows" else self._having(groups)
         tail, ordered = self._tail(kind, groups)
-        group = f" GROUP BY {', '.join(map(_name, groups))}" if groups else ""
+        group = f" GROUP BY {', '.join(map(named, groups))}" if groups else ""
         source = f" FROM {self.table.name}{where}{group}{having}{tail}"
         self.generator.seen.update(self.cells)
         self.generator.secret.update(self.secret_cells)
@@ -160,7 +164,7 @@ class _Statement:
             columns.append(self.table.unique)
         self.touch("selection", *columns)
         self.selected = columns
-        names = [_name(column) for column in columns]
+        names = [named(column) for column in columns]
         if self.rng.random() < 0.1:
             names.append("42 AS answer")
         return names, names, set(), []
@@ -180,7 +184,7 @@ class _Statement:
                 groups.append(other)
         self.touch("GROUP BY", *groups)
         ours, theirs, averages = self._aggregates(self.rng.randint(1, 3))
-        names = [_name(column) for column in groups]
+        names = [named(column) for column in groups]
         shifted = {index + len(names) for index in averages}
         return names + ours, names + theirs, shifted, groups
 
@@ -209,7 +213,7 @@ class _Statement:
         ]
         function, column = self.generator.thinnest(choices)
         self.touch(function, column)
-        name = _name(column)
+        name = named(column)
         if function != "AVG":
             return f"{function}({name})", f"{function}({name})"
         duck = f"{{'s': SUM({name}), 'n': COUNT({name}), 'a': AVG({name})}}"
@@ -223,7 +227,7 @@ class _Statement:
             return "COUNT(*)", "COUNT(*)"
         left, right = self.rng.choice(found), self.rng.choice(found)
         self.touch("SUM", left, right)
-        a, b = _name(left), _name(right)
+        a, b = named(left), named(right)
         return f"SUM({a} * {b})", f"SUM(CAST({a} AS HUGEINT) * {b})"
 
     # ---- WHERE -------------------------------------------------------------------------------
@@ -235,6 +239,11 @@ class _Statement:
             return ""
         text, _ = self._tree(leaves)
         return f" WHERE {text}"
+
+    def condition(self) -> tuple[str, list[Any]]:
+        """A condition alone."""
+        text, _ = self._tree(self.rng.randint(1, 3))
+        return text, self.parameters
 
     def _tree(self, leaves: int) -> tuple[str, list[ColumnCase]]:
         if leaves == 1:
@@ -275,7 +284,7 @@ class _Statement:
         return f"({text} {connector} {self._condition(operator, column)})"
 
     def _condition(self, operator: str, column: ColumnCase) -> str:
-        name, rng = _name(column), self.rng
+        name, rng = named(column), self.rng
         match operator:
             case "IS NULL":
                 return f"{name} IS {rng.choice(['', 'NOT '])}NULL"
@@ -328,7 +337,7 @@ class _Statement:
             bound = rng.choice([0, 1, sum(v for v in self.table.data[column.name] if v) // 3])
             function = rng.choice(["SUM", "SUM", "AVG", "COUNT"])
             form = rng.choice(["{} > {}", "{} <= {}", "{} BETWEEN -5 AND {}", "{} IS NULL"])
-            text = form.format(f"{function}({_name(column)})", bound)
+            text = form.format(f"{function}({named(column)})", bound)
         else:
             form = rng.choice(["COUNT(*) > {}", "{} >= COUNT(*)", "COUNT(*) NOT IN (0, {})"])
             text = form.format(rng.choice([1, count // 10, count // 4]))
@@ -347,12 +356,12 @@ class _Statement:
             wanted = [("ORDER BY", column) for column in candidates]
             column = self.generator.thinnest(wanted)[1]
             sorted_by.append(column)
-            keys.append(_name(column) + self._direction())
+            keys.append(named(column) + self._direction())
         if kind == "groups" and self.rng.random() < 0.3:
             keys.insert(0, "COUNT(*)" + self._direction())
         for column in unique:
             sorted_by.append(column)
-            keys.append(_name(column) + self._direction())
+            keys.append(named(column) + self._direction())
         self.touch("ORDER BY", *sorted_by)
         limit = ""
         if self.rng.random() < 0.8:
@@ -368,7 +377,8 @@ class _Statement:
         )
 
 
-def _name(column: ColumnCase) -> str:
+def named(column: ColumnCase) -> str:
+    """The column as a statement spells it."""
     return f'"{column.name}"' if " " in column.name else column.name
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import amaters
 from amaters.base.errors import InvalidError
 
-from .generator import Case, Cell, Generator
+from .changing import Change, Changer
+from .generator import Case, Cell, Generator, named
 from .oracle import Oracle, same
 from .tables import TableCase, make_table
 
@@ -90,3 +91,66 @@ def run_part(part: int, seed: int, rows: int, count: int) -> Report:
     options = {"unsafe_scheme": "noop", "unsafe_parameters": "insecure_n1024"}
     with database(tables, threads=1, **options) as opened:
         return run(opened, Oracle(tables), Generator(tables, rng), count)
+
+
+@dataclass
+class Changed:
+    """Counts over a stream of SELECTs and changes."""
+
+    report: Report = field(default_factory=Report)
+    changes: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Changed) -> None:
+        """Add the counts of another part."""
+        self.report.add(other.report)
+        self.changes.update(other.changes)
+        self.refused.update(other.refused)
+
+
+def make_change(opened: amaters.Database, oracle: Oracle, change: Change, found: Changed) -> None:
+    """Change both sides. What is refused is typed, names a fix, and changed nothing (the SELECTs
+    that follow would see it).
+    """
+    try:
+        result = opened.sql(change.sql, change.parameters or None)
+    except InvalidError as error:
+        assert error.fix
+        found.refused[f"{change.kind} {error.code}"] += 1
+        return
+    found.changes[change.kind] += 1
+    change.done()
+    if not change.duck:
+        return
+    count = oracle.connection.execute(change.duck, change.parameters).fetchall()
+    if change.counts:
+        assert f" {count[0][0]:,} " in f" {result.message} ", (change.sql, result.message, count)
+
+
+def whole(opened: amaters.Database, oracle: Oracle, table: TableCase) -> bool:
+    """Whether all rows of a table are the same on both sides."""
+    columns = ", ".join(map(named, table.columns))
+    text = f"SELECT {columns} FROM {table.name} ORDER BY k"
+    case = Case(text, text, [], table, Counter(), set(), ordered=True)
+    return same(case, opened.sql(text).rows(), oracle.rows(case))
+
+
+def run_changing(part: int, seed: int, rows: int, count: int) -> Changed:
+    """``count`` statements on ``noop`` over two tables, every third of them a change."""
+    rng = random.Random(seed + part)
+    tables = [make_table(f"t{index}", index, rows, rng) for index in (part, part + 2)]
+    options = {"unsafe_scheme": "noop", "unsafe_parameters": "insecure_n1024"}
+    found = Changed()
+    with database(tables, threads=1, **options) as opened:
+        oracle, generator = Oracle(tables), Generator(tables, rng, leaves_max=5)
+        changer = Changer(generator, rng)
+        for n in range(count):
+            if n % 3 == 0:
+                make_change(opened, oracle, changer.change(), found)
+            else:
+                ask(opened, oracle, generator.case(), found.report)
+            if n % 300 == 299:
+                opened.compact()
+        for table in tables:
+            assert whole(opened, oracle, table), table.name
+    return found

@@ -183,6 +183,11 @@ def make_table(
     return TableCase(name, columns, rows, {"k": keys, **data})
 
 
+def new_column(name: str, rng: random.Random) -> ColumnCase:
+    """A nullable column of many values, of any type, more often encrypted than not."""
+    return _many_valued(name, rng.choice(TYPES), rng.choice([1, 3, 3]), rng)
+
+
 def _sql_type(kind: str, rng: random.Random) -> str:
     if kind != "DECIMAL":
         return kind
