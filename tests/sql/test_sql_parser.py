@@ -59,7 +59,7 @@ def test_several_statements_and_their_texts() -> None:
         ("EXPLAIN (VERBOSE) SELECT a FROM t", "AM-2205"),
         ("EXPLAIN EXPLAIN SELECT a FROM t", "AM-2201"),
         ("EXPLAIN", "AM-2205"),
-        ("VACUUM t", "AM-2205"),
+        ("CALL t", "AM-2205"),
         ("MERGE INTO t USING u ON TRUE WHEN MATCHED THEN DELETE", "AM-2205"),
         ("ALTER VIEW t ADD COLUMN b INTEGER", "AM-2201"),
         ("SELECT a FROM t UNION SELECT a FROM t", "AM-2205"),

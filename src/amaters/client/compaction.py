@@ -145,19 +145,32 @@ class _Compaction:
                 plan = plan if lease is not None else choose(loads, 0, full)
             if plan is None:
                 return False
-            rewrite = _Rewrite(self.session, self.table, plan, lease)
-            try:
-                await rewrite.read(pinned.handle, guards)
-                await rewrite.write()
-            except BaseException:
-                if lease is not None:
-                    await lease.end()
-                raise
-        self.done.rows += rewrite.rows.length
-        self.done.segments_read += len(plan.segments)
-        self.done.segments_written += 1 if rewrite.rows.length else 0
-        self.done.tail_rows += plan.tail_rows
+            where = pinned.handle, guards
+            self.done.add(await rewrite(self.session, self.table, plan, lease, where))
         return True
+
+
+async def rewrite(
+    session: Session,
+    table: Table,
+    plan: Step,
+    lease: Lease | None,
+    where: tuple[bytes, dict[bytes, SegmentGuard]],
+) -> Compacted:
+    """Make one step, in one commit. ``where``: handle and guards of a pinned read version.
+
+    Raises: ConflictError AM-5030, AM-3071.
+    """
+    work = _Rewrite(session, table, plan, lease)
+    try:
+        await work.read(*where)
+        await work.write()
+    except BaseException:
+        if lease is not None:
+            await lease.end()
+        raise
+    written = 1 if work.rows.length else 0
+    return Compacted(work.rows.length, len(plan.segments), written, plan.tail_rows)
 
 
 def load_of(segment_id: bytes, guard: SegmentGuard) -> Load:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from amaters.client.rows import snapshot
 from amaters.client.session import Session, find_table
 from amaters.client.sources import read_file
 from amaters.client.table import AsyncTable
+from amaters.client.vacuum import Erased, erase, vacuum
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters
@@ -38,6 +40,7 @@ from amaters.plan.expressions import (
     Select,
     Statement,
     Update,
+    Vacuum,
 )
 
 if TYPE_CHECKING:
@@ -185,6 +188,23 @@ class AsyncDatabase:
             total.add(await repeated(self._session, attempt))
         return total
 
+    async def erase(
+        self, table: str | None = None, *, backups: Sequence[str | os.PathLike[str]] = ()
+    ) -> Erased:
+        """VACUUM ERASE: deleted rows and dropped columns of one table, or all, leave every file
+        that the engine can let go of. ``holders`` lists what still has them, and until when;
+        ``backups``: directories or URLs to look for this database's backups in.
+        """
+        session = self._session.measured()
+        addresses = [os.fspath(one) for one in backups]
+
+        async def attempt() -> Erased:
+            known = await session.tables()
+            wanted = list(known.values()) if table is None else [find_table(known, table)]
+            return await erase(session, wanted, addresses)
+
+        return await repeated(session, attempt)
+
     async def resume(self, table: str | None = None) -> int:
         """Go on with what an interrupted ALTER TABLE has begun, of one table or all; returns how
         many rows were encrypted. Can be interrupted again.
@@ -298,6 +318,8 @@ async def _run(session: Session, statement: Statement) -> Result:  # noqa: PLR09
             return await _drop(session, statement)
         case AlterTable():
             return _message(session, await alter_table(session, statement))
+        case Vacuum():
+            return await vacuum(session, statement)
         case CreateIndex():
             return _message(session, await indexes.create_index(session, statement))
         case DropIndex():

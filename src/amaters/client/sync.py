@@ -109,6 +109,7 @@ class Database(Blocking[AsyncDatabase]):
     compact = blocking(AsyncDatabase.compact)
     rotate_keys = blocking(AsyncDatabase.rotate_keys)
     resume = blocking(AsyncDatabase.resume)
+    erase = blocking(AsyncDatabase.erase)
 
     def close(self) -> None:
         """Close the database; what was inserted stays. Closing twice is harmless."""

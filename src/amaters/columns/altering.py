@@ -279,7 +279,7 @@ def _without_column(table: Table, action: DropColumn) -> Table:
     for reader in readers(table, column.id):
         _refuse(table, column, "be dropped", f"DROP COLUMN {reader.name} first: it is generated")
     kept = tuple(other for other in table.columns if other is not column)
-    return replace(table, columns=kept)
+    return replace(table, columns=kept, dropped_version=table.version + 1)
 
 
 def _replaced(table: Table, column_id: int, change: Callable[[Column], Column]) -> Table:

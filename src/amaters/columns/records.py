@@ -131,6 +131,7 @@ def encode_public(table: PublicTable) -> bytes:
             for index in table.indexes
         ],
         next_column=table.next_column,
+        dropped_version=table.dropped_version,
     )
     return message.SerializeToString(deterministic=True)
 
@@ -170,6 +171,7 @@ def decode_public(data: bytes) -> PublicTable:
         key_id=message.key_id,
         indexes=_indexes_of(message, columns),
         next_column=message.next_column,
+        dropped_version=message.dropped_version,
     )
 
 
@@ -391,6 +393,7 @@ def _join(public: PublicTable, sealed: dict[int, pb.SealedColumn]) -> Table:
         key_id=public.key_id,
         indexes=public.indexes,
         next_column=public.next_column,
+        dropped_version=public.dropped_version,
     )
 
 

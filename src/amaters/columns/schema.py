@@ -297,6 +297,7 @@ class PublicTable:
     key_id: bytes
     indexes: tuple[IndexDefinition, ...] = ()
     next_column: int = 0  # no column had this id or a higher one; 0: nothing was ever altered
+    dropped_version: int = 0  # the first version without some column
 
     def column(self, key: str | int) -> PublicColumn:
         """The column of this name or id. Raises: AM-2001."""
@@ -342,6 +343,7 @@ class Table:
     indexes: tuple[IndexDefinition, ...] = ()
     next_column: int = 0
     local: LocalRows | None = field(default=None, repr=False, compare=False)
+    dropped_version: int = 0
     _by_id: Mapping[int, Column] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -416,6 +418,7 @@ class Table:
             key_id=self.key_id,
             indexes=self.indexes,
             next_column=self.next_column,
+            dropped_version=self.dropped_version,
         )
 
     @property

@@ -169,7 +169,7 @@ def _check_change(old: PublicTable, new: PublicTable, *, has_rows: bool) -> None
         invalid("a schema update that changes the keys or the table's identity")
     known = {column.id: column for column in old.columns}
     first_new = max(old.next_column, 1 + max(known))
-    if new.next_column < old.next_column:
+    if new.next_column < old.next_column or new.dropped_version < old.dropped_version:
         invalid("a schema update that gives a column's id again")
     for column in new.columns:
         before = known.get(column.id)

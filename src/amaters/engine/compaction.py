@@ -248,7 +248,11 @@ class _Making:
                 )
         return cb.SegmentMerge(
             table_id=self._entry.record.table_id,
-            merged=cb.SegmentManifest(segment=segment, objects=refs),
+            merged=cb.SegmentManifest(
+                segment=segment,
+                objects=refs,
+                schema_version=min(row.manifest.schema_version for row in self._rows),
+            ),
             key_column=self._entry.table.primary_key.id,
             replaced=[row.segment_id for row in self._rows],
         )

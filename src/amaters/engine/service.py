@@ -20,6 +20,7 @@ from amaters.base.ids import ID_BYTES
 from amaters.base.progress import ProgressCallback
 from amaters.base.settings import cores
 from amaters.base.version import VERSION
+from amaters.engine import history
 from amaters.engine.catalogue import Catalogue, invalid
 from amaters.engine.compaction import MERGE_BYTES_PER_SECOND, Merger, Surroundings
 from amaters.engine.delivery import Delivery
@@ -418,6 +419,21 @@ class Engine:
     def cancel_jobs(self) -> None:
         """Stop all running jobs soon; from any thread."""
         self._jobs.cancel_all()
+
+    async def forget_history(self, request: pb.ForgetHistoryRequest) -> pb.ForgetHistoryReply:
+        self._check_open()
+        erased = self._storage.position  # what is younger never had what is to be forgotten
+        await self._work(self._storage.forget_history, self._mark)
+        await self._collect()
+        return await self._work(self._holders, request, erased)
+
+    def _mark(self) -> object:
+        mark = cb.Command(history_mark=cb.HistoryMark())
+        return self._committer.submit(lambda group: group.apply(mark), size=0).result()
+
+    def _holders(self, request: pb.ForgetHistoryRequest, erased: int) -> pb.ForgetHistoryReply:
+        looked_at = self._storage, self._snapshots, self._uploads
+        return history.holders(*looked_at, request.backups, erased)
 
     # ---- upkeep: for the program that the engine runs in, not for clients ---------------------
 

@@ -99,6 +99,7 @@ def _segment_info(segment: SegmentRow, level: int) -> pb.SegmentInfo:
         open_segment=made.open_segment,
         rekeys=segment.rekeys,
         rekeyed_to=rekeyed_to(segment.manifest),
+        schema_version=segment.manifest.schema_version,
     )
 
 
@@ -294,6 +295,13 @@ class Snapshots:
         """Drop caches of a dropped table; its snapshots stay until released."""
         with self._lock:
             self._tails.pop(tid, None)
+
+    def held(self) -> list[tuple[Snapshot, float]]:
+        """The snapshots that clients hold, with the seconds until their leases end."""
+        with self._lock:
+            self._expire()
+            now = self._clock.monotonic()
+            return [(snapshot, until - now) for snapshot, until in self._held.values()]
 
     def pinned(self) -> set[bytes]:
         """Objects that some snapshot needs."""

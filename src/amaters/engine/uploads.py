@@ -95,6 +95,11 @@ class Uploads:
         with self._lock:
             return segment_id in self._reserved
 
+    def unnamed(self) -> int:
+        """How many uploaded objects no commit has named yet, or ever will."""
+        with self._lock:
+            return len(self._pending)
+
     def committed(self, ids: Iterable[bytes]) -> None:
         """Forget what a commit named."""
         with self._lock:

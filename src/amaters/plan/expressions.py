@@ -338,6 +338,15 @@ class AlterTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Vacuum:
+    """Tables to compact, or to erase deleted rows of; none named: all."""
+
+    names: tuple[str, ...] = ()
+    erase: bool = False
+    backups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CreateIndex:
     """An index to add to ``table``."""
 
@@ -373,6 +382,7 @@ Explainable = (
     | CreateTable
     | DropTable
     | AlterTable
+    | Vacuum
     | CreateIndex
     | DropIndex
     | CopyFrom

@@ -1,4 +1,4 @@
-"""What ALTER TABLE means: actions on the columns of a table."""
+"""What ALTER TABLE and VACUUM mean."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from sqlglot import exp
 
 from amaters.columns import altering as al
 from amaters.columns.schema import Column, Table
-from amaters.plan.expressions import AlterTable, Value
-from amaters.sql.altergrammar import Alter, AlterAction
+from amaters.plan.expressions import AlterTable, Vacuum, Value
+from amaters.sql.altergrammar import Alter, AlterAction, VacuumTables
 from amaters.sql.literals import Arguments, literal
 from amaters.sql.scope import Catalogue, find_table, only, refuse, wrong
 from amaters.sql.tables import column_declaration, read_value
@@ -79,3 +79,16 @@ def _added(node: exp.Expr, exists: bool, arguments: Arguments) -> al.AddColumn:
     if isinstance(default, str):
         default = read_value(declared.type, default)
     return al.AddColumn(node.name, declared, default, if_not_exists=exists)
+
+
+def bind_vacuum(tree: VacuumTables, catalogue: Catalogue, arguments: Arguments) -> Vacuum:
+    """The bound VACUUM. Raises: AM-2203, AM-2205, AM-2208."""
+    names = tuple(find_table(catalogue, node).name for node in tree.expressions)
+    erase = bool(tree.args.get("erase"))
+    backups: list[str] = []
+    for node in tree.args.get("backups") or ():
+        value = literal(node, arguments).value
+        if not isinstance(value, str) or not erase:
+            wrong(tree, "BACKUPS here", "write VACUUM ERASE t WITH (BACKUPS = 'directory or URL')")
+        backups.append(value)
+    return Vacuum(names, erase, tuple(backups))

@@ -1,4 +1,4 @@
-"""The grammar of ALTER TABLE, which no other dialect has.
+"""The grammar of ALTER TABLE and VACUUM, which no other dialect has.
 
 ALTER TABLE [IF EXISTS] t action, ...
 action: ADD [COLUMN] [IF NOT EXISTS] c TYPE [NOT NULL] [DEFAULT v] [ENCRYPTED [WITH (...)]]
@@ -40,6 +40,34 @@ class AlterAction(exp.Expression):
         "expressions": False,
         "exists": False,
     }
+
+
+class VacuumTables(exp.Expression):
+    """``expressions``: tables, none for all; ``backups``: constants."""
+
+    arg_types: ClassVar = {"expressions": False, "erase": False, "backups": False}
+
+
+def parse_vacuum(parser: Any) -> VacuumTables:
+    """What follows VACUUM: ``[ERASE] [t, ...] [WITH (BACKUPS = 'directory')]``."""
+    erase = bool(parser._match_text_seq("ERASE"))
+    tables: list[exp.Expr] = []
+    if parser._curr and parser._curr.token_type is not TokenType.WITH:
+        tables = [parser._parse_table_parts()]
+        while parser._match(TokenType.COMMA):
+            tables.append(parser._parse_table_parts())
+    backups: list[exp.Expr] = []
+    if parser._match(TokenType.WITH):
+        backups = parser._parse_wrapped_csv(lambda: _backup(parser))
+    made = VacuumTables(expressions=tables, erase=erase, backups=backups)
+    node: VacuumTables = parser.expression(made)
+    return node
+
+
+def _backup(parser: Any) -> exp.Expr:
+    if not (parser._match_text_seq("BACKUPS") and parser._match(TokenType.EQ)):
+        parser.raise_error("the option is BACKUPS = 'directory or URL'")
+    return _one_value(parser)
 
 
 def parse_alter(parser: Any) -> Alter:
@@ -123,9 +151,9 @@ def _name(parser: Any) -> exp.Expr:
 def _listed(parser: Any, one: Callable[[Any], exp.Expr]) -> list[exp.Expr]:
     """Items between commas; a comma before the next action is that one's."""
     items = [one(parser)]
-    while parser._curr is not None and parser._curr.token_type is TokenType.COMMA:
+    while parser._curr and parser._curr.token_type is TokenType.COMMA:
         following = parser._next
-        if following is None or following.text.upper() in _ACTIONS:
+        if not following or following.text.upper() in _ACTIONS:
             break
         parser._advance()
         items.append(one(parser))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlglot import exp
 
 from amaters.plan.expressions import Explain, Explainable, Statement
-from amaters.sql.alter import bind_alter
-from amaters.sql.altergrammar import Alter
+from amaters.sql.alter import bind_alter, bind_vacuum
+from amaters.sql.altergrammar import Alter, VacuumTables
 from amaters.sql.changes import bind_delete, bind_update
 from amaters.sql.indexes import bind_create_index, bind_drop_index
 from amaters.sql.inserts import bind_insert
@@ -49,6 +49,8 @@ def _bound(  # noqa: PLR0911 - one per kind
             if _is_of_index(tree):
                 return bind_create_index(tree, catalogue)
             return bind_create(tree, new, arguments)
+        case VacuumTables():
+            return bind_vacuum(tree, catalogue, arguments)
         case Alter():
             return bind_alter(tree, catalogue, arguments)
         case exp.Drop():

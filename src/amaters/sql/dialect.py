@@ -13,11 +13,11 @@ from sqlglot.parsers.duckdb import DuckDBParser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from amaters.base.errors import fail
-from amaters.sql.altergrammar import parse_alter
+from amaters.sql.altergrammar import parse_alter, parse_vacuum
 
 SUPPORTED = (
-    "the statements are: CREATE TABLE, ALTER TABLE, DROP TABLE, CREATE INDEX, DROP INDEX, INSERT, "
-    "COPY ... FROM, SELECT and EXPLAIN SELECT"
+    "the statements are: CREATE TABLE, ALTER TABLE, DROP TABLE, VACUUM, CREATE INDEX, "
+    "DROP INDEX, INSERT, COPY ... FROM, SELECT and EXPLAIN SELECT"
 )
 
 
@@ -97,10 +97,12 @@ class AmateRS(DuckDB):
     """DuckDB's dialect with the additions above."""
 
     class Tokenizer(DuckDB.Tokenizer):
-        """EXPLAIN is read by ``sql.parser``, not swallowed as an opaque command."""
+        """Nothing is swallowed as an opaque command: ``sql.parser`` reads EXPLAIN."""
 
         KEYWORDS: ClassVar = {
-            name: kind for name, kind in DuckDB.Tokenizer.KEYWORDS.items() if name != "EXPLAIN"
+            name: kind
+            for name, kind in DuckDB.Tokenizer.KEYWORDS.items()
+            if name not in ("EXPLAIN", "VACUUM")
         }
         HEX_STRINGS: ClassVar = [("x'", "'"), ("X'", "'")]
 
@@ -117,6 +119,11 @@ class AmateRS(DuckDB):
             TokenType.PLACEHOLDER: _placeholder,
             TokenType.COLON: _named,
         }
+
+        def _parse_statement(self) -> Any:
+            if self._curr and self._match_text_seq("VACUUM"):
+                return parse_vacuum(self)
+            return super()._parse_statement()
 
         def _parse_alter(self) -> Any:
             return parse_alter(self)

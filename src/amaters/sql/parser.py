@@ -12,7 +12,7 @@ from sqlglot.errors import ParseError, SqlglotError, TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from amaters.base.errors import fail
-from amaters.sql.altergrammar import Alter
+from amaters.sql.altergrammar import Alter, VacuumTables
 from amaters.sql.dialect import SUPPORTED, AmateRS, place, token_place
 
 TEXT_LENGTH_MAX = 4 << 20
@@ -23,6 +23,7 @@ _OPEN = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE)
 _CLOSE = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE)
 _KINDS = (
     exp.Select, exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop, exp.Copy, Alter,
+    VacuumTables,
 )  # fmt: skip
 
 

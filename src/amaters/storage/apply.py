@@ -84,6 +84,7 @@ _PLAIN: dict[str, Callable[[State, cb.Command], None]] = {
     "schema_update": _update_schema,
     "index_register": lambda state, command: state.register_index(command.index_register),
     "segment_encode": lambda state, command: state.encode_segment(command.segment_encode),
+    "history_mark": lambda state, command: None,  # its position is all there is
     "segment_rekey": lambda state, command: state.rekey_segment(command.segment_rekey),
     "rotation_end": lambda state, command: state.end_rotation(command.rotation_end),
 }

@@ -8,7 +8,7 @@ any thread and wait for nobody.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -272,6 +272,11 @@ class Storage:
                 return 0  # they stay listed, and a later look tries again
             self.state.forget_garbage(free)
         return len(free)
+
+    def forget_history(self, mark: Callable[[], object]) -> None:
+        """Let go of all that only serves to make an older state again, so that what was deleted is
+        in no file but objects that ``collect`` deletes. ``mark`` makes a ``HistoryMark`` durable.
+        """
 
     def rebuilt_from(self) -> int:
         """The lowest position from which the state may have to be made again."""

@@ -28,7 +28,7 @@ from amaters.storage.places import Place, find_places
 from amaters.storage.recovery import BAD, STATE_FILE, WAL_PAGES, Recovery, ReplayedLog, mark_bad
 from amaters.storage.remote_parts import LOG_BYTES_MAX, RemotePlace, claim, new_marker
 from amaters.storage.rows import Key
-from amaters.storage.snapshots import Image, LocalFiles, SnapshotFiles, Snapshots
+from amaters.storage.snapshots import KEPT, Image, LocalFiles, SnapshotFiles, Snapshots
 from amaters.storage.sqlite import Connection, ReadPool, page_key
 from amaters.storage.state import State, object_ids
 from amaters.wire import commands_pb2 as cb
@@ -278,6 +278,21 @@ class DirectoryStorage(Storage):
         self._put_off = 0
         self._log.cut(self.snapshots.rebuilt_from)
         return SnapshotInfo(image.position, written, total)
+
+    def forget_history(self, mark: Callable[[], object]) -> None:
+        """New snapshots in new files, and a log that begins with them. Any thread.
+
+        Cost: reads the state thrice and writes it thrice; writers wait for one of these times.
+        Raises: as ``snapshot``.
+        """
+        with self._log.forgetting():
+            with self._freezing, self._writing:
+                self._check_writable()
+                # Deleted rows stay in free pages, and between others, until the file is made anew.
+                self.state.db.run("VACUUM")
+            for _ in range(KEPT):
+                mark()
+                self.snapshot(full=True)
 
     def _check_open(self) -> None:
         if self._closing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 
@@ -29,6 +30,11 @@ class Log(Protocol):
     def cut(self, position: int) -> None:
         """Forget records up to ``position``, which a durable checkpoint holds."""
 
+    def forgetting(self) -> AbstractContextManager[None]:
+        """What is appended inside shares no file with what was before, and a cut there leaves no
+        bytes of what it cuts.
+        """
+
     def close(self) -> None: ...
 
 
@@ -48,6 +54,10 @@ class MemoryLog:
 
     def cut(self, position: int) -> None:
         """Nothing was kept."""
+
+    def forgetting(self) -> AbstractContextManager[None]:
+        """Nothing was kept."""
+        return nullcontext()
 
     def close(self) -> None:
         """Nothing is open."""

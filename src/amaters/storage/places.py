@@ -400,7 +400,8 @@ def manifest_of(batch: cb.Batch, segment: pb.NewSegment) -> cb.SegmentManifest:
     wanted = {segment.public_object, segment.sealed_object}
     wanted.update(encoding.object_id for encoding in segment.encodings)
     refs = [ref for ref in batch.objects if ref.object_id in wanted]
-    return cb.SegmentManifest(segment=segment, objects=refs)
+    version = batch.request.schema_version
+    return cb.SegmentManifest(segment=segment, objects=refs, schema_version=version)
 
 
 def live_bits(rows: int, slots: Sequence[int]) -> bytes:

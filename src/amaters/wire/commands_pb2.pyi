@@ -137,8 +137,12 @@ class RotationEnd(_message.Message):
     keyset_id: bytes
     def __init__(self, keyset_id: _Optional[bytes] = ...) -> None: ...
 
+class HistoryMark(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class Command(_message.Message):
-    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch", "segment_merge", "index_build", "index_register", "segment_encode", "segment_rekey", "key_switch", "rotation_end")
+    __slots__ = ("request_id", "request_digest", "keyset_put", "table_create", "table_drop", "schema_update", "batch", "multi_batch", "segment_merge", "index_build", "index_register", "segment_encode", "segment_rekey", "key_switch", "rotation_end", "history_mark")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEYSET_PUT_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +158,7 @@ class Command(_message.Message):
     SEGMENT_REKEY_FIELD_NUMBER: _ClassVar[int]
     KEY_SWITCH_FIELD_NUMBER: _ClassVar[int]
     ROTATION_END_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_MARK_FIELD_NUMBER: _ClassVar[int]
     request_id: bytes
     request_digest: bytes
     keyset_put: KeysetPut
@@ -169,19 +174,22 @@ class Command(_message.Message):
     segment_rekey: SegmentRekey
     key_switch: KeySwitch
     rotation_end: RotationEnd
-    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., multi_batch: _Optional[_Union[MultiBatch, _Mapping]] = ..., segment_merge: _Optional[_Union[SegmentMerge, _Mapping]] = ..., index_build: _Optional[_Union[IndexBuild, _Mapping]] = ..., index_register: _Optional[_Union[IndexRegister, _Mapping]] = ..., segment_encode: _Optional[_Union[SegmentEncode, _Mapping]] = ..., segment_rekey: _Optional[_Union[SegmentRekey, _Mapping]] = ..., key_switch: _Optional[_Union[KeySwitch, _Mapping]] = ..., rotation_end: _Optional[_Union[RotationEnd, _Mapping]] = ...) -> None: ...
+    history_mark: HistoryMark
+    def __init__(self, request_id: _Optional[bytes] = ..., request_digest: _Optional[bytes] = ..., keyset_put: _Optional[_Union[KeysetPut, _Mapping]] = ..., table_create: _Optional[_Union[TableCreate, _Mapping]] = ..., table_drop: _Optional[_Union[TableDrop, _Mapping]] = ..., schema_update: _Optional[_Union[SchemaUpdate, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., multi_batch: _Optional[_Union[MultiBatch, _Mapping]] = ..., segment_merge: _Optional[_Union[SegmentMerge, _Mapping]] = ..., index_build: _Optional[_Union[IndexBuild, _Mapping]] = ..., index_register: _Optional[_Union[IndexRegister, _Mapping]] = ..., segment_encode: _Optional[_Union[SegmentEncode, _Mapping]] = ..., segment_rekey: _Optional[_Union[SegmentRekey, _Mapping]] = ..., key_switch: _Optional[_Union[KeySwitch, _Mapping]] = ..., rotation_end: _Optional[_Union[RotationEnd, _Mapping]] = ..., history_mark: _Optional[_Union[HistoryMark, _Mapping]] = ...) -> None: ...
 
 class SegmentManifest(_message.Message):
-    __slots__ = ("segment", "objects", "rekeyed", "rekeyed_to")
+    __slots__ = ("segment", "objects", "rekeyed", "rekeyed_to", "schema_version")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     REKEYED_FIELD_NUMBER: _ClassVar[int]
     REKEYED_TO_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
     segment: _service_pb2.NewSegment
     objects: _containers.RepeatedCompositeFieldContainer[ObjectRef]
     rekeyed: _service_pb2.NewSegment
     rekeyed_to: bytes
-    def __init__(self, segment: _Optional[_Union[_service_pb2.NewSegment, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ..., rekeyed: _Optional[_Union[_service_pb2.NewSegment, _Mapping]] = ..., rekeyed_to: _Optional[bytes] = ...) -> None: ...
+    schema_version: int
+    def __init__(self, segment: _Optional[_Union[_service_pb2.NewSegment, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[ObjectRef, _Mapping]]] = ..., rekeyed: _Optional[_Union[_service_pb2.NewSegment, _Mapping]] = ..., rekeyed_to: _Optional[bytes] = ..., schema_version: _Optional[int] = ...) -> None: ...
 
 class DatabaseFormat(_message.Message):
     __slots__ = ("version", "database_id", "objects_url", "log_url")

@@ -126,7 +126,7 @@ class IndexDefinition(_message.Message):
     def __init__(self, number: _Optional[int] = ..., name: _Optional[str] = ..., columns: _Optional[_Iterable[int]] = ..., unique: _Optional[bool] = ...) -> None: ...
 
 class PublicTable(_message.Message):
-    __slots__ = ("format", "id", "name", "version", "columns", "parameter_set", "scheme", "key_id", "indexes", "next_column")
+    __slots__ = ("format", "id", "name", "version", "columns", "parameter_set", "scheme", "key_id", "indexes", "next_column", "dropped_version")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -137,6 +137,7 @@ class PublicTable(_message.Message):
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     INDEXES_FIELD_NUMBER: _ClassVar[int]
     NEXT_COLUMN_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_VERSION_FIELD_NUMBER: _ClassVar[int]
     format: int
     id: bytes
     name: str
@@ -147,7 +148,8 @@ class PublicTable(_message.Message):
     key_id: bytes
     indexes: _containers.RepeatedCompositeFieldContainer[IndexDefinition]
     next_column: int
-    def __init__(self, format: _Optional[int] = ..., id: _Optional[bytes] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., columns: _Optional[_Iterable[_Union[PublicColumn, _Mapping]]] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., key_id: _Optional[bytes] = ..., indexes: _Optional[_Iterable[_Union[IndexDefinition, _Mapping]]] = ..., next_column: _Optional[int] = ...) -> None: ...
+    dropped_version: int
+    def __init__(self, format: _Optional[int] = ..., id: _Optional[bytes] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., columns: _Optional[_Iterable[_Union[PublicColumn, _Mapping]]] = ..., parameter_set: _Optional[str] = ..., scheme: _Optional[str] = ..., key_id: _Optional[bytes] = ..., indexes: _Optional[_Iterable[_Union[IndexDefinition, _Mapping]]] = ..., next_column: _Optional[int] = ..., dropped_version: _Optional[int] = ...) -> None: ...
 
 class Value(_message.Message):
     __slots__ = ("integer", "unsigned", "text")

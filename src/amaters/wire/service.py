@@ -109,6 +109,13 @@ class Service(Protocol):
 
     # ---- writing -----------------------------------------------------------------------------
 
+    async def forget_history(self, request: pb.ForgetHistoryRequest) -> pb.ForgetHistoryReply:
+        """Make snapshots and log anew and delete what they were, so that deleted rows are in no
+        file; what still holds them all the same. ``backups`` are addresses as the engine sees them.
+
+        Cost: the state, written thrice. Raises: AM-4003, AM-4008, AM-4011, AM-4013, AM-4028.
+        """
+
     async def reserve(self, request: pb.ReserveRequest) -> pb.ReserveReply:
         """Fresh ids for objects and segments, and a run of integer keys above all keys used or
         reserved so far.
@@ -244,6 +251,7 @@ METHODS: dict[str, Method] = {
     "add_encodings": Method(pb.AddEncodingsRequest, pb.Done),
     "build_index": Method(pb.BuildIndexRequest, pb.BuildIndexEvent, streams=True),
     "list_tables": Method(pb.ListTablesRequest, pb.ListTablesReply),
+    "forget_history": Method(pb.ForgetHistoryRequest, pb.ForgetHistoryReply),
     "reserve": Method(pb.ReserveRequest, pb.ReserveReply),
     "upload": Method(pb.UploadRequest, pb.UploadReply, uploads=True),
     "commit": Method(pb.CommitRequest, pb.CommitReply),

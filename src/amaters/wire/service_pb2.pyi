@@ -168,6 +168,34 @@ class AddEncodingsRequest(_message.Message):
     encodings: _containers.RepeatedCompositeFieldContainer[EncodingObject]
     def __init__(self, request_id: _Optional[bytes] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., segment_id: _Optional[bytes] = ..., encodings: _Optional[_Iterable[_Union[EncodingObject, _Mapping]]] = ...) -> None: ...
 
+class ForgetHistoryRequest(_message.Message):
+    __slots__ = ("backups",)
+    BACKUPS_FIELD_NUMBER: _ClassVar[int]
+    backups: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, backups: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ForgetHistoryReply(_message.Message):
+    __slots__ = ("position", "holders")
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    HOLDERS_FIELD_NUMBER: _ClassVar[int]
+    position: int
+    holders: _containers.RepeatedCompositeFieldContainer[HistoryHolder]
+    def __init__(self, position: _Optional[int] = ..., holders: _Optional[_Iterable[_Union[HistoryHolder, _Mapping]]] = ...) -> None: ...
+
+class HistoryHolder(_message.Message):
+    __slots__ = ("kind", "name", "position", "created", "seconds")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    position: int
+    created: int
+    seconds: float
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., position: _Optional[int] = ..., created: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
+
 class ListTablesRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -397,7 +425,7 @@ class EncodingInfo(_message.Message):
     def __init__(self, column_id: _Optional[int] = ..., encoding: _Optional[str] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class SegmentInfo(_message.Message):
-    __slots__ = ("segment_id", "rows", "live", "row_version", "sealed_bytes", "public_bytes", "encodings", "parts", "noise", "level", "open_segment", "rekeys", "rekeyed_to")
+    __slots__ = ("segment_id", "rows", "live", "row_version", "sealed_bytes", "public_bytes", "encodings", "parts", "noise", "level", "open_segment", "rekeys", "rekeyed_to", "schema_version")
     SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     LIVE_FIELD_NUMBER: _ClassVar[int]
@@ -411,6 +439,7 @@ class SegmentInfo(_message.Message):
     OPEN_SEGMENT_FIELD_NUMBER: _ClassVar[int]
     REKEYS_FIELD_NUMBER: _ClassVar[int]
     REKEYED_TO_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
     segment_id: bytes
     rows: int
     live: int
@@ -424,7 +453,8 @@ class SegmentInfo(_message.Message):
     open_segment: bytes
     rekeys: int
     rekeyed_to: bytes
-    def __init__(self, segment_id: _Optional[bytes] = ..., rows: _Optional[int] = ..., live: _Optional[int] = ..., row_version: _Optional[int] = ..., sealed_bytes: _Optional[int] = ..., public_bytes: _Optional[int] = ..., encodings: _Optional[_Iterable[_Union[EncodingInfo, _Mapping]]] = ..., parts: _Optional[int] = ..., noise: _Optional[float] = ..., level: _Optional[int] = ..., open_segment: _Optional[bytes] = ..., rekeys: _Optional[int] = ..., rekeyed_to: _Optional[bytes] = ...) -> None: ...
+    schema_version: int
+    def __init__(self, segment_id: _Optional[bytes] = ..., rows: _Optional[int] = ..., live: _Optional[int] = ..., row_version: _Optional[int] = ..., sealed_bytes: _Optional[int] = ..., public_bytes: _Optional[int] = ..., encodings: _Optional[_Iterable[_Union[EncodingInfo, _Mapping]]] = ..., parts: _Optional[int] = ..., noise: _Optional[float] = ..., level: _Optional[int] = ..., open_segment: _Optional[bytes] = ..., rekeys: _Optional[int] = ..., rekeyed_to: _Optional[bytes] = ..., schema_version: _Optional[int] = ...) -> None: ...
 
 class SnapshotReply(_message.Message):
     __slots__ = ("handle", "position", "schema_version", "segments", "tail_rows", "tail_bytes", "lease_seconds", "ready_indexes")

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,7 @@ class SegmentLog:
         self._mine = self._timed = False  # of the writer thread: it is busy; it waits for a while
         self._last = self._durable = self._witnessed = 0
         self._fd, self._path = -1, directory
+        self._rolls = False  # the next frame begins a segment
         self._offset = self._begun = self._durable_end = self._end = 0
 
     @property
@@ -347,7 +349,8 @@ class SegmentLog:
 
     def _stage(self, appends: Sequence[Append], body: Body) -> None:
         """A frame for the next write; without appends it is a witness."""
-        if self._offset + body.length > self._end:
+        if self._offset + body.length > self._end or self._rolls:
+            self._rolls = False
             self._next_segment(body.length)
         elif self._offset + body.length > self._begun + _WRITE_BYTES:
             self._start()
@@ -457,6 +460,21 @@ class SegmentLog:
         with self._files:
             self._segments.cut(position)
         self.bytes_since_checkpoint = 0
+
+    @contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """What is appended inside goes to new files, and files that are cut are deleted at once:
+        recycled ones would keep the bytes of what was in them. Any thread may use it.
+        """
+        with self._files:
+            self._segments.recycles = False
+            self._segments.remove_spares()
+        self._rolls = True
+        try:
+            yield
+        finally:
+            with self._files:
+                self._segments.recycles = True
 
     def close(self) -> None:
         """Finish what was submitted, write a last witness, and let go. Nothing is lost without."""

@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from amaters.base.errors import AmatersError, fail
@@ -302,6 +303,10 @@ class ObjectLog:
                 for _ in part:
                     self._objects.popleft()
         self.bytes_since_checkpoint = 0
+
+    def forgetting(self) -> AbstractContextManager[None]:
+        """Every write is an object of its own, and a cut deletes it."""
+        return nullcontext()
 
     def close(self) -> None:
         """Finish what was submitted and let go. Nothing is lost without."""

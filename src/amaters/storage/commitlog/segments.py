@@ -53,6 +53,7 @@ class Segments:
         self.last = 0
         self.epoch = 0
         self.reusable = False
+        self.recycles = True
         self._spares: dict[Path, int] | None = None  # read when first needed
         disk.make_directory(directory)
 
@@ -108,6 +109,10 @@ class Segments:
             if following.header.first <= position + 1
         ]
         for segment in covered:
+            if not self.recycles:
+                self.live.remove(segment)
+                self.disk.remove(segment.path)
+                continue
             # The name is durably gone before anybody writes into the file again.
             spare = self._spare()
             self.disk.publish(segment.path, spare)
@@ -118,6 +123,12 @@ class Segments:
             for path, _ in largest[self._spares_kept :]:
                 del self._spare_sizes()[path]
                 self.disk.remove(path)
+
+    def remove_spares(self) -> None:
+        """Delete the files that wait to be used again."""
+        for path in list(self._spare_sizes()):
+            self.disk.remove(path)
+            del self._spare_sizes()[path]
 
     # ---- reading back ------------------------------------------------------------------------
 
