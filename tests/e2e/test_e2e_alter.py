@@ -123,6 +123,8 @@ def test_indexes_know_the_defaults_of_younger_columns() -> None:
     both.ours.close()
 
 
+MADE = """CREATE TABLE made (a SMALLINT NOT NULL ENCRYPTED, b SMALLINT NOT NULL,
+    g INTEGER GENERATED ALWAYS AS (a * b) STORED NOT NULL ENCRYPTED WITH (QUERIES = 'sum'))"""
 REFUSED = [
     ("ALTER TABLE p DROP COLUMN id", "AM-2062"),
     ("ALTER TABLE p DROP COLUMN dept", "AM-2062"),  # an index is on it
@@ -146,6 +148,9 @@ REFUSED = [
     ("ALTER TABLE p ALTER COLUMN age ADD VALUE 3", "AM-2062"),
     ("ALTER TABLE p ALTER COLUMN city SET NOT NULL", "AM-2063"),
     ("ALTER TABLE p ALTER COLUMN id DROP NOT NULL", "AM-2062"),
+    ("ALTER TABLE made DROP COLUMN a", "AM-2062"),
+    ("ALTER TABLE made ALTER COLUMN a DROP NOT NULL", "AM-2062"),
+    ("ALTER TABLE made ADD COLUMN h INTEGER GENERATED ALWAYS AS (a + 1) STORED", "AM-2061"),
     ("ALTER TABLE nothing ADD COLUMN n INTEGER", "AM-2203"),
     ("ALTER TABLE p ALTER COLUMN age EXPLODE", "AM-2201"),
     ("ALTER VIEW p RENAME TO q", "AM-2201"),
@@ -157,6 +162,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing() -> None:
     db = am.connect(":memory:", **small("noop"))
     db.create_table("p", COLUMNS).insert(people(50))
     db.create_table("other", {"n": am.Int32()})
+    db.sql(MADE)
     before = db.table("p").schema()
     for statement, code in REFUSED:
         with pytest.raises(am.AmatersError) as caught:

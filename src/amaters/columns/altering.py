@@ -167,7 +167,11 @@ def _changed(
             return _with_values(table, column, values)
         case SetNullable(_, nullable):
             if column.primary_key and nullable:
-                _refuse(table, column, "holds NULL", "the primary key never does")
+                _refuse(table, column, "hold NULL", "the primary key never does")
+            for reader in readers(table, column.id) if nullable else ():
+                if not (reader.target or reader).nullable:
+                    fix = f"ALTER COLUMN {reader.name} DROP NOT NULL first: it is made of it"
+                    _refuse(table, column, "hold NULL", fix)
             return replace(column, nullable=nullable)
 
 
@@ -219,13 +223,13 @@ def _with_column(table: Table, action: AddColumn) -> Table:
     if declared.primary_key:
         fail("AM-2061", table=table.name, column=action.name, what="cannot be the primary key",
              fix="a table has the key that it was created with")  # fmt: skip
+    if declared.generated is not None:
+        fail("AM-2061", table=table.name, column=action.name, what="cannot be generated",
+             fix="declare it when the table is created")  # fmt: skip
     if declared.encrypt is not None and not table.encrypted_columns:
         fail("AM-2061", table=table.name, column=action.name, what="cannot be encrypted",
              fix="rows of this table have no sealed part; create a table with an encrypted column "
                  "and copy the rows")  # fmt: skip
-    if declared.generated is not None:
-        fail("AM-2061", table=table.name, column=action.name, what="cannot be generated",
-             fix="declare it when the table is created")  # fmt: skip
     made = build_column(action.name, replace(declared, index=False), table.next_column)
     made = replace(made, default=_default(table, made, action.default))
     if there is not None and _is_repeated(there, made):
