@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ QUESTIONS = [
     "SELECT k, a, g, town, note FROM t WHERE a BETWEEN 40 AND 55 ORDER BY k",
     "SELECT count(*) FROM t WHERE town = 'north' AND a <> 7",
     "SELECT count(*) FROM t",
+    "SELECT min(a), max(a), median(a) FROM t WHERE a > 20",
+    "SELECT k, a FROM t WHERE a > 20 ORDER BY a DESC, k LIMIT 5",
 ]
 
 
@@ -167,7 +170,15 @@ class Table:
         between = [tuple(r.values()) for r in kept if 40 <= r["a"] <= 55]
         north = [r for r in kept if r["town"] == "north" and r["a"] != 7]
         total = (len(high), sum(high) if high else None)
-        return [[total], groups, between, [(len(north),)], [(len(kept),)]]
+        some = [r for r in kept if r["a"] > 20]
+        above = [r["a"] for r in some] or [None]
+        middle = statistics.median(above) if some else None
+        extremes = (min(above), max(above), None if middle is None else float(middle))
+        first = sorted((-r["a"], r["k"]) for r in some)[:5]
+        return [
+            [total], groups, between, [(len(north),)], [(len(kept),)],
+            [extremes], [(key, -a) for a, key in first],
+        ]  # fmt: skip
 
 
 def spread(count: int, first: int = 0) -> range:

@@ -215,6 +215,22 @@ STATEMENTS = [
         "SELECT count(*) FROM pay WHERE grade = 'C' OR grade IN ('A', 'Q')",
     ),
     (
+        "SELECT min(pay), max(born) FROM pay WHERE age < 40",
+        "SELECT median(pay), quantile_disc(born, 0.9) FROM pay WHERE age < -5",
+    ),
+    (
+        "SELECT grade, max(age) FROM pay WHERE pay > 10 GROUP BY grade",
+        "SELECT grade, min(age) FROM pay WHERE pay > 9000000000000 GROUP BY grade",
+    ),
+    (
+        "SELECT dept, median(age) FROM pay WHERE pay > 10 GROUP BY dept",
+        "SELECT dept, quantile_cont(age, 0.1) FROM pay WHERE pay > 9000000000000 GROUP BY dept",
+    ),
+    (
+        "SELECT id FROM pay WHERE age = 5 ORDER BY pay LIMIT 0",
+        "SELECT id FROM pay WHERE age = 99 ORDER BY pay LIMIT 0",
+    ),
+    (
         "SELECT dept, sum(pay) FROM pay WHERE dept = 'HR' AND NOT (age < 5 OR pay = 9) "
         "GROUP BY dept",
         "SELECT dept, sum(pay) FROM pay WHERE dept = 'HR' AND NOT (age < 101 OR pay = -77) "

@@ -110,7 +110,7 @@ def between(type_: ScalarType, low: Value, high: Value, part: float) -> Value:
     """The value ``part`` of the way from ``low`` to ``high``."""
     if type_.family == "decimal":
         start, stop = (int(Decimal(value).scaleb(type_.scale)) for value in (low, high))
-        number = start if part == 0 else int(_fused(float(stop - start), part, float(start)))
+        number = start if part == 0 else int(_fused(float(stop) - float(start), part, float(start)))
         return Decimal(number).scaleb(-type_.scale)
     if type_.is_numeric:
         return float(low) if part == 0 else _fused(float(low), 1.0 - part, float(high) * part)
