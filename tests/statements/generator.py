@@ -167,7 +167,30 @@ class _Statement:
         names = [named(column) for column in columns]
         if self.rng.random() < 0.1:
             names.append("42 AS answer")
-        return names, names, set(), []
+        ours, theirs = list(names), list(names)
+        if self.rng.random() < 0.2:
+            made = self._row_value()
+            ours.append(made[0])
+            theirs.append(made[1])
+        return ours, theirs, set(), []
+
+    def _row_value(self) -> tuple[str, str]:
+        """Arithmetic or a CASE over one row."""
+        found = [c for c in self.table.columns if c.kind in INTEGERS]
+        if self.rng.random() < 0.5 or not found:
+            columns = self.rng.choices(found, k=2) if found else [self.table.unique] * 2
+            self.touch("selection", *columns)
+            form = self.rng.choice(["{0} + 2 * {1}", "{0} * {1} - 1", "-{0}", "{0} - {1}"])
+            ours = form.format(*map(_name, columns))
+            return ours, form.format(*(f"CAST({_name(c)} AS HUGEINT)" for c in columns))
+        parameters, self.with_parameters = self.with_parameters, False
+        column, condition = self.rng.choice(found), ""
+        public = [c for c in self.table.columns if not c.encrypted]
+        condition = self._condition(self.rng.choice(LEAVES), self.rng.choice(public))
+        self.with_parameters = parameters
+        self.touch("selection", column)
+        form = "CASE WHEN {0} THEN {1} END"
+        return (form.format(condition, _name(column)),) * 2
 
     def _totals(self) -> tuple[list[str], list[str], set[int], list[ColumnCase]]:
         ours, theirs, averages = self._aggregates(self.rng.randint(1, 4))
@@ -205,6 +228,8 @@ class _Statement:
             return "COUNT(*)", "COUNT(*)"
         if self.rng.random() < 0.06:
             return self._product()
+        if self.rng.random() < 0.2:
+            return self._expression()
         choices = [
             (function, column)
             for column in self.table.columns
@@ -229,6 +254,78 @@ class _Statement:
         self.touch("SUM", left, right)
         a, b = named(left), named(right)
         return f"SUM({a} * {b})", f"SUM(CAST({a} AS HUGEINT) * {b})"
+
+    def _expression(self) -> tuple[str, str]:
+        """An aggregate that is more than a function of a column, or arithmetic around some."""
+        parameters, self.with_parameters = self.with_parameters, False
+        made = self.rng.choice(
+            [self._polynomial, self._conditional, self._filtered, self._distinct, self._around]
+        )()
+        self.with_parameters = parameters
+        return made
+
+    def _narrow(self) -> list[ColumnCase]:
+        narrow = ("TINYINT", "UTINYINT", "SMALLINT", "USMALLINT")
+        return [c for c in self.table.columns if c.kind in narrow and c.can("sum")]
+
+    def _value(self) -> tuple[str, str]:
+        """A sum of products of narrow columns; HUGEINT keeps DuckDB from overflowing."""
+        ours, theirs = [], []
+        for _ in range(self.rng.randint(1, 3)):
+            columns = self.rng.choices(self._narrow(), k=self.rng.randint(1, 2))
+            self.touch("SUM", *columns)
+            factor = self.rng.choice(["", "", "3 * ", "-1 * ", "1000 * "])
+            ours.append(factor + " * ".join(map(_name, columns)))
+            theirs.append(factor + " * ".join(f"CAST({_name(c)} AS HUGEINT)" for c in columns))
+        sign = self.rng.choice([" + ", " - "])
+        return sign.join(ours), sign.join(theirs)
+
+    def _polynomial(self) -> tuple[str, str]:
+        ours, theirs = self._value() if self._narrow() else ("1", "1")
+        function = self.rng.choice(["SUM", "SUM", "COUNT"])
+        return f"{function}({ours})", f"{function}({theirs})"
+
+    def _conditional(self) -> tuple[str, str]:
+        """SUM or COUNT of a CASE of one or two branches, with or without ELSE."""
+        count = self.rng.randint(1, 2) if self.secret_leaves > 1 else 1
+        function = self.rng.choice(["SUM", "SUM", "COUNT"])
+        texts = ["", ""]
+        for _ in range(count):
+            condition = self._leaf()[0]
+            values = self._value() if self._narrow() else ("1", "1")
+            for side in (0, 1):
+                texts[side] += f" WHEN {condition} THEN {values[side]}"
+        if self.rng.random() < 0.6:
+            otherwise = self.rng.choice(["0", "NULL", "7"])
+            texts = [f"{text} ELSE {otherwise}" for text in texts]
+        return f"{function}(CASE{texts[0]} END)", f"{function}(CASE{texts[1]} END)"
+
+    def _filtered(self) -> tuple[str, str]:
+        condition = self._tree(self.rng.randint(1, 2))[0] if self.secret_leaves > 1 else "TRUE"
+        ours, theirs = self._polynomial()
+        clause = f" FILTER (WHERE {condition})"
+        return ours + clause, theirs + clause
+
+    def _distinct(self) -> tuple[str, str]:
+        """Of a group column or a public one of few values."""
+        found = [c for c in self.table.columns if c.categories and c.can("group")]
+        column = self.generator.thinnest([("COUNT", c) for c in found])[1]
+        self.touch("COUNT", column)
+        return (f"COUNT(DISTINCT {_name(column)})",) * 2
+
+    def _around(self) -> tuple[str, str]:
+        """Arithmetic of totals; divisions of numbers that doubles hold exactly."""
+        found = self._narrow()
+        if not found:
+            return ("COUNT(*) * 2 - 1",) * 2
+        column = self.rng.choice(found)
+        self.touch("SUM", column)
+        name = _name(column)
+        form = self.rng.choice([
+            "SUM({0}) / COUNT(*)", "2 * SUM({0}) + COUNT({0})", "-SUM({0})", "SUM({0}) // 7",
+            "CASE WHEN SUM({0}) > 10 THEN SUM({0}) ELSE COUNT(*) END",
+        ])  # fmt: skip
+        return (form.format(name),) * 2
 
     # ---- WHERE -------------------------------------------------------------------------------
 
@@ -267,6 +364,13 @@ class _Statement:
             for operator in LEAVES
             if column.can(_needed(operator)) and not (column.encrypted and self.secret_leaves <= 0)
         ]
+        if self.rng.random() < 0.04:
+            public = [c for c in self.table.columns if not c.encrypted and c.kind in INTEGERS]
+            if public:
+                columns = self.rng.choices(public, k=2)
+                sign = self.rng.choice(COMPARISONS)
+                self.touch(sign, *columns)
+                return f" {sign} ".join(map(_name, columns)), columns
         operator, column = self.generator.thinnest(choices)
         self.secret_leaves -= column.encrypted
         self.touch(operator, column)
@@ -339,7 +443,14 @@ class _Statement:
             form = rng.choice(["{} > {}", "{} <= {}", "{} BETWEEN -5 AND {}", "{} IS NULL"])
             text = form.format(f"{function}({named(column)})", bound)
         else:
-            form = rng.choice(["COUNT(*) > {}", "{} >= COUNT(*)", "COUNT(*) NOT IN (0, {})"])
+            form = rng.choice(
+                [
+                    "COUNT(*) > {}",
+                    "{} >= COUNT(*)",
+                    "COUNT(*) NOT IN (0, {})",
+                    "COUNT(*) * 2 - 1 > {}",
+                ]
+            )
             text = form.format(rng.choice([1, count // 10, count // 4]))
         return f"NOT ({text})" if rng.random() < 0.2 else f"({text})"
 

@@ -17,7 +17,7 @@ from amaters.plan.expressions import (
     Predicate,
     Relation,
 )
-from amaters.plan.outputs import FACTORS_MAX, is_computed, product_bound
+from amaters.plan.outputs import FACTORS_MAX, is_computed, product_span
 from amaters.plan.polynomials import PLAINTEXT_MODULUS
 from amaters.plan.spec import PlanSpec
 
@@ -48,8 +48,7 @@ def check_products(spec: PlanSpec, table: Table) -> None:
         if term.kind == "sum" and len(secret) > FACTORS_MAX:
             why = f"a circuit multiplies at most {FACTORS_MAX} of them"
             fail("AM-2123", product=product, why=why)
-        low, high = product_bound(term, public)
-        if high - low >= PLAINTEXT_MODULUS:
+        if product_span(term, public) >= PLAINTEXT_MODULUS:
             why = "its parts in one row exceed what a slot holds"
             fail("AM-2123", product=product, why=why)
 

@@ -9,7 +9,7 @@ from amaters.columns.schema import PublicColumn, PublicTable
 from amaters.plan.expressions import Predicate, predicate_columns
 from amaters.plan.leaves import constants_of, encoding_of
 from amaters.plan.logic import normalised
-from amaters.plan.outputs import ACCUMULATORS_MAX, FACTORS_MAX, is_computed, product_bound
+from amaters.plan.outputs import ACCUMULATORS_MAX, FACTORS_MAX, is_computed, product_span
 from amaters.plan.polynomials import PLAINTEXT_MODULUS
 from amaters.plan.spec import (
     EqualLeaf,
@@ -176,8 +176,8 @@ class _Checker:
         if not is_computed(self.spec, term, self.table):
             return
         secret = sum(self.table.column(column).encrypted for column in term.columns)
-        low, high = product_bound(term, self.table)
-        if (term.kind == "sum" and secret > FACTORS_MAX) or high - low >= PLAINTEXT_MODULUS:
+        too_wide = product_span(term, self.table) >= PLAINTEXT_MODULUS
+        if too_wide or (term.kind == "sum" and secret > FACTORS_MAX):
             self.refuse("a product of too many columns, or of too wide ones")
 
     def _term_column(self, kind: str, column_id: int) -> int:

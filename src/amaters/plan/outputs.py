@@ -91,17 +91,19 @@ def has_encrypted_leaf(spec: PlanSpec) -> bool:
     return spec.filter is not None
 
 
-def product_bound(term: Term, table: PublicTable) -> Bound:
-    """Lowest and highest value of one product of limbs, 0 included."""
+def product_span(term: Term, table: PublicTable) -> int:
+    """How far apart the values of one product of limbs can be, 0 among them."""
     if term.kind == "count":
-        return INDICATOR
-    return _corners([_widest(table.column(column)) for column in term.columns])
+        return 1
+    choices = (_bounds(table.column(column)) for column in term.columns)
+    spans = (_corners(list(bounds)) for bounds in product(*choices))
+    return max(high - low for low, high in spans)
 
 
-def _widest(column: PublicColumn) -> Bound:
-    """The interval that holds every limb of a column."""
-    bounds = (shape_of(column, "limbs") if column.encrypted else public_limbs(column).shape).bounds
-    return min(low for low, _ in bounds), max(high for _, high in bounds)
+def _bounds(column: PublicColumn) -> tuple[Bound, ...]:
+    """The intervals of a column's limbs, each once."""
+    shape = shape_of(column, "limbs") if column.encrypted else public_limbs(column).shape
+    return tuple(dict.fromkeys(shape.bounds))
 
 
 def shares(
