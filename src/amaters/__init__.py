@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         public,
         quantile,
         sum,  # noqa: A004
+        when,
     )
     from amaters.client.result import Result, Stats
     from amaters.client.sync import Batch, Database, Query, Table
@@ -72,7 +73,7 @@ _HOMES = {
     "amaters.base.progress": "Progress",
     "amaters.client.batches": "AsyncBatch",
     "amaters.client.database": "AsyncDatabase",
-    "amaters.client.expression": "avg col count max median min public quantile sum",
+    "amaters.client.expression": "avg col count max median min public quantile sum when",
     "amaters.client.result": "Result Stats",
     "amaters.client.sync": "Batch Database Query Table",
     "amaters.client.table": "AsyncQuery AsyncTable",
@@ -131,6 +132,7 @@ __all__ = [
     "public",
     "quantile",
     "sum",
+    "when",
 ]
 
 

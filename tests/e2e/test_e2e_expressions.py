@@ -201,3 +201,24 @@ def test_explain_tells_of_products_and_conditions(noop: tuple[am.Database, Any])
     assert "which rows the conditions inside aggregates select" in hidden
     assert "Condition 1" in text and "a > ?" in text
     assert " 4" not in learned.split("the server learns:")[1]
+
+
+def test_python_writes_the_same(noop: tuple[am.Database, Any]) -> None:
+    """CASE, FILTER, DISTINCT and division of the Python API."""
+    table, b = noop[0].table("t"), am.col("b")
+    share = 100 * am.sum(am.when(am.col("a") > 0, b).otherwise(0)) / am.sum("b")
+    found = table.group_by("h").agg(
+        share.alias("share"),
+        am.count().filter(am.col("a") > 1).filter(am.col("p") == "u"),
+        am.count("g").distinct(),
+        (am.sum("b") // 7).alias("sevenths"),
+    )
+    text = (
+        "SELECT h, 100 * sum(CASE WHEN a > 0 THEN b ELSE 0 END) / sum(b), "
+        "count(*) FILTER (WHERE a > 1 AND p = 'u'), count(DISTINCT g), sum(b) // 7 "
+        "FROM t GROUP BY h"
+    )
+    assert sorted(found.rows()) == sorted(noop[0].sql(text).rows())
+    picked = table.select(am.when(am.col("n") > 1, 1).when(am.col("n") < 0, 2).alias("c"))
+    sql = "SELECT CASE WHEN n > 1 THEN 1 WHEN n < 0 THEN 2 END FROM t"
+    assert sorted(map(repr, picked.rows())) == sorted(map(repr, noop[0].sql(sql).rows()))

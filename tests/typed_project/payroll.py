@@ -81,6 +81,9 @@ def questions(db: am.Database) -> None:
     stats: am.Stats = totals.stats
     assert stats.bytes_sent > 0
     total: Any = pay.agg(am.sum(am.col("salary"))).scalar()
+    share = am.sum(am.when(am.col("age") < 30, am.col("salary")).otherwise(0)) / am.count()
+    young = am.count("grade").distinct().filter(am.col("age") < 30)
+    print(pay.agg(share.alias("share"), young).rows())
     assert total == 146_000
     assert pay.select("dept").distinct().rows() == [("R&D",)]
     text: str = query.explain(format="json")

@@ -8,7 +8,7 @@ answer is refused then, before anything is sent. Use ``&``, ``|`` and ``~``, not
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import NoReturn
@@ -118,6 +118,18 @@ class Expression:
 
     def __rmul__(self, other: Operand) -> Arithmetic:
         return Arithmetic("*", as_operand(other), self)
+
+    def __truediv__(self, other: Operand) -> Arithmetic:
+        return Arithmetic("/", self, as_operand(other))
+
+    def __rtruediv__(self, other: Operand) -> Arithmetic:
+        return Arithmetic("/", as_operand(other), self)
+
+    def __floordiv__(self, other: Operand) -> Arithmetic:
+        return Arithmetic("//", self, as_operand(other))
+
+    def __rfloordiv__(self, other: Operand) -> Arithmetic:
+        return Arithmetic("//", as_operand(other), self)
 
     def __neg__(self) -> Arithmetic:
         return Arithmetic("-", 0, self)
@@ -240,7 +252,7 @@ class Column(Expression):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arithmetic(Expression):
-    """``left op right`` with op in ``+ - *``."""
+    """``left op right`` with op in ``+ - * / //``."""
 
     op: str
     left: Operand
@@ -256,6 +268,34 @@ class Aggregation(Expression):
     function: str
     operand: Operand | None = None
     fraction: Decimal | float | None = None
+    condition: Condition | None = None
+    is_distinct: bool = False
+
+    def filter(self, condition: Condition | Expression) -> Aggregation:
+        """Only over the rows of the group where ``condition`` is true as well."""
+        made = as_condition(condition)
+        return replace(self, condition=made if self.condition is None else self.condition & made)
+
+    def distinct(self) -> Aggregation:
+        """Over each different value of the column once."""
+        return replace(self, is_distinct=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice(Expression):
+    """CASE: the value of the first condition that is true, else ``default`` (NULL)."""
+
+    branches: tuple[tuple[Condition, Operand], ...]
+    default: Operand = None
+
+    def when(self, condition: Condition | Expression, value: Operand) -> Choice:
+        """``value`` where ``condition`` is true and no earlier one."""
+        branch = (as_condition(condition), as_operand(value))
+        return replace(self, branches=(*self.branches, branch))
+
+    def otherwise(self, value: Operand) -> Choice:
+        """``value`` where no condition is true."""
+        return replace(self, default=as_operand(value))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -294,6 +334,11 @@ def as_scalar(node: Operand) -> Scalar:
 def col(name: str) -> Column:
     """The column called ``name``."""
     return Column(name)
+
+
+def when(condition: Condition | Expression, value: Operand) -> Choice:
+    """SQL's CASE: ``am.when(am.col("age") < 30, am.col("price")).otherwise(0)``."""
+    return Choice(()).when(condition, value)
 
 
 def sum(operand: str | Expression) -> Aggregation:  # noqa: A001

@@ -117,16 +117,32 @@ class _Writer:
                 text = f"{self.operand(node.left)} {node.op} {self.operand(node.right)}"
                 return text if bare else f"({text})"
             case ex.Aggregation():
-                inner = "*" if node.operand is None else self.operand(node.operand, bare=True)
-                if node.fraction is None:
-                    return f"{node.function}({inner})"
-                self.parameters.append(node.fraction)
-                return f"{node.function}({inner}, ?)"
+                return self._aggregation(node)
+            case ex.Choice():
+                return self._choice(node)
             case ex.Public():
                 self.parameters.append(node.value)
                 return "PUBLIC(?)"
         self.parameters.append(node)
         return "?"
+
+    def _aggregation(self, node: ex.Aggregation) -> str:
+        inner = "*" if node.operand is None else self.operand(node.operand, bare=True)
+        inner = f"DISTINCT {inner}" if node.is_distinct else inner
+        if node.fraction is not None:
+            self.parameters.append(node.fraction)
+            inner += ", ?"
+        text = f"{node.function}({inner})"
+        if node.condition is None:
+            return text
+        return f"{text} FILTER (WHERE {self.condition(node.condition)})"
+
+    def _choice(self, node: ex.Choice) -> str:
+        parts = [
+            f"WHEN {self.condition(condition)} THEN {self.operand(value)}"
+            for condition, value in node.branches
+        ]
+        return f"CASE {' '.join(parts)} ELSE {self.operand(node.default)} END"
 
     def condition(self, node: ex.Condition) -> str:  # noqa: PLR0911 - one per kind
         match node:

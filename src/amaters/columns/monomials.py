@@ -117,7 +117,8 @@ def _product(a: Polynomial, b: Polynomial) -> Polynomial:
 
 
 def _made(total: Counter[Monomial], scale: int, a: Polynomial, b: Polynomial) -> Polynomial:
-    kept = {key: value for key, value in sorted(total.items()) if value}
+    # Zeros stay: which products a plan totals must not depend on the values of constants.
+    kept = dict(sorted(total.items()))
     if len(kept) > MONOMIALS_MAX or any(len(key) > DEGREE_MAX for key in kept):
         fail("AM-2122", what=f"more than {MONOMIALS_MAX} products or {DEGREE_MAX} factors")
     return Polynomial(kept, scale, a.columns | b.columns, a.is_null or b.is_null)

@@ -126,10 +126,11 @@ def recipe(select: Select) -> Recipe:
 
 
 def _merged(weighted: list[Weighted]) -> tuple[Weighted, ...]:
+    """Each term once, those of weight zero too: the plan must not depend on the weights."""
     total: dict[Term, int] = {}
     for factor, term in weighted:
         total[term] = total.get(term, 0) + factor
-    return tuple((factor, term) for term, factor in total.items() if factor)
+    return tuple((factor, term) for term, factor in total.items())
 
 
 def _branches(
