@@ -181,8 +181,8 @@ class _Statement:
             columns = self.rng.choices(found, k=2) if found else [self.table.unique] * 2
             self.touch("selection", *columns)
             form = self.rng.choice(["{0} + 2 * {1}", "{0} * {1} - 1", "-{0}", "{0} - {1}"])
-            ours = form.format(*map(_name, columns))
-            return ours, form.format(*(f"CAST({_name(c)} AS HUGEINT)" for c in columns))
+            ours = form.format(*map(named, columns))
+            return ours, form.format(*(f"CAST({named(c)} AS HUGEINT)" for c in columns))
         parameters, self.with_parameters = self.with_parameters, False
         column, condition = self.rng.choice(found), ""
         public = [c for c in self.table.columns if not c.encrypted]
@@ -190,7 +190,7 @@ class _Statement:
         self.with_parameters = parameters
         self.touch("selection", column)
         form = "CASE WHEN {0} THEN {1} END"
-        return (form.format(condition, _name(column)),) * 2
+        return (form.format(condition, named(column)),) * 2
 
     def _totals(self) -> tuple[list[str], list[str], set[int], list[ColumnCase]]:
         ours, theirs, averages = self._aggregates(self.rng.randint(1, 4))
@@ -275,8 +275,8 @@ class _Statement:
             columns = self.rng.choices(self._narrow(), k=self.rng.randint(1, 2))
             self.touch("SUM", *columns)
             factor = self.rng.choice(["", "", "3 * ", "-1 * ", "1000 * "])
-            ours.append(factor + " * ".join(map(_name, columns)))
-            theirs.append(factor + " * ".join(f"CAST({_name(c)} AS HUGEINT)" for c in columns))
+            ours.append(factor + " * ".join(map(named, columns)))
+            theirs.append(factor + " * ".join(f"CAST({named(c)} AS HUGEINT)" for c in columns))
         sign = self.rng.choice([" + ", " - "])
         return sign.join(ours), sign.join(theirs)
 
@@ -311,7 +311,7 @@ class _Statement:
         found = [c for c in self.table.columns if c.categories and c.can("group")]
         column = self.generator.thinnest([("COUNT", c) for c in found])[1]
         self.touch("COUNT", column)
-        return (f"COUNT(DISTINCT {_name(column)})",) * 2
+        return (f"COUNT(DISTINCT {named(column)})",) * 2
 
     def _around(self) -> tuple[str, str]:
         """Arithmetic of totals; divisions of numbers that doubles hold exactly."""
@@ -320,7 +320,7 @@ class _Statement:
             return ("COUNT(*) * 2 - 1",) * 2
         column = self.rng.choice(found)
         self.touch("SUM", column)
-        name = _name(column)
+        name = named(column)
         form = self.rng.choice([
             "SUM({0}) / COUNT(*)", "2 * SUM({0}) + COUNT({0})", "-SUM({0})", "SUM({0}) // 7",
             "CASE WHEN SUM({0}) > 10 THEN SUM({0}) ELSE COUNT(*) END",
@@ -370,7 +370,7 @@ class _Statement:
                 columns = self.rng.choices(public, k=2)
                 sign = self.rng.choice(COMPARISONS)
                 self.touch(sign, *columns)
-                return f" {sign} ".join(map(_name, columns)), columns
+                return f" {sign} ".join(map(named, columns)), columns
         operator, column = self.generator.thinnest(choices)
         self.secret_leaves -= column.encrypted
         self.touch(operator, column)
