@@ -24,7 +24,7 @@ from amaters.client.keymaking import Choice, choose
 from amaters.client.keyring import SUFFIX, Keyring
 from amaters.client.session import Keys, Outside, Session, open_session
 from amaters.client.sync import Database
-from amaters.client.terminal import TerminalProgress
+from amaters.client.terminal import NotebookProgress, TerminalProgress, notebook_display
 
 if TYPE_CHECKING:
     from amaters.engine.service import Engine
@@ -265,6 +265,9 @@ def _kernels_are_compiled() -> bool:
 
 
 def _default_progress(found: settings.Settings) -> ProgressCallback:
+    display = notebook_display() if found.progress else None
+    if display is not None:
+        return NotebookProgress(display, SystemClock())
     if found.progress and sys.stderr is not None and sys.stderr.isatty():
         return TerminalProgress(sys.stderr, SystemClock())
     return no_progress

@@ -149,7 +149,7 @@ def test_results_as_tables() -> None:
         "2 rows",
     ]
     assert "100 rows, 40 shown" in repr(Result(("n",), ("BIGINT",), (list(range(100)),)))
-    assert "<th>text</th>" in result._repr_html_()
+    assert ">text</th>" in result._repr_html_()
     assert result.stats == Stats()
     with pytest.raises(am.InvalidError, match="AM-5007"):
         result.scalar()

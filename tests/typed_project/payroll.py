@@ -86,8 +86,12 @@ def questions(db: am.Database) -> None:
     print(pay.agg(share.alias("share"), young).rows())
     assert total == 146_000
     assert pay.select("dept").distinct().rows() == [("R&D",)]
-    text: str = query.explain(format="json")
+    extremes = (am.min("salary"), am.max("salary"), am.median("salary"), am.quantile("salary", 0.1))
+    assert pay.agg(*extremes).rows() == [(65_000, 81_000, 73_000.0, 65_000)]
+    text: str = query.explain(format="json", local=True)
     assert text.startswith("{")
+    parts: list[am.Result] = list(query.stream())
+    assert sum(len(part) for part in parts) == len(list(query)) == len(query.rows())
     print(query.arrow().num_rows, query.polars().height, len(query.pandas()), query.dicts())
 
 

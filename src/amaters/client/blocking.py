@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import wait
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -21,6 +22,7 @@ A = TypeVar("A")
 R = TypeVar("R")
 S = TypeVar("S")
 P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Call(Generic[R]):
@@ -127,7 +129,7 @@ def blocking_as(
         made = self._portal.call(method(self._asynchronous, *args, **kwargs))
         return wrap(made, self._portal)  # type: ignore[call-arg]
 
-    return call
+    return _returning(call, wrap.__name__)
 
 
 def chaining(
@@ -139,7 +141,7 @@ def chaining(
     def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         return type(self)(method(self._asynchronous, *args, **kwargs), self._portal)
 
-    return call
+    return _returning(call, "Self")
 
 
 def starting(
@@ -151,4 +153,39 @@ def starting(
     def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> S:
         return wrap(method(self._asynchronous, *args, **kwargs), self._portal)  # type: ignore[call-arg]
 
+    return _returning(call, wrap.__name__)
+
+
+def iterating(
+    method: Callable[Concatenate[Any, P], AsyncIterator[R]],
+) -> Callable[Concatenate[Any, P], Iterator[R]]:
+    """The blocking form of a method that gives one thing after the other."""
+
+    @functools.wraps(method)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        return _iterate(self._portal, method(self._asynchronous, *args, **kwargs))
+
+    given = str(inspect.signature(method).return_annotation)
+    return _returning(call, given.replace("AsyncGenerator", "Iterator").replace(", None]", "]"))
+
+
+def _returning(call: F, annotation: str) -> F:
+    """``call`` as help() and editors show it: it does not return what the wrapped method does."""
+    signature = inspect.signature(call).replace(return_annotation=annotation)
+    call.__signature__ = signature  # type: ignore[attr-defined]
     return call
+
+
+def _iterate(portal: Portal, items: AsyncIterator[R]) -> Iterator[R]:
+    async def following() -> tuple[R, ...]:
+        async for item in items:
+            return (item,)
+        return ()
+
+    try:
+        while found := portal.call(following()):
+            yield found[0]
+    finally:
+        close = getattr(items, "aclose", None)
+        if close is not None and portal.running:
+            portal.call(close())

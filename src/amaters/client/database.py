@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from amaters.base import errors
@@ -44,6 +45,7 @@ from amaters.plan.expressions import (
 )
 
 if TYPE_CHECKING:
+    from amaters.client.planview import Plan
     from amaters.sql.parser import Parsed
 
 Arguments = Sequence[Any] | Mapping[str, Any] | None
@@ -104,6 +106,27 @@ class AsyncDatabase:
             done = [await self.sql(parsed, one, progress=progress) for one in sets]
             return many.total(done, session.stats())
 
+    async def stream(
+        self,
+        text: str | Parsed,
+        parameters: Arguments = None,
+        *,
+        progress: ProgressCallback | None = None,
+    ) -> AsyncGenerator[Result, None]:
+        """The answer of a SELECT in parts, the first ones while others are still on their way; what
+        needs all rows at once, such as ORDER BY, comes as one part. Raises: as ``sql``.
+        """
+        from amaters.client.streaming import is_streamed, parts
+
+        session = self._session.measured(progress)
+        bound = await _bind(session, text, parameters)
+        if not isinstance(bound, Select) or not is_streamed(bound):
+            yield await self.sql(text, parameters, progress=progress)
+            return
+        async with aclosing(parts(session, bound)) as found:
+            async for part in found:
+                yield part
+
     async def explain(
         self,
         text: str | Parsed,
@@ -111,7 +134,7 @@ class AsyncDatabase:
         *,
         format: str = "text",  # noqa: A002
         local: bool = False,
-    ) -> str:
+    ) -> Plan:
         """How a statement would run and what the engine would learn; ``format``: text, json, pgjson
         (PostgreSQL's keys) or mermaid. Asks the engine for sizes that this client does not know;
         with ``local`` it is not asked anything: schemas and sizes are those that this client saw

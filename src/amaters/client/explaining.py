@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 from amaters.base import errors
+from amaters.client.planview import Plan
 from amaters.client.reader import statistics_of
 from amaters.client.result import Result
 from amaters.client.rows import snapshot
@@ -56,7 +57,7 @@ Run = Callable[[Session, Explainable], Awaitable[Result]]
 
 async def explain(
     session: Session, statement: Explainable, form: str, run: Run | None = None
-) -> str:
+) -> Plan:
     """EXPLAIN in one of ``FORMATS``; with ``run`` (ANALYZE) the statement is run, changes and all,
     and what it really cost is added.
     """
@@ -68,7 +69,7 @@ async def explain(
         done = await run(session, statement)
         actual = {key: float(value) for key, value in asdict(done.stats).items()}
         document = {**document, "actual": actual, "executed": done.message}
-    return render(document, form)
+    return Plan(render(document, form), document)
 
 
 async def explain_result(session: Session, statement: Explain, run: Run) -> Result:
@@ -162,7 +163,7 @@ async def _of_insert(
 
 async def explain_rows(
     session: Session, table: Table, operation: str, count: int, form: str
-) -> str:
+) -> Plan:
     """EXPLAIN of ``operation`` on ``count`` rows by primary key. Raises: AM-5007."""
     check_format(form)
     match operation:
@@ -176,7 +177,7 @@ async def explain_rows(
             document = explain_point(table, operation, count, known, parameters, stale=stale)
     if session.is_local:
         await _tell_age(session, document)
-    return render(document, form)
+    return Plan(render(document, form), document)
 
 
 def _replacing(table: Table) -> OnConflict:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from amaters.base import errors
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Value = int | float | Decimal | str | bytes | bool | date | None
 
 ROWS_SHOWN = 40
-_LEFT = ("TEXT", "VARCHAR", "BOOLEAN", "DATE", "TIMESTAMP", "BLOB")
+LEFT = ("TEXT", "VARCHAR", "BOOLEAN", "DATE", "TIMESTAMP", "BLOB")
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 
 
@@ -107,14 +108,23 @@ class Result:
         return render_table(self) if self.names else self.message
 
     def _repr_html_(self) -> str:
-        from html import escape
+        """For notebooks: at most ``ROWS_SHOWN`` rows, and where they were decrypted."""
+        from amaters.client.html import result_html
 
-        head = "".join(f"<th>{escape(name)}</th>" for name in self.names)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(text_of(value))}</td>" for value in row) + "</tr>"
-            for row in self.rows()[:ROWS_SHOWN]
-        )
-        return f"<table><tr>{head}</tr>{body}</table>"
+        return result_html(self)
+
+
+def record_batch_reader(parts: Iterator[Result]) -> pyarrow.RecordBatchReader:
+    """Record batches of the parts of an answer, at least one, which are asked for one by one."""
+    pa = require("pyarrow", "Arrow results")
+    first = next(parts).arrow()
+
+    def batches() -> Iterator[Any]:
+        yield from first.to_batches()
+        for part in parts:
+            yield from part.arrow().to_batches()
+
+    return pa.RecordBatchReader.from_batches(first.schema, batches())
 
 
 def require(package: str, what: str) -> Any:
@@ -175,8 +185,8 @@ def text_of(value: Value) -> str:
 
 def render_table(result: Result) -> str:
     """The result as a text table: at most ``ROWS_SHOWN`` rows, numbers to the right."""
-    shown = [[text_of(value) for value in row] for row in result.rows()[:ROWS_SHOWN]]
-    left = [name in _LEFT for name in result.types]
+    shown = [[text_of(value) for value in row] for row in islice(result, ROWS_SHOWN)]
+    left = [name in LEFT for name in result.types]
     widths = [max(map(len, column)) for column in zip(result.names, *shown, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from amaters.client.batches import AsyncBatch
-from amaters.client.blocking import Blocking, blocking, blocking_as, chaining, starting
+from amaters.client.blocking import (
+    Blocking,
+    blocking,
+    blocking_as,
+    chaining,
+    iterating,
+    starting,
+)
 from amaters.client.database import AsyncDatabase
+from amaters.client.result import record_batch_reader
 from amaters.client.table import AsyncQuery, AsyncTable
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 class Query(Blocking[AsyncQuery]):
@@ -22,6 +34,8 @@ class Query(Blocking[AsyncQuery]):
     limit = chaining(AsyncQuery.limit)
     distinct = chaining(AsyncQuery.distinct)
     collect = blocking(AsyncQuery.collect)
+    stream = iterating(AsyncQuery.stream)
+    __iter__ = iterating(AsyncQuery.__aiter__)
     rows = blocking(AsyncQuery.rows)
     dicts = blocking(AsyncQuery.dicts)
     scalar = blocking(AsyncQuery.scalar)
@@ -31,6 +45,14 @@ class Query(Blocking[AsyncQuery]):
     update = blocking(AsyncQuery.update)
     delete = blocking(AsyncQuery.delete)
     explain = blocking(AsyncQuery.explain)
+
+    def reader(self) -> pyarrow.RecordBatchReader:
+        """The answer as a stream of Arrow record batches, fetched as they are read."""
+        return record_batch_reader(self.stream())
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> Any:
+        """The Arrow C stream interface: DuckDB, Polars and pyarrow read the query itself."""
+        return self.reader().__arrow_c_stream__(requested_schema)
 
 
 class Table(Blocking[AsyncTable]):
@@ -99,6 +121,7 @@ class Database(Blocking[AsyncDatabase]):
 
     sql = blocking(AsyncDatabase.sql)
     sql_many = blocking(AsyncDatabase.sql_many)
+    stream = iterating(AsyncDatabase.stream)
     explain = blocking(AsyncDatabase.explain)
     create_table = blocking_as(AsyncDatabase.create_table, Table)
     table = blocking_as(AsyncDatabase.table, Table)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import pyarrow
 
     from amaters.client.database import AsyncDatabase
+    from amaters.client.planview import Plan
 
 
 class AsyncTable(Altering):
@@ -117,7 +119,7 @@ class AsyncTable(Altering):
         *,
         format: str = "text",  # noqa: A002
         local: bool = False,
-    ) -> str:
+    ) -> Plan:
         """What ``get``, ``insert``, ``upsert`` or ``delete`` of ``count`` rows does and shows to
         the engine. ``format``, ``local``: as ``AsyncDatabase.explain``.
         """
@@ -220,6 +222,21 @@ class AsyncQuery:
             text, parameters, timeout_seconds=timeout_seconds, progress=progress
         )
 
+    async def stream(
+        self, *, progress: ProgressCallback | None = None
+    ) -> AsyncGenerator[Result, None]:
+        """The answer in parts, as ``AsyncDatabase.stream``."""
+        text, parameters = to_sql(self._question)
+        async with aclosing(self._database.stream(text, parameters, progress=progress)) as parts:
+            async for part in parts:
+                yield part
+
+    async def __aiter__(self) -> AsyncGenerator[tuple[Any, ...], None]:
+        async with aclosing(self.stream()) as parts:
+            async for part in parts:
+                for row in part:
+                    yield row
+
     async def rows(self) -> list[tuple[Any, ...]]:
         """The answer as tuples."""
         return (await self.collect()).rows()
@@ -258,7 +275,7 @@ class AsyncQuery:
         text, parameters = to_delete(self._question)
         return await self._database.sql(text, parameters)
 
-    async def explain(self, *, format: str = "text", local: bool = False) -> str:  # noqa: A002
+    async def explain(self, *, format: str = "text", local: bool = False) -> Plan:  # noqa: A002
         """How the query would run and what the engine would learn; ``format``: text, json, pgjson
         (PostgreSQL's keys) or mermaid. ``local``: as ``AsyncDatabase.explain``.
         """
