@@ -69,6 +69,21 @@ def _joins(define: Callable[..., None]) -> None:
         "the vectors of this join would take {bytes} bytes: at most {limit} are sent at once",
         "select fewer rows of {table} by a condition on its public columns, or ask for less",
     )
+    define(
+        "AM-2148",
+        e.InvalidError,
+        "column {column} of a subquery is a {type}, which no table made of an answer can hold "
+        "({where})",
+        "select integers, decimals of up to 18 places, dates, booleans or texts: SUM and COUNT "
+        "instead of AVG",
+        dbapi="NotSupportedError",
+    )
+    define(
+        "AM-2149",
+        e.InvalidError,
+        "a subquery in place of a value gave {rows} rows",
+        "make it an aggregate, or add LIMIT 1",
+    )
 
 
 def _joins_text(define: Callable[..., None]) -> None:
@@ -99,5 +114,12 @@ def _joins_text(define: Callable[..., None]) -> None:
         e.InvalidError,
         "table {table} is joined on nothing ({where})",
         "write ON a.key = b.key",
+        dbapi="NotSupportedError",
+    )
+    define(
+        "AM-2229",
+        e.InvalidError,
+        "{what} is not supported ({where})",
+        "write it as a join with a subquery in FROM or WITH that stands alone",
         dbapi="NotSupportedError",
     )

@@ -39,6 +39,7 @@ from amaters.plan.expressions import (
     Insert,
     InsertFrom,
     Select,
+    Staged,
     Statement,
     Update,
     Vacuum,
@@ -311,10 +312,10 @@ def _bound_rows(
 
 async def _run(session: Session, statement: Statement) -> Result:  # noqa: PLR0911 - one per kind
     match statement:
-        case Select():
-            from amaters.client.reader import select
+        case Select() | Staged():
+            from amaters.client.staged import answer
 
-            return await select(session, statement)
+            return await answer(session, statement)
         case Explain():
             from amaters.client.explaining import explain_result
 

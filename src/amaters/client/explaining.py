@@ -23,6 +23,7 @@ from amaters.plan.cost import Statistics
 from amaters.plan.explain import Document, changing
 from amaters.plan.explain import explain as explained
 from amaters.plan.explain_formats import FORMATS, render
+from amaters.plan.explain_staged import explain_local, explain_staged
 from amaters.plan.explain_writes import (
     Arrival,
     explain_create_table,
@@ -46,6 +47,7 @@ from amaters.plan.expressions import (
     OnConflict,
     OutputItem,
     Select,
+    Staged,
     Update,
     excluded_id,
 )
@@ -82,6 +84,8 @@ async def explain_result(session: Session, statement: Explain, run: Run) -> Resu
 
 async def _document(session: Session, statement: Explainable) -> Document:
     match statement:
+        case Staged():
+            return await _of_stages(session, statement)
         case Select() | Update() | Delete():
             return await _of_rows(session, statement)
         case Insert(table=table, batch=batch, conflict=conflict):
@@ -92,6 +96,19 @@ async def _document(session: Session, statement: Explainable) -> Document:
             batch = await asyncio.to_thread(read_file, statement)
             return await _of_insert(session, table, batch.length, None)
     return await _of_schema(session, statement)
+
+
+async def _of_stages(session: Session, statement: Staged) -> Document:
+    """Each statement as it would be run; what depends on answers is bound to any of them."""
+    from amaters.client.staged import check
+
+    await asyncio.to_thread(check, session, statement)
+    stages: list[tuple[str, Document]] = []
+    rest: Select | Staged = statement
+    while isinstance(rest, Staged):
+        stages.append((rest.name, await _document(session, rest.first)))
+        rest = rest.resume(None)
+    return explain_staged([*stages, ("", await _document(session, rest))])
 
 
 async def _of_schema(session: Session, statement: Explainable) -> Document:
@@ -134,6 +151,8 @@ async def _sizes(session: Session, table: Table) -> tuple[Statistics, bool]:
 
 async def _of_rows(session: Session, statement: Select | Update | Delete) -> Document:
     table, question = statement.table, statement
+    if table.is_local and isinstance(statement, Select) and statement.join is None:
+        return explain_local(statement, session.parameters_of(table))
     if isinstance(statement, Select) and statement.join is not None:
         from amaters.client.joins import explain_joined
 

@@ -11,15 +11,17 @@ import asyncio
 from dataclasses import dataclass, fields, replace
 
 from amaters.base import errors
-from amaters.client.finish import Answer, finish_rows, finish_totals, totals_of
+from amaters.client.finish import Answer
 from amaters.client.partners import JoinedRows
 from amaters.client.reader import Selection, matching_rows, needed_columns, statistics_of
 from amaters.client.result import Result
 from amaters.client.rows import snapshot
 from amaters.client.session import Session
+from amaters.client.staged import answer_here
 from amaters.columns.batch import ColumnBatch
 from amaters.columns.joined import JoinedTable
 from amaters.columns.schema import Table
+from amaters.plan.answers import shows_answer
 from amaters.plan.evaluate import matches
 from amaters.plan.explain import Document, explain
 from amaters.plan.explain_joins import Sizes, explain_here, with_join
@@ -149,9 +151,7 @@ async def _read_whole(session: Session, question: Question) -> Result:
 def _finished(select: Select, rows: JoinedRows, stored: ColumnBatch) -> Answer:
     whole = rows.complete(stored)
     whole = whole.take(matches(select.where, whole, select.table))
-    if select.is_aggregate:
-        return finish_totals(select, totals_of(select, whole))
-    return finish_rows(select, whole)
+    return answer_here(select, whole)
 
 
 def _join(statement: Select) -> Join:
@@ -185,7 +185,7 @@ def _public_part(select: Select, fact: Table) -> Predicate | None:
 
 def _is_public(predicate: Predicate, fact: Table) -> bool:
     columns = predicate_columns(predicate)
-    if not all(is_of_fact(column_id) for column_id in columns):
+    if shows_answer(predicate) or not all(is_of_fact(column_id) for column_id in columns):
         return False
     return not any(fact.column(column_id).encrypted for column_id in columns)
 

@@ -66,6 +66,10 @@ _Work = Callable[
 
 async def select(session: Session, statement: Select) -> Result:
     """The answer of a SELECT. Raises: AM-21xx, AM-2301 before anything is sent; AM-5001."""
+    if statement.table.is_local and statement.join is None:
+        from amaters.client.staged import select_local
+
+        return select_local(session, statement)
     if statement.join is not None:
         from amaters.client.joins import select_joined
 

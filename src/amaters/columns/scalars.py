@@ -28,10 +28,14 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Literal(Scalar):
-    """A constant; ``public`` when the user wrote ``PUBLIC(...)`` and so lets the server see it."""
+    """A constant; ``public`` when the user wrote ``PUBLIC(...)`` and so lets the server see it.
+
+    ``answered``: it is made of the answer of a subquery, which the server must not see.
+    """
 
     value: Value
     public: bool = False
+    answered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ client. Columns are named by their id in the table; literals keep the Python val
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ from amaters.columns.scalars import ColumnRef as ColumnRef
 from amaters.columns.scalars import Literal as Literal
 from amaters.columns.scalars import Scalar as Scalar
 from amaters.columns.scalars import Value as Value
+from amaters.plan.dimensions import DIMENSION_STEP as DIMENSION_STEP
+from amaters.plan.dimensions import Dimension as Dimension
+from amaters.plan.dimensions import Join as Join
 
 if TYPE_CHECKING:
     from amaters.columns.altering import Action
@@ -175,35 +178,6 @@ class OrderItem:
     nulls_first: bool = False
 
 
-DIMENSION_STEP = 1 << 16  # between the column ids of two tables of a join
-
-
-@dataclass(frozen=True, slots=True)
-class Dimension:
-    """A table of a join of which every row of the fact has at most one row: the one whose columns
-    ``right`` (its own ids) equal ``left`` (ids of the joined table).
-
-    In the joined table the id of its column c is ``offset`` + c.
-    """
-
-    table: Table
-    name: str
-    offset: int
-    left: tuple[int, ...]
-    right: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """An inner join: ``fact``, called ``name`` in the statement, and its dimensions in an order in
-    which each hangs on the fact or on earlier ones.
-    """
-
-    fact: Table
-    name: str
-    dimensions: tuple[Dimension, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class Select:
     """One bound SELECT over one table. ``group_by`` holds column ids; empty with aggregates: one
@@ -227,6 +201,11 @@ class Select:
     join: Join | None = None
 
     @property
+    def final(self) -> Select:
+        """Itself; see ``Staged``."""
+        return self
+
+    @property
     def is_aggregate(self) -> bool:
         """True when the result has one row per group, not one per matching row."""
         return bool(self.group_by) or bool(self.aggregates)
@@ -244,6 +223,31 @@ class Select:
         found = [aggregate for aggregate in self.aggregates if aggregate.distinct]
         columns = [a.argument.column_id for a in found if isinstance(a.argument, ColumnRef)]
         return tuple(dict.fromkeys((*self.group_by, *columns)))
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A SELECT that needs the answer of ``first``, a subquery called ``name``.
+
+    ``resume`` takes the answer's columns and gives the rest; None stands for any answer, to see
+    whether the rest can be answered at all. ``is_scalar``: the answer is one value.
+    """
+
+    first: Select | Staged
+    name: str
+    is_scalar: bool
+    resume: Callable[[Sequence[Sequence[Any]] | None], Select | Staged] = field(compare=False)
+
+    @property
+    def final(self) -> Select:
+        """The last SELECT, bound to any answers of those before it."""
+        following = self.resume(None)
+        return following.final if isinstance(following, Staged) else following
+
+    @property
+    def table(self) -> Table:
+        """The table of the last SELECT."""
+        return self.final.table
 
 
 def having_id(index: int) -> int:
@@ -375,6 +379,7 @@ class CopyFrom:
 
 Explainable = (
     Select
+    | Staged
     | Insert
     | InsertFrom
     | Update

@@ -17,8 +17,10 @@ from dataclasses import dataclass, field, replace
 from amaters.base.errors import fail
 from amaters.columns.schema import Column, Query
 from amaters.columns.types import BOOLEAN, Storage
+from amaters.plan.answers import shows_answer
 from amaters.plan.expressions import (
     DIMENSION_STEP,
+    ORDER_AGGREGATES,
     Aggregate,
     And,
     Arithmetic,
@@ -206,6 +208,8 @@ class _Lowering:
         columns = predicate_columns(predicate)
         own = {column_id for column_id in columns if is_of_fact(column_id)}
         found = {self.roots[offset_of(column_id)] for column_id in columns - own}
+        if own and not found and shows_answer(predicate):
+            found = {OPEN}  # not for the server to see
         if len(found) != 1:
             return None
         root = found.pop()
@@ -263,8 +267,10 @@ class _Lowering:
     def _aggregate(self, aggregate: Aggregate) -> Aggregate:
         where = None if aggregate.where is None else self.true_where(aggregate.where)
         argument = aggregate.argument
-        if aggregate.distinct and isinstance(argument, ColumnRef):
-            return replace(aggregate, argument=ColumnRef(self._group(argument.column_id)))
+        by_value = aggregate.distinct or aggregate.function in ORDER_AGGREGATES
+        if by_value and isinstance(argument, ColumnRef):
+            found = ColumnRef(self._group(argument.column_id))
+            return replace(aggregate, argument=found, where=where)
         if aggregate.function == "count" and isinstance(argument, ColumnRef):
             column_id = argument.column_id
             if is_of_fact(column_id):

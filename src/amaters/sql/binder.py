@@ -13,7 +13,7 @@ from amaters.sql.inserts import bind_insert
 from amaters.sql.literals import Arguments, Parameters
 from amaters.sql.parser import Parsed
 from amaters.sql.scope import Catalogue, refuse
-from amaters.sql.selects import bind_select
+from amaters.sql.subqueries import bind_query
 from amaters.sql.tables import NewTables, bind_copy, bind_create, bind_drop
 
 __all__ = ["NewTables", "bind"]
@@ -38,7 +38,7 @@ def _bound(  # noqa: PLR0911 - one per kind
 ) -> Explainable:
     match tree:
         case exp.Select():
-            return bind_select(tree, catalogue, arguments)
+            return bind_query(tree, catalogue, arguments)
         case exp.Update():
             return bind_update(tree, catalogue, arguments)
         case exp.Delete():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import copy
 import datetime
 import decimal
 import re
@@ -24,6 +25,7 @@ from amaters.sql.scope import bare, refuse, where, wrong
 
 Parameters = Sequence[object] | Mapping[str, object] | None
 
+ANSWER = "\0"  # begins the names of subqueries, which no :name can
 DIGITS_MAX = 76
 EXTENT_MAX = 200  # digits before or behind the point: more could cost time to even compare
 _EXACT = decimal.Context(
@@ -68,7 +70,10 @@ class _Interval:
 
 
 class Arguments:
-    """The values of a statement's parameters. Raises: AM-2206 when they do not fit it."""
+    """The values of a statement's parameters, and of its subqueries that are answered already.
+
+    Raises: AM-2206 when they do not fit it.
+    """
 
     def __init__(self, parsed: Parsed, given: Parameters) -> None:
         self._named: dict[str, Value] = {}
@@ -102,8 +107,19 @@ class Arguments:
             _unfit(what, "pass one value for each ?")
         self._positional = [_value(v, f"parameter {i + 1}") for i, v in enumerate(values)]
 
+    @property
+    def answers(self) -> int:
+        """How many subqueries are answered."""
+        return sum(name.startswith(ANSWER) for name in self._named)
+
+    def answering(self, name: str, value: Value) -> Arguments:
+        """These arguments with the answer of one more subquery."""
+        made = copy.copy(self)
+        made._named = {**self._named, name: value}
+        return made
+
     def value(self, node: exp.Placeholder) -> Value:
-        """The value of one ``?`` or ``:name``."""
+        """The value of one ``?`` or ``:name``, or of a subquery."""
         if node.this:
             return self._named[str(node.this)]
         return self._positional[int(node.meta["parameter"])]
@@ -124,7 +140,12 @@ def literal(node: exp.Expr, arguments: Arguments) -> Literal:
         if len(inner.expressions) != 1:
             wrong(inner, "PUBLIC takes one constant", "write PUBLIC(40)")
         return Literal(_scalar(inner.expressions[0], arguments), public=True)
-    return Literal(_scalar(inner, arguments))
+    return Literal(_scalar(inner, arguments), answered=is_answered(inner))
+
+
+def is_answered(node: exp.Expr) -> bool:
+    """Whether the answer of a subquery is part of ``node``."""
+    return any(str(found.this).startswith(ANSWER) for found in node.find_all(exp.Placeholder))
 
 
 def _scalar(node: exp.Expr, arguments: Arguments) -> Value:

@@ -1,0 +1,47 @@
+"""Constants that are answers of subqueries: what a client must not show to the server."""
+
+from __future__ import annotations
+
+from amaters.plan.expressions import (
+    And,
+    Between,
+    Compare,
+    In,
+    Like,
+    Literal,
+    Not,
+    Or,
+    Predicate,
+    Relation,
+    Scalar,
+    scalar_parts,
+)
+
+
+def shows_answer(predicate: Predicate) -> bool:
+    """Whether the answer of a subquery is among a predicate's constants."""
+    match predicate:
+        case And(children) | Or(children):
+            return any(shows_answer(child) for child in children)
+        case Not(child):
+            return shows_answer(child)
+        case Relation(left=left, right=right):
+            return _holds_answer(left) or _holds_answer(right)
+    return any(literal.answered for literal in _constants(predicate))
+
+
+def _constants(predicate: Predicate) -> tuple[Literal, ...]:
+    match predicate:
+        case Compare(literal=literal) | Like(pattern=literal):
+            return (literal,)
+        case Between(low=low, high=high):
+            return low, high
+        case In(literals=literals):
+            return literals
+    return ()
+
+
+def _holds_answer(scalar: Scalar) -> bool:
+    if isinstance(scalar, Literal):
+        return scalar.answered
+    return any(_holds_answer(part) for part in scalar_parts(scalar))

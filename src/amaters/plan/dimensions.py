@@ -1,0 +1,37 @@
+"""How the tables of a join hang together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from amaters.columns.schema import Table
+
+DIMENSION_STEP = 1 << 16  # between the column ids of two tables of a join
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """A table of a join of which every row of the fact has at most one row: the one whose columns
+    ``right`` (its own ids) equal ``left`` (ids of the joined table).
+
+    In the joined table the id of its column c is ``offset`` + c.
+    """
+
+    table: Table
+    name: str
+    offset: int
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """An inner join: ``fact``, called ``name`` in the statement, and its dimensions in an order in
+    which each hangs on the fact or on earlier ones.
+    """
+
+    fact: Table
+    name: str
+    dimensions: tuple[Dimension, ...]
