@@ -42,8 +42,9 @@ if TYPE_CHECKING:
         when,
     )
     from amaters.client.result import Result, Stats
-    from amaters.client.sync import Batch, Database, Query, Table
+    from amaters.client.sync import Batch, Database, Query, Table, Transaction
     from amaters.client.table import AsyncQuery, AsyncTable
+    from amaters.client.transactions import AsyncTransaction
     from amaters.columns.declare import (
         Blob,
         Boolean,
@@ -75,7 +76,8 @@ _HOMES = {
     "amaters.client.database": "AsyncDatabase",
     "amaters.client.expression": "avg col count max median min public quantile sum when",
     "amaters.client.result": "Result Stats",
-    "amaters.client.sync": "Batch Database Query Table",
+    "amaters.client.sync": "Batch Database Query Table Transaction",
+    "amaters.client.transactions": "AsyncTransaction",
     "amaters.client.table": "AsyncQuery AsyncTable",
     "amaters.columns.declare": (
         "Blob Boolean Date Decimal Enum Int8 Int16 Int32 Int64 Text Timestamp UInt8 UInt16 UInt32 "
@@ -91,6 +93,7 @@ __all__ = [
     "AsyncDatabase",
     "AsyncQuery",
     "AsyncTable",
+    "AsyncTransaction",
     "Batch",
     "Blob",
     "Boolean",
@@ -115,6 +118,7 @@ __all__ = [
     "Table",
     "Text",
     "Timestamp",
+    "Transaction",
     "UInt8",
     "UInt16",
     "UInt32",

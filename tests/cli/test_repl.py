@@ -20,6 +20,9 @@ INSERT INTO t VALUES (1, 42), (2, 7);
 .schema t
 SELECT id FROM t WHERE a > 41;
 SELECT nothing FROM t;
+BEGIN;
+DELETE FROM t;
+ROLLBACK;
 .explain SELECT count(*) FROM t WHERE a > 41
 .nonsense
 .quit
@@ -52,6 +55,7 @@ def test_a_session(
     assert "│  1 │" in out
     assert "the server learns" in out
     assert "error[AM-2204]" in err
+    assert "rolled back" in out
     assert "no command .nonsense" in err
     lines = (tmp_path / "amaters" / "history").read_text().splitlines()
     history = "\n".join(line for line in lines if line.startswith("+"))

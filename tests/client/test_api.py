@@ -14,10 +14,11 @@ import amaters as am
 from amaters.client.lowering import Question, to_delete, to_sql, to_update
 from amaters.client.result import Result, Stats
 
-PUBLIC = """AmatersError AsyncBatch AsyncDatabase AsyncQuery AsyncTable Batch Blob Boolean
-ClosedError ConflictError DataError Database Date Decimal DeniedError Enum Int8 Int16 Int32 Int64
-InternalError InvalidError Progress Query Result Stats Table Text Timestamp UInt8 UInt16 UInt32
-UInt64 UnavailableError UsageError
+PUBLIC = """AmatersError AsyncBatch AsyncDatabase AsyncQuery AsyncTable AsyncTransaction Batch
+Blob Boolean ClosedError ConflictError DataError Database Date Decimal DeniedError
+Enum Int8 Int16 Int32 Int64 InternalError InvalidError Progress Query Result Stats
+Table Text Timestamp Transaction UInt8 UInt16 UInt32 UInt64 UnavailableError
+UsageError
 avg col connect connect_async count public sum""".split()  # noqa: SIM905
 
 

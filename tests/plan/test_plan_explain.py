@@ -10,7 +10,8 @@ from test_plan_circuits import AMOUNT, COLUMNS, GRADE, MID, PUB, RATE, SMALL
 
 from amaters.fhe.parameters import INSECURE_N1024
 from amaters.plan.cost import Statistics, estimate
-from amaters.plan.explain import as_text, explain
+from amaters.plan.explain import explain
+from amaters.plan.explain_text import as_text
 from amaters.plan.expressions import (
     Aggregate,
     And,

@@ -16,7 +16,8 @@ from amaters.columns.batch import ColumnBatch
 from amaters.columns.indexes import IndexDefinition
 from amaters.plan.cost import Statistics
 from amaters.plan.evaluate import matches
-from amaters.plan.explain import as_text, explain
+from amaters.plan.explain import explain
+from amaters.plan.explain_text import as_text
 from amaters.plan.expressions import (
     And,
     Between,

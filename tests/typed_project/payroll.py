@@ -58,6 +58,11 @@ def tables(db: am.Database) -> None:
         assert found is not None
         made.delete("pay", [3])
         made.insert("pay", [(4, *ROWS[2][1:])])
+    with db.transaction() as transaction:
+        begun: am.Transaction = transaction
+        begun.sql("UPDATE pay SET notes = 'seen' WHERE id = ?", [1])
+        count: int = begun.delete("pay", [99])
+        assert count == 0
     assert pay.delete([4]) == 1
     names: list[str] = db.tables()
     assert names == [pay.name]
@@ -125,6 +130,9 @@ async def asynchronous() -> None:
         async with opened.batch() as batch:
             made: am.AsyncBatch = batch
             made.insert("t", [(3,)])
+        async with opened.transaction() as transaction:
+            begun: am.AsyncTransaction = transaction
+            await begun.insert("t", [(4,)])
 
 
 def standard() -> None:

@@ -19,6 +19,7 @@ from amaters.base import (
     error_table_remote,
     error_table_sql,
     error_table_state,
+    error_table_transactions,
     error_table_types,
 )
 from amaters.base import errors as e
@@ -390,6 +391,7 @@ def _engine(define: Callable[..., None]) -> None:
         error_table_python,
         error_table_keys,
         error_table_remote,
+        error_table_transactions,
         error_table_types,
     )
     for code, cls, message, fix, more in (row for table in tables for row in table.ROWS):

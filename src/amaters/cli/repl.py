@@ -102,7 +102,8 @@ class Repl:
 
     def _read(self) -> str:
         """One command, or lines up to a semicolon."""
-        name = "amaters UNSAFE> " if self._unsafe else "amaters> "
+        name = "amaters UNSAFE" if self._unsafe else "amaters"
+        name += "*> " if self._db.in_transaction else "> "
         text: str = self._prompt.prompt(name)
         return text.strip()
 

@@ -16,9 +16,15 @@ from typing import Any
 from amaters.base import errors
 from amaters.client import lookup, unique
 from amaters.client.attempts import repeated
+from amaters.client.overlay import Overlay
 from amaters.client.result import Result
 from amaters.client.session import Session
-from amaters.client.writer import Insertion, extend_dictionaries, refuse_repeated_keys
+from amaters.client.writer import (
+    CHECKED,
+    Insertion,
+    extend_dictionaries,
+    refuse_repeated_keys,
+)
 from amaters.columns.batch import ColumnBatch, concatenate, empty, from_storage_list
 from amaters.columns.schema import Table
 from amaters.columns.types import from_storage
@@ -139,6 +145,14 @@ class _Part:
         absent = {key: 0 for key in self.deletes if known.get(key) == 0}
         self.insertion.replace({**self.there, **found.canaries, **absent})
 
+    def require_unchanged(self, conflicts: Sequence[pb.KeyConflict]) -> None:
+        """Raises: ConflictError AM-3060 when a row that was only read has changed."""
+        for conflict in conflicts:
+            if conflict.new_segment == CHECKED:
+                key = self.insertion.checked_key(conflict)
+                shown = from_storage(self.table.primary_key.type, key)
+                errors.fail("AM-3060", key=shown, table=self.table.name)
+
     def is_stale(self, conflicts: Sequence[pb.KeyConflict]) -> bool:
         """Whether a row to be replaced or deleted is another one by now; those are taken out of
         ``conflicts``. Raises: ConflictError AM-3060 if it was read in the batch.
@@ -197,7 +211,9 @@ class _Commit:
             if any(conflict.part >= len(self.parts) for conflict in reply.conflicts):
                 errors.fail("AM-5012", what="it names conflicts in parts that were not sent")
             for number, part in enumerate(self.parts):
-                await self._settle(part, [c for c in reply.conflicts if c.part == number])
+                conflicts = [c for c in reply.conflicts if c.part == number]
+                part.require_unchanged(conflicts)
+                await self._settle(part, conflicts)
         errors.fail("AM-3061", attempts=ATTEMPTS_MAX)
 
     async def _settle(self, part: _Part, conflicts: list[pb.KeyConflict]) -> None:
@@ -256,3 +272,37 @@ async def commit_rows(
     replaced, removed = keys & going.keys(), going.keys() - keys
     part = _Part(Insertion(session, table, rows), replaced, set(removed), going)
     await _Commit(session, [part]).run()
+
+
+async def commit_overlays(session: Session, overlays: Sequence[Overlay]) -> int:
+    """One commit of what a transaction has written, if the rows that it read are what they were;
+    returns how many rows were written or deleted.
+
+    Raises: ConflictError AM-3060, AM-5010, AM-3061; AM-3021 for a table that is gone.
+    """
+    session.require_open()
+
+    async def attempt() -> int:
+        tables = {table.id: table for table in (await session.tables()).values()}
+        parts = []
+        for overlay in overlays:
+            part = await _overlaid(session, tables.get(overlay.table.id), overlay)
+            if part is not None:
+                parts.append(part)
+        return await _Commit(session, parts).run()
+
+    return await repeated(session, attempt)
+
+
+async def _overlaid(session: Session, table: Table | None, overlay: Overlay) -> _Part | None:
+    if table is None:
+        errors.fail("AM-3021", table=overlay.table.name)
+    overlay.adapt(table)
+    rows, checks = overlay.to_insert(), overlay.checks()
+    if not rows.length and not overlay.gone and not checks:
+        return None
+    if rows.length:
+        unique.refuse_repeated_values(table, rows)
+        table = await extend_dictionaries(session, table, rows)
+    insertion = Insertion(session, table, rows, checks=checks)
+    return _Part(insertion, overlay.replaced(), set(overlay.gone), overlay.read)

@@ -37,7 +37,7 @@ async def update(session: Session, statement: Update) -> Result:
 
     async def attempt() -> Result:
         found = await matching_rows(session, statement.table, statement.where)
-        rows = await asyncio.to_thread(_updated, statement, found.rows)
+        rows = await asyncio.to_thread(updated, statement, found.rows)
         await _replace(session, statement.table, found, rows)
         return _result(session, "updated", found)
 
@@ -82,7 +82,7 @@ def _result(session: Session, verb: str, found: Matching) -> Result:
     )
 
 
-def _updated(statement: Update, rows: ColumnBatch) -> ColumnBatch:
+def updated(statement: Update, rows: ColumnBatch) -> ColumnBatch:
     """The rows with their new values, checked like inserted ones."""
     table = statement.table
     known = python_rows(table, rows)

@@ -22,11 +22,14 @@ from amaters.client.rows import snapshot
 from amaters.client.session import Session, find_table
 from amaters.client.sources import read_file
 from amaters.client.table import AsyncTable
+from amaters.client.transactions import AsyncTransaction
 from amaters.client.vacuum import Erased, erase, vacuum
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters
 from amaters.plan.check import CONSTANTS_MAX
+from amaters.plan.explain import Document
+from amaters.plan.explain_formats import render
 from amaters.plan.expressions import (
     AlterTable,
     CopyFrom,
@@ -41,6 +44,7 @@ from amaters.plan.expressions import (
     Select,
     Staged,
     Statement,
+    Transact,
     Update,
     Vacuum,
 )
@@ -58,6 +62,12 @@ class AsyncDatabase:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.open_transaction: AsyncTransaction | None = None
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether BEGIN was run, and neither COMMIT nor ROLLBACK since."""
+        return self.open_transaction is not None
 
     async def sql(
         self,
@@ -76,7 +86,7 @@ class AsyncDatabase:
         session = self._session.measured(progress)
 
         async def attempt() -> Result:
-            return await _run(session, await _bind(session, text, parameters))
+            return await self._perform(session, await _bind(session, text, parameters))
 
         async with within(session, timeout_seconds), advised(session):
             return await repeated(session, attempt)
@@ -99,7 +109,7 @@ class AsyncDatabase:
         sets = list(parameter_sets)
 
         async def attempt() -> Result:
-            return await _run(session, await _bind(session, parsed, sets, _bound_rows))
+            return await self._perform(session, await _bind(session, parsed, sets, _bound_rows))
 
         async with within(session, timeout_seconds):
             if sets and many.is_insert(parsed):
@@ -144,6 +154,8 @@ class AsyncDatabase:
         session = self._session.locally() if local else self._session.measured()
         bound = await _bind(session, text, parameters)
         statement = bound.statement if isinstance(bound, Explain) else bound
+        if isinstance(statement, Transact):
+            return render(self._explained(statement), format)
         from amaters.client.explaining import explain
 
         return await explain(session, statement, format)
@@ -164,6 +176,7 @@ class AsyncDatabase:
             scheme=self._session.keyset.scheme,  # type: ignore[arg-type]
             key_id=scheme.key_id,
         )
+        self._require_no_transaction("CREATE TABLE")
         await self._session.create_table(table)
         return AsyncTable(self, self._session, table)
 
@@ -189,8 +202,13 @@ class AsyncDatabase:
                 pass
         return sorted(tables)
 
+    def transaction(self) -> AsyncTransaction:
+        """Statements that happen together or not at all: use it in ``async with``."""
+        return AsyncTransaction(self._session, _bind)
+
     async def drop_table(self, name: str) -> None:
         """Drop a table and all its rows. Raises: InvalidError AM-5009."""
+        self._require_no_transaction("DROP TABLE")
         await self._session.drop_table(await self._session.table(name))
 
     async def compact(
@@ -254,6 +272,52 @@ class AsyncDatabase:
         Raises: ConflictError AM-1125, AM-3120, InvalidError AM-3122.
         """
         return await rotate(self._session.measured(progress), rows_per_second=rows_per_second)
+
+    # ---- statements ------------------------------------------------------------------------------
+
+    async def _perform(self, session: Session, statement: Statement) -> Result:
+        """One statement, in the transaction that BEGIN has begun if there is one."""
+        match statement:
+            case Transact():
+                return await self._transact(session, statement)
+            case Explain(statement=Transact() as inner, format=form, analyze=analyze):
+                document = self._explained(inner)
+                if analyze:
+                    done = await self._transact(session, inner)
+                    document = {**document, "executed": done.message}
+                lines = [render(document, form)]
+                return Result(("explain",), ("VARCHAR",), (lines,), stats=session.stats())
+        if self.open_transaction is not None:
+            return await self.open_transaction.run(session, statement)
+        return await _run(session, statement)
+
+    async def _transact(self, session: Session, statement: Transact) -> Result:
+        if statement.action == "begin":
+            if self.open_transaction is not None:
+                errors.fail("AM-3132")
+            self.open_transaction = self.transaction()
+            return _message(session, "began a transaction")
+        transaction = self._begun(statement)
+        self.open_transaction = None
+        if statement.action == "rollback":
+            await transaction.rollback()
+            return _message(session, "rolled back")
+        count = await transaction.commit()
+        return _message(session, f"committed {count:,} rows", count)
+
+    def _begun(self, statement: Transact) -> AsyncTransaction:
+        if self.open_transaction is None:
+            errors.fail("AM-3133", what=f"nothing to {statement.action}")
+        return self.open_transaction
+
+    def _explained(self, statement: Transact) -> Document:
+        if statement.action == "begin":
+            return self.transaction().explained(statement)
+        return self._begun(statement).explained(statement)
+
+    def _require_no_transaction(self, what: str) -> None:
+        if self.open_transaction is not None:
+            errors.fail("AM-3131", what=what)
 
     async def close(self) -> None:
         """Close the database; what was inserted stays."""
@@ -348,6 +412,8 @@ async def _run(session: Session, statement: Statement) -> Result:  # noqa: PLR09
             return _message(session, await indexes.create_index(session, statement))
         case DropIndex():
             return _message(session, await indexes.drop_index(session, statement))
+        case Transact(action=action):
+            errors.fail("AM-3133", what=f"nothing to {action}")
 
 
 async def _create(session: Session, statement: CreateTable) -> Result:

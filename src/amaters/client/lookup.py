@@ -22,7 +22,7 @@ from amaters.client.segments import encode_columns
 from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch, concatenate, empty
 from amaters.columns.convert import ColumnValues, from_python
-from amaters.columns.schema import Table
+from amaters.columns.schema import Column, Table
 from amaters.plan.expressions import ColumnRef, OutputItem, Select
 from amaters.wire import service_pb2 as pb
 
@@ -141,19 +141,34 @@ async def get_versioned(
     session: Session, table: Table, keys: ColumnValues, names: Sequence[str] | None
 ) -> tuple[Result, dict[Any, int]]:
     """The same with the row version of each key as stored that has a row."""
-    shown = list(table.visible_columns) if names is None else [table.column(n) for n in names]
+    shown = _shown(table, names)
     found = await find_rows(session, table, keys, {column.id for column in shown})
     rows = found.rows if found.rows.columns else empty(table.columns)
+    return ordered(session, table, keys, rows, names), found.versions
+
+
+def _shown(table: Table, names: Sequence[str] | None) -> list[Column]:
+    return list(table.visible_columns) if names is None else [table.column(n) for n in names]
+
+
+def ordered(
+    session: Session,
+    table: Table,
+    keys: ColumnValues,
+    rows: ColumnBatch,
+    names: Sequence[str] | None,
+) -> Result:
+    """The rows that are there, in the order of the keys."""
+    shown = _shown(table, names)
     there = rows.columns[table.primary_key.id].values.tolist()
     row_of = {key: row for row, key in enumerate(there)}
     order = [row_of[key] for key in keys.values.tolist() if key in row_of]
     items = tuple(OutputItem(column.name, ColumnRef(column.id)) for column in shown)
     answer = finish_rows(Select(table, None, items), rows.take(np.array(order, dtype=np.int64)))
-    result = Result(
+    return Result(
         names=answer.names,
         types=answer.types,
         columns=answer.columns,
         learned=(f"the {len(keys.values)} primary keys asked for in table {table.name}",),
         stats=session.stats(),
     )
-    return result, found.versions

@@ -17,6 +17,7 @@ from amaters.client.blocking import (
 from amaters.client.database import AsyncDatabase
 from amaters.client.result import record_batch_reader
 from amaters.client.table import AsyncQuery, AsyncTable
+from amaters.client.transactions import AsyncTransaction
 
 if TYPE_CHECKING:
     import pyarrow
@@ -116,6 +117,28 @@ class Batch(Blocking[AsyncBatch]):
             self.commit()
 
 
+class Transaction(Blocking[AsyncTransaction]):
+    """Statements that happen together or not at all; commits at the end of ``with``, unless it
+    failed or was rolled back.
+    """
+
+    sql = blocking(AsyncTransaction.sql)
+    insert = blocking(AsyncTransaction.insert)
+    upsert = blocking(AsyncTransaction.upsert)
+    delete = blocking(AsyncTransaction.delete)
+    get = blocking(AsyncTransaction.get)
+    get_many = blocking(AsyncTransaction.get_many)
+    commit = blocking(AsyncTransaction.commit)
+    rollback = blocking(AsyncTransaction.rollback)
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if not self._asynchronous.is_over:
+            (self.commit if kind is None else self.rollback)()
+
+
 class Database(Blocking[AsyncDatabase]):
     """An open database; made by ``connect``. Safe to use from several threads."""
 
@@ -129,10 +152,16 @@ class Database(Blocking[AsyncDatabase]):
     refresh = blocking(AsyncDatabase.refresh)
     drop_table = blocking(AsyncDatabase.drop_table)
     batch = starting(AsyncDatabase.batch, Batch)
+    transaction = starting(AsyncDatabase.transaction, Transaction)
     compact = blocking(AsyncDatabase.compact)
     rotate_keys = blocking(AsyncDatabase.rotate_keys)
     resume = blocking(AsyncDatabase.resume)
     erase = blocking(AsyncDatabase.erase)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether BEGIN was run, and neither COMMIT nor ROLLBACK since."""
+        return self._asynchronous.in_transaction
 
     def close(self) -> None:
         """Close the database; what was inserted stays. Closing twice is harmless."""

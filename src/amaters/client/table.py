@@ -53,6 +53,8 @@ class AsyncTable(Altering):
         Raises: InvalidError AM-20xx for a value the schema does not allow, ConflictError AM-5010
         for an existing primary key.
         """
+        if self._database.open_transaction is not None:
+            return await self._database.open_transaction.insert(self.name, rows, columns)
         first = await self._session.table(self.name)
         batch = await asyncio.to_thread(ColumnBatch.from_any, first, rows, columns)
 
@@ -78,6 +80,8 @@ class AsyncTable(Altering):
 
         Cost: one round trip, whatever the table's size. Leaks: the keys asked for.
         """
+        if self._database.open_transaction is not None:
+            return await self._database.open_transaction.get_many(self.name, keys, columns)
         session = self._session.measured()
 
         async def attempt() -> Result:
@@ -91,6 +95,8 @@ class AsyncTable(Altering):
         """Insert rows, or replace those with the same primary keys. All or nothing; returns how
         many. Leaks: as ``insert``, and which rows are replaced.
         """
+        if self._database.open_transaction is not None:
+            return await self._database.open_transaction.upsert(self.name, rows, columns)
         batch = AsyncBatch(self._session.measured())
         batch.upsert(self.name, rows, columns)
         return await batch.commit()
@@ -99,6 +105,8 @@ class AsyncTable(Altering):
         """Delete the rows with these primary keys that are there; returns how many. Rows by
         condition: ``filter(...).delete()``.
         """
+        if self._database.open_transaction is not None:
+            return await self._database.open_transaction.delete(self.name, keys)
         batch = AsyncBatch(self._session.measured())
         batch.delete(self.name, keys)
         return await batch.commit()

@@ -52,10 +52,15 @@ async def _selected(session: Session, statement: InsertFrom) -> tuple[Insert, tu
     from amaters.client.reader import select
 
     found = await select(session, statement.source)
-    names = statement.columns or tuple(column.name for column in statement.table.written_columns)
-    data = dict(zip(names, found.columns, strict=True))
-    batch = await asyncio.to_thread(ColumnBatch.from_columns, statement.table, data)
+    batch = await asyncio.to_thread(batch_of, statement, found)
     return Insert(statement.table, batch, statement.conflict), found.learned
+
+
+def batch_of(statement: InsertFrom, answer: Result) -> ColumnBatch:
+    """The answer of its SELECT as rows to insert. Raises: AM-20xx."""
+    names = statement.columns or tuple(column.name for column in statement.table.written_columns)
+    data = dict(zip(names, answer.columns, strict=True))
+    return ColumnBatch.from_columns(statement.table, data)
 
 
 async def _replaced(session: Session, table: Table, batch: ColumnBatch) -> int:
@@ -71,11 +76,11 @@ async def _settled(session: Session, table: Table, batch: ColumnBatch, conflict:
     if conflict.assignments:
         writer.refuse_repeated_keys(table, batch)
     else:
-        batch = _first_of_each_key(table, batch)
+        batch = first_of_each_key(table, batch)
     for _ in range(ATTEMPTS_MAX):
         needed = None if conflict.assignments else {key.id}
         found = await lookup.find_rows(session, table, batch.columns[key.id], needed)
-        rows, going = await asyncio.to_thread(_decided, table, batch, found, conflict)
+        rows, going = await asyncio.to_thread(decided, table, batch, found, conflict)
         if not rows.length:
             return 0
         try:
@@ -87,7 +92,7 @@ async def _settled(session: Session, table: Table, batch: ColumnBatch, conflict:
     errors.fail("AM-3061", attempts=ATTEMPTS_MAX)
 
 
-def _first_of_each_key(table: Table, batch: ColumnBatch) -> ColumnBatch:
+def first_of_each_key(table: Table, batch: ColumnBatch) -> ColumnBatch:
     """Of new rows with one key the first is inserted, and the others meet it."""
     first: dict[Any, int] = {}
     for row, value in enumerate(batch.columns[table.primary_key.id].values.tolist()):
@@ -95,7 +100,7 @@ def _first_of_each_key(table: Table, batch: ColumnBatch) -> ColumnBatch:
     return batch.take(np.array(list(first.values()), dtype=np.int64))
 
 
-def _decided(
+def decided(
     table: Table, batch: ColumnBatch, found: lookup.Found, conflict: OnConflict
 ) -> tuple[ColumnBatch, dict[Any, int]]:
     """The rows to be written, and versions of those that they replace, by key as stored."""

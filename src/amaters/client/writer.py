@@ -8,7 +8,7 @@ the commit is repeated.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +35,7 @@ from amaters.columns.types import from_storage
 from amaters.wire import service_pb2 as pb
 
 ATTEMPTS_MAX = 16
-TAIL, REMOVED = -1, -2
+TAIL, REMOVED, CHECKED = -1, -2, -3
 KEY_MAX = 2**63 - 1
 CROWDED_AFTER = 3
 SHARE_MIN = 8  # a partial segment has at least this fraction of a segment's slots
@@ -120,6 +120,15 @@ async def extend_dictionaries(session: Session, table: Table, batch: ColumnBatch
             table = newest
 
 
+async def reserved_keys(session: Session, table: Table, count: int) -> int:
+    """The first of a run of row ids that nobody else gets. Raises: DataError AM-5012."""
+    request = pb.ReserveRequest(table_id=table.id, keys=count)
+    first = (await session.service.reserve(request)).first_key
+    if first < 0 or first > KEY_MAX - count:
+        errors.fail("AM-5012", what="it reserved keys that cannot be")
+    return first
+
+
 @dataclass(slots=True)
 class Insertion:
     """Rows on their way into one table, and the state that repetitions share."""
@@ -128,6 +137,7 @@ class Insertion:
     table: Table
     original: ColumnBatch
     going: dict[Any, int] = field(default_factory=dict)  # rows that are replaced or deleted
+    checks: dict[Any, int] = field(default_factory=dict)  # rows that stay and must be the same
     batch: ColumnBatch = field(default_factory=lambda: ColumnBatch({}, 0))
     division: Division = Division((), 0)
     prepared: list[Prepared | None] = field(default_factory=list)
@@ -247,10 +257,7 @@ class Insertion:
         spare = CANARIES * len(self.division.segments) + self.batch.length // 128
         spare += int(self.session.outside.rng.bytes(1)[0] < 8)
         count = self.batch.length + spare
-        request = pb.ReserveRequest(table_id=self.table.id, keys=count)
-        self.first_key = (await self.session.service.reserve(request)).first_key
-        if self.first_key < 0 or self.first_key > KEY_MAX - count:
-            errors.fail("AM-5012", what="it reserved keys that cannot be")
+        self.first_key = await reserved_keys(self.session, self.table, count)
         if keep_order:
             self.batch = self._numbered(self.batch, self.first_key)
 
@@ -346,18 +353,19 @@ class Insertion:
                     seal_pack, self.session, self.table, tail, row_version=self.row_version
                 )
         key = self.table.primary_key
-        removed = self.removed | self.going
-        if removed:
-            keys = from_storage_list(key.type, list(removed))
-            request.removed.keys = encode_columns(
-                [key], ColumnBatch({key.id: keys}, len(keys.values))
-            )
-            request.removed.versions.extend(removed.values())
+        _fill(request.removed, self.table, self.removed | self.going)
+        _fill(request.checked, self.table, self.checks)
         if self.moved:
             rows = joined(self.table, self.moved)
             request.moved.keys = encode_columns([key], rows)
             request.moved.versions.extend(int(v) for b in self.moved for v in b.versions)
         return request
+
+    def checked_key(self, conflict: pb.KeyConflict) -> Any:
+        """The key of ``checks`` that a conflict is about."""
+        if conflict.new_row >= len(self.checks):
+            errors.fail("AM-5012", what="it names conflicts with rows that were not sent")
+        return list(self.checks)[conflict.new_row]
 
     async def give_way(self, conflicts: Sequence[pb.KeyConflict]) -> None:
         """Move canaries aside. Raises: ConflictError AM-5010 when a row stands against a row."""
@@ -464,3 +472,13 @@ class Insertion:
             fakes = int((segment.planted.canaries.positions < conflict.new_row).sum())
             at = self.division.segments[conflict.new_segment][0] + conflict.new_row - fakes
         return at + 1 - sum(block.rows.length for block in self.moved)
+
+
+def _fill(listed: pb.KeyVersions, table: Table, versions: Mapping[Any, int]) -> None:
+    """Keys with the row versions that are expected of them."""
+    if not versions:
+        return
+    key = table.primary_key
+    keys = from_storage_list(key.type, list(versions))
+    listed.keys = encode_columns([key], ColumnBatch({key.id: keys}, len(keys.values)))
+    listed.versions.extend(versions.values())

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from amaters.plan.explain import Document, as_text
+from amaters.plan.explain import Document
+from amaters.plan.explain_text import as_text
 
 FORMATS = ("text", "json", "pgjson", "mermaid")
 _OURS = {
@@ -49,7 +50,7 @@ def _pg_node(operator: Document, document: Document) -> Document:
     children = [_pg_node(child, document) for child in operator["children"]]
     estimated = operator["estimated"]
     own = 1000 * estimated.get("seconds", 0.0)
-    statistics = document["statistics"]
+    statistics = document["statistics"] or {"rows": 0, "tail_rows": 0}
     node: Document = {
         "Node Type": operator["operator"],
         "Startup Cost": 0.0,

@@ -6,7 +6,7 @@ Costs are those of this client: encrypting, sealing, sending. What the engine do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from amaters.columns.schema import Column, Table
@@ -20,6 +20,7 @@ from amaters.plan.expressions import (
     DropTable,
     InsertFrom,
     OnConflict,
+    Transact,
 )
 
 _SEAL_SECONDS = 10e-6  # encoding and sealing one row
@@ -165,6 +166,62 @@ def explain_index(
         "server_learns": learns,
         "server_does_not_learn": [values_hidden(table)] if table.encrypted_columns else [],
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a transaction would do to one table; ``checked``: rows that it has read."""
+
+    table: Table
+    written: int
+    replaced: int
+    deleted: int
+    checked: int
+
+
+def explain_transaction(
+    statement: Transact, pending: Sequence[Pending], parameters: Callable[[Table], Parameters]
+) -> Document:
+    """BEGIN, COMMIT and ROLLBACK. Only COMMIT of something sends anything."""
+    is_commit = statement.action == "commit"
+    pending = [part for part in pending if part.written or part.deleted or part.checked]
+    sends = is_commit and any(part.written or part.deleted for part in pending)
+    children, learns, hidden = [], [], []
+    for part in pending if sends else ():
+        name = part.table.name
+        text = (
+            f"{name}: {part.written:,} rows written, {part.replaced:,} of them over existing ones, "
+            f"{part.deleted:,} deleted, {part.checked:,} others must be unchanged"
+        )
+        children.append(operator(f"part {name}", "Part", text, {}))
+        more, unseen = insert_leakage(part.table, None)
+        learns += [f"{name}: {sentence}" for sentence in more if part.written]
+        if part.replaced or part.deleted:
+            learns.append(f"{name}: which rows are replaced or deleted")
+        if part.checked:
+            learns.append(f"{name}: which other rows were read before")
+        hidden += [f"{name}: {sentence}" for sentence in unseen]
+    if sends:
+        learns.append("that all of this belongs together, and when")
+    words = {"begin": "Begin", "commit": "Commit", "rollback": "Rollback"}[statement.action]
+    detail = f"{words}: {'one commit of all parts' if sends else 'nothing is sent'}"
+    plan = operator(statement.action, words, detail, {}, children)
+    document: Document = {
+        "version": VERSION,
+        "kind": statement.action,
+        "table": ", ".join(part.table.name for part in pending),
+        "plan": plan,
+        "parameters": None,
+        "statistics": None,
+        "estimated": {"seconds": 0.0},
+        "actual": None,
+        "server_learns": learns or ["nothing"],
+        "server_does_not_learn": hidden,
+    }
+    if pending:
+        table = pending[0].table
+        document["parameters"] = parameters_of(table, parameters(table))
+    return document
 
 
 def insert_leakage(table: Table, conflict: OnConflict | None) -> tuple[list[str], list[str]]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from typing import Literal as Literals
 
 from amaters.columns.scalars import Arithmetic as Arithmetic
 from amaters.columns.scalars import ColumnRef as ColumnRef
@@ -377,6 +378,13 @@ class CopyFrom:
     options: tuple[tuple[str, Any], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Transact:
+    """BEGIN, COMMIT or ROLLBACK."""
+
+    action: Literals["begin", "commit", "rollback"]
+
+
 Explainable = (
     Select
     | Staged
@@ -391,6 +399,7 @@ Explainable = (
     | CreateIndex
     | DropIndex
     | CopyFrom
+    | Transact
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from amaters.plan.expressions import Explain, Explainable, Statement
+from amaters.plan.expressions import Explain, Explainable, Statement, Transact
 from amaters.sql.alter import bind_alter, bind_vacuum
 from amaters.sql.altergrammar import Alter, VacuumTables
 from amaters.sql.changes import bind_delete, bind_update
@@ -57,6 +57,12 @@ def _bound(  # noqa: PLR0911 - one per kind
             return bind_drop_index(tree) if _is_of_index(tree) else bind_drop(tree)
         case exp.Copy():
             return bind_copy(tree, catalogue, arguments)
+        case exp.Transaction():
+            return Transact("begin")
+        case exp.Commit():
+            return Transact("commit")
+        case exp.Rollback():
+            return Transact("rollback")
     refuse(tree, f"{tree.key.upper()} statements", "see the list of statements")
 
 

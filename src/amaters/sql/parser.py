@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
@@ -25,6 +25,20 @@ _KINDS = (
     exp.Select, exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop, exp.Copy, Alter,
     VacuumTables,
 )  # fmt: skip
+
+
+_BEGIN, _COMMIT, _ROLLBACK = ("BEGIN", "START"), ("COMMIT", "END"), ("ROLLBACK", "ABORT")
+_TRANSACTIONS: Mapping[tuple[str, ...], type[exp.Expr]] = {
+    (word, *more): made
+    for words, made in (
+        (_BEGIN, exp.Transaction),
+        (_COMMIT, exp.Commit),
+        (_ROLLBACK, exp.Rollback),
+    )
+    for word in words
+    for more in ((), ("TRANSACTION",), ("WORK",))
+    if word != "START" or more == ("TRANSACTION",)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +115,9 @@ def _split(tokens: Sequence[Token]) -> list[list[Token]]:
 
 def _statement(dialect: AmateRS, tokens: list[Token], text: str) -> Parsed:
     explain, rest = _explain(tokens)
+    made = _TRANSACTIONS.get(tuple(token.text.upper() for token in rest[:3]))
+    if made is not None:
+        return Parsed(made(), explain, 0, ())
     try:
         parsed = dialect.parser(max_nodes=NODES_MAX).parse(rest, text)
     except SqlglotError as error:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from amaters.base.errors import fail
 from amaters.storage.indexes import IndexManager
-from amaters.storage.rows import REMOVED, TAIL, BatchRows, Key
+from amaters.storage.rows import CHECKED, REMOVED, TAIL, BatchRows, Key
 from amaters.storage.sqlite import Connection, as_array
 from amaters.storage.versions import live_slots
 from amaters.wire import commands_pb2 as cb
@@ -130,12 +130,13 @@ class Places:
         """Existing rows in the way of a batch; changes nothing."""
         found = []
         versions: dict[int, Versions] = {}
-        places = self.places(tid, [key for key, _ in rows.removed])
-        for index, (key, version) in enumerate(rows.removed):
-            place = places.get(key)
-            there = self.row_version(place, versions) if place else 0
-            if there != version:
-                found.append(self._conflict(REMOVED, index, place))
+        for kind, expected in ((REMOVED, rows.removed), (CHECKED, rows.checked)):
+            places = self.places(tid, [key for key, _ in expected])
+            for index, (key, version) in enumerate(expected):
+                place = places.get(key)
+                there = self.row_version(place, versions) if place else 0
+                if there != version:
+                    found.append(self._conflict(kind, index, place))
         going = {key for key, _ in rows.removed} | {key for key, _ in rows.moved}
         for part in rows.parts:
             there_already = self.places(tid, part.keys)

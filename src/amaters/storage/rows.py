@@ -16,6 +16,7 @@ Key = int | str
 ReadObject = Callable[[cb.ObjectRef], memoryview]
 TAIL = -1
 REMOVED = -2
+CHECKED = -3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class BatchRows:
     moved: list[tuple[Key, int]]
     top_key: int
     dropped: list[tuple[Key, int]] = field(default_factory=list)
+    checked: list[tuple[Key, int]] = field(default_factory=list)
 
     @property
     def replaces(self) -> bool:
@@ -80,7 +82,8 @@ def read_rows(
     removed = _versions(request.removed, key_column)
     moved = _versions(request.moved, key_column)
     dropped = _versions(request.dropped, key_column)
-    return BatchRows(tuple(parts), removed, moved, top, dropped)
+    checked = _versions(request.checked, key_column)
+    return BatchRows(tuple(parts), removed, moved, top, dropped, checked)
 
 
 def build_rows(build: cb.IndexBuild, read: ReadObject) -> BatchRows:

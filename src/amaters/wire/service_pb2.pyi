@@ -311,7 +311,7 @@ class KeyVersions(_message.Message):
     def __init__(self, keys: _Optional[bytes] = ..., versions: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class CommitRequest(_message.Message):
-    __slots__ = ("request_id", "table_id", "schema_version", "row_version", "tail", "segments", "removed", "moved", "dropped", "lease_id")
+    __slots__ = ("request_id", "table_id", "schema_version", "row_version", "tail", "segments", "removed", "moved", "dropped", "lease_id", "checked")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TABLE_ID_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -322,6 +322,7 @@ class CommitRequest(_message.Message):
     MOVED_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     LEASE_ID_FIELD_NUMBER: _ClassVar[int]
+    CHECKED_FIELD_NUMBER: _ClassVar[int]
     request_id: bytes
     table_id: bytes
     schema_version: int
@@ -332,7 +333,8 @@ class CommitRequest(_message.Message):
     moved: KeyVersions
     dropped: KeyVersions
     lease_id: bytes
-    def __init__(self, request_id: _Optional[bytes] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., row_version: _Optional[int] = ..., tail: _Optional[_Union[TailRows, _Mapping]] = ..., segments: _Optional[_Iterable[_Union[NewSegment, _Mapping]]] = ..., removed: _Optional[_Union[KeyVersions, _Mapping]] = ..., moved: _Optional[_Union[KeyVersions, _Mapping]] = ..., dropped: _Optional[_Union[KeyVersions, _Mapping]] = ..., lease_id: _Optional[bytes] = ...) -> None: ...
+    checked: KeyVersions
+    def __init__(self, request_id: _Optional[bytes] = ..., table_id: _Optional[bytes] = ..., schema_version: _Optional[int] = ..., row_version: _Optional[int] = ..., tail: _Optional[_Union[TailRows, _Mapping]] = ..., segments: _Optional[_Iterable[_Union[NewSegment, _Mapping]]] = ..., removed: _Optional[_Union[KeyVersions, _Mapping]] = ..., moved: _Optional[_Union[KeyVersions, _Mapping]] = ..., dropped: _Optional[_Union[KeyVersions, _Mapping]] = ..., lease_id: _Optional[bytes] = ..., checked: _Optional[_Union[KeyVersions, _Mapping]] = ...) -> None: ...
 
 class KeyConflict(_message.Message):
     __slots__ = ("new_segment", "new_row", "segment_id", "slot", "version", "part", "index_number")
