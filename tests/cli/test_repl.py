@@ -55,7 +55,7 @@ def test_a_session(
     assert "│  1 │" in out
     assert "the server learns" in out
     assert "error[AM-2204]" in err
-    assert "rolled back" in out
+    assert "rolled back" in err
     assert "no command .nonsense" in err
     lines = (tmp_path / "amaters" / "history").read_text().splitlines()
     history = "\n".join(line for line in lines if line.startswith("+"))

@@ -30,7 +30,7 @@ IN_ORDER = (
     "INSERT INTO t VALUES (2, 'back', 1, 'again') ON CONFLICT (k) DO NOTHING",
     "INSERT INTO t VALUES (4, 'x', 9, 'up'), (7001, 'y', 8, 'up'), (7003, 'z', 7, 'up') "
     "ON CONFLICT (k) DO UPDATE SET a = t.a + EXCLUDED.a, n = EXCLUDED.n",
-    "SELECT count(*), sum(a), count(k) FROM t WHERE k IN (4, 7001, 7003, 9999)",
+    "SELECT count(*), sum(a), max(k), min(a) FROM t WHERE k IN (4, 7001, 7003, 9999)",
     "INSERT INTO free VALUES (1, 'one'), (2, 'two')",
     "UPDATE free SET p = 'three' WHERE p = 'two'",
     "SELECT * FROM free WHERE p IS NOT NULL",
@@ -152,6 +152,8 @@ def test_what_cannot_be_in_a_transaction(pair: Pair, tmp_path: Path) -> None:
     db.sql("UPDATE t SET a = 1 WHERE k = 4")
     with pytest.raises(am.InvalidError, match="AM-3130"):
         db.sql("SELECT count(*) FROM t WHERE a > 2")
+    with pytest.raises(am.InvalidError, match="AM-3130"):
+        db.sql("SELECT t.k FROM t JOIN free ON free.a = t.k")
     with pytest.raises(am.ConflictError, match="AM-5010"):
         db.sql("INSERT INTO t VALUES (4, 'x', 1, 'x')")
     with pytest.raises(am.InvalidError, match="AM-2003"):

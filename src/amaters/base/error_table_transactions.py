@@ -8,7 +8,7 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
     (
         "AM-3130",
         e.InvalidError,
-        "table {table} has changes that are not committed: the engine cannot total what it lacks",
+        "table {table} has uncommitted changes: the engine cannot add up or join what it lacks",
         "COMMIT first, ask before you write, or select the rows (by key, or all that match)",
         {"dbapi": "NotSupportedError"},
     ),

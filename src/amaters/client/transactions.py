@@ -19,6 +19,7 @@ from amaters.client import lookup, reader, upserts
 from amaters.client.batches import commit_overlays
 from amaters.client.changes import updated
 from amaters.client.finish import finish_rows, finish_totals, totals_of
+from amaters.client.orders import ordered_values
 from amaters.client.overlay import Overlay
 from amaters.client.result import Result
 from amaters.client.session import Session
@@ -36,6 +37,7 @@ from amaters.plan.expressions import (
     Explain,
     Insert,
     InsertFrom,
+    Join,
     OnConflict,
     Predicate,
     Select,
@@ -182,6 +184,8 @@ class AsyncTransaction:
         return await explain_result(session, statement, self._run)
 
     async def _select(self, session: Session, statement: Select) -> Result:
+        if statement.join is not None:
+            return await self._joined(session, statement, statement.join)
         overlay = self._overlay(statement.table)
         keys = primary_keys(statement.where, statement.table)
         if statement.is_aggregate and keys is None:
@@ -190,12 +194,21 @@ class AsyncTransaction:
             return await reader.select(session, statement)
         rows, learned = await self._matching(session, overlay, statement.where)
         if statement.is_aggregate:
-            answer = finish_totals(statement, totals_of(statement, rows))
+            ordered = ordered_values(statement, rows)
+            answer = finish_totals(statement, totals_of(statement, rows), ordered)
         else:
             answer = await asyncio.to_thread(finish_rows, statement, rows)
         return Result(
             answer.names, answer.types, answer.columns, learned=learned, stats=session.stats()
         )
+
+    async def _joined(self, session: Session, statement: Select, join: Join) -> Result:
+        """Joins are answered from what is committed."""
+        for table in (join.fact, *(dimension.table for dimension in join.dimensions)):
+            overlay = self._overlays.get(table.id)
+            if overlay is not None and overlay.is_changed:
+                errors.fail("AM-3130", table=table.name)
+        return await reader.select(session, statement)
 
     async def _matching(
         self, session: Session, overlay: Overlay, where: Predicate | None
