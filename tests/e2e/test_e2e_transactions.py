@@ -37,6 +37,7 @@ IN_ORDER = (
     "INSERT INTO free SELECT a, p FROM t WHERE a > 13 AND k < 60",
     "SELECT p, a FROM t WHERE a BETWEEN 4 AND 7 ORDER BY k DESC LIMIT 7",
     "UPDATE t SET p = 'all' WHERE a = 9 OR k = 12",
+    "SELECT k FROM t WHERE a = (SELECT a FROM t WHERE k = 4) AND k < 5000",
     "DELETE FROM t WHERE k = 7003",
     "SELECT k FROM t WHERE k > 6000",
 )

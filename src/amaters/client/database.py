@@ -131,7 +131,7 @@ class AsyncDatabase:
 
         session = self._session.measured(progress)
         bound = await _bind(session, text, parameters)
-        if not isinstance(bound, Select) or not is_streamed(bound):
+        if self.in_transaction or not isinstance(bound, Select) or not is_streamed(bound):
             yield await self.sql(text, parameters, progress=progress)
             return
         async with aclosing(parts(session, bound)) as found:
@@ -155,7 +155,10 @@ class AsyncDatabase:
         bound = await _bind(session, text, parameters)
         statement = bound.statement if isinstance(bound, Explain) else bound
         if isinstance(statement, Transact):
-            return render(self._explained(statement), format)
+            from amaters.client.planview import Plan
+
+            document = self._explained(statement)
+            return Plan(render(document, format), document)
         from amaters.client.explaining import explain
 
         return await explain(session, statement, format)
@@ -374,7 +377,9 @@ def _bound_rows(
     return many.joined([_bound(session, catalogue, parsed, one) for one in sets])
 
 
-async def _run(session: Session, statement: Statement) -> Result:  # noqa: PLR0911 - one per kind
+async def _run(  # noqa: PLR0911, PLR0912 - one per kind
+    session: Session, statement: Statement
+) -> Result:
     match statement:
         case Select() | Staged():
             from amaters.client.staged import answer

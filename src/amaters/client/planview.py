@@ -18,6 +18,6 @@ class Plan(str):
         return made
 
     def _repr_html_(self) -> str:
-        from amaters.plan.explain import as_text
+        from amaters.plan.explain_text import as_text
 
         return plan_html(self.document, as_text(self.document))

@@ -18,12 +18,11 @@ from amaters.base import errors
 from amaters.client import lookup, reader, upserts
 from amaters.client.batches import commit_overlays
 from amaters.client.changes import updated
-from amaters.client.finish import finish_rows, finish_totals, totals_of
-from amaters.client.orders import ordered_values
 from amaters.client.overlay import Overlay
 from amaters.client.result import Result
 from amaters.client.session import Session
 from amaters.client.sources import read_file
+from amaters.client.staged import answer_here
 from amaters.client.writer import refuse_repeated_keys, reserved_keys
 from amaters.columns.batch import ColumnBatch, ColumnValues, from_storage_list
 from amaters.columns.schema import Table
@@ -41,6 +40,7 @@ from amaters.plan.expressions import (
     OnConflict,
     Predicate,
     Select,
+    Staged,
     Statement,
     Transact,
     Update,
@@ -157,12 +157,12 @@ class AsyncTransaction:
 
     async def _run(self, session: Session, statement: Statement) -> Result:  # noqa: PLR0911
         match statement:
-            case Select():
-                return await self._select(session, statement)
+            case Select() | Staged():
+                return await self._answer(session, statement)
             case Insert(table=table, batch=batch, conflict=conflict):
                 return await self._insert(session, table, batch, conflict)
             case InsertFrom(table=table, conflict=conflict):
-                answer = await self._select(session, statement.source)
+                answer = await self._answer(session, statement.source)
                 batch = await asyncio.to_thread(upserts.batch_of, statement, answer)
                 return await self._insert(session, table, batch, conflict)
             case CopyFrom(table=table):
@@ -183,7 +183,15 @@ class AsyncTransaction:
 
         return await explain_result(session, statement, self._run)
 
+    async def _answer(self, session: Session, statement: Select | Staged) -> Result:
+        while isinstance(statement, Staged):
+            found = await self._answer(session, statement.first)
+            statement = await asyncio.to_thread(statement.resume, found.columns)
+        return await self._select(session, statement)
+
     async def _select(self, session: Session, statement: Select) -> Result:
+        if statement.table.is_local:
+            return await reader.select(session, statement)
         if statement.join is not None:
             return await self._joined(session, statement, statement.join)
         overlay = self._overlay(statement.table)
@@ -193,11 +201,7 @@ class AsyncTransaction:
                 errors.fail("AM-3130", table=statement.table.name)
             return await reader.select(session, statement)
         rows, learned = await self._matching(session, overlay, statement.where)
-        if statement.is_aggregate:
-            ordered = ordered_values(statement, rows)
-            answer = finish_totals(statement, totals_of(statement, rows), ordered)
-        else:
-            answer = await asyncio.to_thread(finish_rows, statement, rows)
+        answer = await asyncio.to_thread(answer_here, statement, rows)
         return Result(
             answer.names, answer.types, answer.columns, learned=learned, stats=session.stats()
         )

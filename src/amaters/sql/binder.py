@@ -33,7 +33,7 @@ def bind(
     return Explain(statement, parsed.explain.analyze, parsed.explain.format)
 
 
-def _bound(  # noqa: PLR0911 - one per kind
+def _bound(  # noqa: PLR0911, PLR0912 - one per kind
     tree: exp.Expr, catalogue: Catalogue, arguments: Arguments, new: NewTables
 ) -> Explainable:
     match tree:
