@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint stress bench bench-peers docs lock proto clean
+.PHONY: setup demo test lint stress bench bench-peers docs site lock proto clean
 
 setup: $(READY)
 
@@ -46,6 +46,12 @@ docs: $(READY)
 	$(BIN)/python tools/reference.py
 	$(BIN)/python -m pytest tests/test_docs.py
 
+site: $(READY)
+	@test -x .venv-site/bin/zensical || { $(BIN)/python -m venv .venv-site && \
+	  .venv-site/bin/python -m pip install --disable-pip-version-check --quiet \
+	  --require-hashes --only-binary :all: -r tools/site/requirements.lock; }
+	.venv-site/bin/zensical build --strict -f mkdocs.yml
+
 lock:
 	uv pip compile --universal --generate-hashes --no-header \
 	  --python-version 3.11 --group dev pyproject.toml -o requirements.lock
@@ -54,4 +60,4 @@ proto: $(READY)
 	$(BIN)/python -m grpc_tools.protoc -Isrc --python_out=src --pyi_out=src $$(cd src && ls amaters/wire/*.proto)
 
 clean:
-	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-peers .venv-site site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import amaters as am
+from amaters.sql.parser import split
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -49,3 +52,41 @@ def test_links_lead_somewhere(page: Path) -> None:
     """Every relative link of every page names a file that exists."""
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+# ---- SQL ----------------------------------------------------------------------------------------
+
+# What a page's SQL needs and a reader does not stands in a comment before it: <!-- example ... -->.
+SQL = re.compile(r"<!-- example\n(.*?)-->|```sql\n(.*?)```", re.DOTALL)
+QUERYING = [
+    page for page in PAGES if "```sql" in page.read_text() and "reference" not in page.parts
+]
+
+
+@pytest.mark.parametrize("page", QUERYING, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_sql_of_a_page_runs(page: Path) -> None:
+    """All statements of a page, in order, on one database that encrypts nothing."""
+    options = {"unsafe_scheme": "noop", "unsafe_parameters": "insecure_n1024"}
+    with am.connect(":memory:", threads=1, progress=lambda _: None, **options) as database:
+        for hidden, shown in SQL.findall(page.read_text()):
+            for statement in split(hidden or shown):
+                database.sql(statement)
+
+
+# ---- the site -----------------------------------------------------------------------------------
+
+
+def test_the_site_has_every_page() -> None:
+    """mkdocs.yml names all pages of docs/ but the decisions, which their own list names."""
+    named = re.findall(
+        r": ([a-z0-9/-]+\.md|adr/README\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M
+    )
+    pages = {
+        str(page.relative_to(ROOT / "docs")) for page in PAGES if ROOT / "docs" in page.parents
+    }
+    assert {page for page in pages if not page.startswith("adr/0")} == set(named)
+    decisions = {page.name for page in (ROOT / "docs" / "adr").glob("0*.md")}
+    listed = set(re.findall(r"\((0[^)]+\.md)\)", (ROOT / "docs" / "adr" / "README.md").read_text()))
+    assert decisions == listed
+    numbers = [name[:4] for name in decisions]
+    assert len(set(numbers)) == len(numbers)
