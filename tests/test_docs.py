@@ -64,13 +64,16 @@ QUERYING = [
 
 
 @pytest.mark.parametrize("page", QUERYING, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_sql_of_a_page_runs(page: Path) -> None:
-    """All statements of a page, in order, on one database that encrypts nothing."""
+def test_the_sql_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    """All statements of a page, in order, on one database that encrypts nothing; ``/backups`` is a
+    folder of the test.
+    """
+    (tmp_path / "pay").mkdir()
     options = {"unsafe_scheme": "noop", "unsafe_parameters": "insecure_n1024"}
     with am.connect(":memory:", threads=1, progress=lambda _: None, **options) as database:
         for hidden, shown in SQL.findall(page.read_text()):
             for statement in split(hidden or shown):
-                database.sql(statement)
+                database.sql(statement.replace("/backups", str(tmp_path)))
 
 
 # ---- the site -----------------------------------------------------------------------------------
