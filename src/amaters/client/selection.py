@@ -27,6 +27,7 @@ from amaters.plan.values import PRESENT
 
 Mask = NDArray[np.bool_]
 Slots = NDArray[np.int64]
+Numbers = NDArray[np.uint16]
 Part = tuple[int, int]  # column id, weight
 
 
@@ -35,14 +36,15 @@ class Packed:
     """Decrypted packed outputs: masks, and the parts of values, by segment."""
 
     masks: dict[bytes, Mask] = field(default_factory=dict)
-    parts: dict[Part, dict[bytes, Slots]] = field(default_factory=dict)
+    parts: dict[Part, dict[bytes, Numbers]] = field(default_factory=dict)
 
     def add(self, part: Part | None, segment_id: bytes, numbers: Slots) -> None:
         """One segment's numbers of one output; ``part`` None: its mask."""
         if part is None:
             self.masks[segment_id] = numbers.astype(np.bool_)
         else:
-            self.parts.setdefault(part, {})[segment_id] = numbers
+            # Below 2^16, and a table has as many of them as rows.
+            self.parts.setdefault(part, {})[segment_id] = numbers.astype(np.uint16)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from amaters.base.errors import fail
 from amaters.columns.schema import Column
 from amaters.columns.types import TypeKind
 from amaters.plan.capabilities import missing
@@ -58,7 +59,10 @@ def public_values(select: Select) -> tuple[int, ...]:
 
 
 def require_orderable(select: Select) -> None:
-    """Refuse (AM-2107) extremes of columns that were not declared for order."""
+    """Refuse extremes of columns that were not declared for order (AM-2107), or of too many."""
+    if len(masked_values(select)) > VALUES_MAX:
+        what = f"extremes and groups over more than {VALUES_MAX} encrypted columns at once"
+        fail("AM-2108", what=what, fix="ask for some of them in another statement")
     for aggregate in order_aggregates(select):
         compared = scalar_columns(aggregate.argument)
         for column_id in sorted(scalar_columns(aggregate)):
