@@ -53,7 +53,7 @@ def question(draw: random.Random) -> str:
 def test_random_statements_equal_duckdb(both: Both) -> None:
     """All types, with conditions, groups of both kinds, other aggregates, a tail, deleted rows."""
     draw = random.Random(SEED)
-    for _ in range(70):
+    for _ in range(50):
         both.check(question(draw), ordered=False)
 
 

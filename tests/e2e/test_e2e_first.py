@@ -40,7 +40,7 @@ def question(draw: random.Random) -> str:
 def test_random_statements_equal_duckdb(both: Both) -> None:
     """All types, NULLs first and last, ties, several keys, conditions, deleted rows, a tail."""
     draw = random.Random(SEED)
-    for _ in range(50):
+    for _ in range(40):
         both.check(question(draw))
 
 

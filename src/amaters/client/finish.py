@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from amaters.base.errors import fail
 from amaters.client.having import evaluate, truth
 from amaters.columns.batch import ColumnBatch, ColumnValues, to_python
 from amaters.columns.schema import Column, Table
@@ -183,6 +184,8 @@ def finish_totals(select: Select, totals: Totals, ordered: Ordered | None = None
             groups.setdefault(key[: len(select.group_by)], []).append(_Part(key, terms))
     made = recipe(select).made
     nothing = {a: None for a in select.aggregates if a not in made}
+    if nothing and ordered is None:
+        fail("AM-1000", what="extremes were asked for and not computed")
     rows = [
         _row(select, made, key, parts, {**nothing, **(ordered or {}).get(key, {})})
         for key, parts in groups.items()

@@ -219,7 +219,7 @@ class Selection:
             where = conditions[term.condition - 1] if term.condition else None
             needed |= predicate_columns(where)
         if prepared.selects:
-            needed |= set(public_values(self.statement))
+            needed |= {*public_values(self.statement), *self.table.always_needed}
             needed = {column for column in needed if not self.table.column(column).encrypted}
         request = pb.FetchRequest(handle=pinned.handle, plan=prepared.fetch.to_bytes())
         kept: list[OpenedRows] = []
@@ -293,7 +293,7 @@ class Selection:
         public: list[OpenedRows] = []
         if first.public:
             request = pb.FetchRequest(handle=handle, plan=prepared.fetch.to_bytes())
-            needed = frozenset(first.public)
+            needed = frozenset((*first.public, *self.table.always_needed))
             public = [block async for block in self._blocks(request, needed)]
         self.received.require_intact()
         selected = await self._selected((first.values, first.public), guards, public)

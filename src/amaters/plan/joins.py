@@ -44,6 +44,7 @@ from amaters.plan.expressions import (
     Truth,
     Value,
     predicate_columns,
+    scalar_columns,
 )
 from amaters.plan.spec import ENTRIES_MAX
 from amaters.plan.virtual import FIRST_ID
@@ -265,10 +266,11 @@ class _Lowering:
         return scalar
 
     def _aggregate(self, aggregate: Aggregate) -> Aggregate:
+        if aggregate.function in ORDER_AGGREGATES:
+            return self._ranked(aggregate)
         where = None if aggregate.where is None else self.true_where(aggregate.where)
         argument = aggregate.argument
-        by_value = aggregate.distinct or aggregate.function in ORDER_AGGREGATES
-        if by_value and isinstance(argument, ColumnRef):
+        if aggregate.distinct and isinstance(argument, ColumnRef):
             found = ColumnRef(self._group(argument.column_id))
             return replace(aggregate, argument=found, where=where)
         if aggregate.function == "count" and isinstance(argument, ColumnRef):
@@ -280,6 +282,13 @@ class _Lowering:
             return replace(aggregate, argument=ColumnRef(self._copy(column_id, NONE)), where=where)
         made = None if argument is None else self._inner(argument)
         return replace(aggregate, argument=made, where=where)
+
+    def _ranked(self, aggregate: Aggregate) -> Aggregate:
+        """An extreme or quantile: formed here, from rows with their partners. Raises: AM-2146."""
+        for column_id in sorted(scalar_columns(aggregate)):
+            if not is_of_fact(column_id) and self.roots[offset_of(column_id)] != OPEN:
+                self._mixed(frozenset({column_id}))
+        return aggregate
 
     def _inner(self, scalar: Scalar) -> Scalar:
         """A scalar over one row of the fact and its partners."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from amaters.columns.joined import JoinedTable
 from amaters.columns.schema import Table
+from amaters.plan.dimensions import DIMENSION_STEP
 from amaters.plan.explain_joins import hidden_of_join, learned_of_vectors, tables_read
 from amaters.plan.expressions import Predicate, Select, predicate_columns, scalar_columns
 from amaters.plan.orders import public_values
@@ -124,8 +125,9 @@ def _first(prepared: Prepared, table: Table, learns: list[str], hidden: list[str
 
 def _read_whole(column_ids: Sequence[int], table: Table, learns: list[str]) -> None:
     """Public columns that are read whether a row matches or not."""
-    if column_ids:
-        names = ", ".join(table.column(column_id).name for column_id in column_ids)
+    read = [table.column(c) for c in column_ids if c < DIMENSION_STEP]
+    if read:
+        names = ", ".join(column.name for column in read)
         learns.append(f"that {names} of all rows which pass the public conditions is read")
 
 

@@ -13,14 +13,15 @@ from amaters.columns.schema import Column
 from amaters.columns.types import TypeKind
 from amaters.plan.capabilities import missing
 from amaters.plan.cost import Statistics
+from amaters.plan.dimensions import DIMENSION_STEP
 from amaters.plan.expressions import (
-    DIMENSION_STEP,
     ORDER_AGGREGATES,
     Aggregate,
     ColumnRef,
     Select,
     scalar_columns,
 )
+from amaters.plan.joins import OPEN, offset_of, roots
 from amaters.plan.spec import VALUES_MAX
 
 # So many rows are fetched whole if no encrypted condition chooses among them: that shows nothing,
@@ -31,8 +32,8 @@ _NAMES = {"quantile_cont": "quantile", "quantile_disc": "quantile"}
 
 
 def is_sortable(column: Column) -> bool:
-    """Whether order may be asked of a column: any public one, encrypted ones as declared."""
-    return not column.encrypted or bool(column.queries & {"range", "group"})
+    """Whether order may be asked of a column: any that is known here, others as declared."""
+    return not _is_masked(column) or bool(column.queries & {"range", "group"})
 
 
 def order_aggregates(select: Select) -> tuple[Aggregate, ...]:
@@ -49,13 +50,20 @@ def ordered_columns(select: Select) -> list[Column]:
 
 
 def masked_values(select: Select) -> tuple[int, ...]:
-    """Encrypted columns whose values the extremes of an aggregate need."""
-    return tuple(column.id for column in ordered_columns(select) if column.encrypted)
+    """Encrypted columns whose values the extremes of an aggregate need from the engine."""
+    return tuple(column.id for column in ordered_columns(select) if _is_masked(column))
 
 
 def public_values(select: Select) -> tuple[int, ...]:
-    """Public columns whose values the extremes of an aggregate need."""
-    return tuple(column.id for column in ordered_columns(select) if not column.encrypted)
+    """The other columns that the extremes of an aggregate need: public ones, and those of a join
+    that follow from public ones.
+    """
+    return tuple(column.id for column in ordered_columns(select) if not _is_masked(column))
+
+
+def _is_masked(column: Column) -> bool:
+    """Whether values come from the engine: what a fact's partners hold is known here."""
+    return column.encrypted and column.id < DIMENSION_STEP
 
 
 def require_orderable(select: Select) -> None:
@@ -68,7 +76,7 @@ def require_orderable(select: Select) -> None:
         for column_id in sorted(scalar_columns(aggregate)):
             column = select.table.column(column_id)
             kinds = {shape.kind for shape in column.encodings}
-            readable = not column.encrypted or bool(kinds & {"digits", "onehot"})
+            readable = not _is_masked(column) or bool(kinds & {"digits", "onehot"})
             if readable and (column_id not in compared or is_sortable(column)):
                 continue
             what = f"asked for its {_NAMES.get(aggregate.function, aggregate.function)}"
@@ -79,7 +87,8 @@ def require_orderable(select: Select) -> None:
 @dataclass(frozen=True, slots=True)
 class First:
     """How the rows that come first are found: by the first ``keys`` sort keys, over ``values``
-    (encrypted) and ``public`` columns. ``whole``: these are all keys, so ties may fall either way.
+    (encrypted) and ``public`` columns, or those of partners. ``whole``: these are all keys, so ties
+    may fall either way.
     """
 
     keys: int
@@ -101,11 +110,19 @@ def first_rows(select: Select, statistics: Statistics, *, filtered: bool) -> Fir
     columns = _leading(select)
     if select.order_by and not columns:
         return None
-    values = tuple(dict.fromkeys(column.id for column in columns if column.encrypted))
-    public = tuple(dict.fromkeys(column.id for column in columns if not column.encrypted))
+    values = tuple(dict.fromkeys(column.id for column in columns if _is_masked(column)))
+    public = tuple(dict.fromkeys(column.id for column in columns if not _is_masked(column)))
     if not filtered and (not values or 0 < known <= FETCHED_WHOLE):
         return None
     return First(len(columns), values, public, len(columns) == len(select.order_by))
+
+
+def _is_open(select: Select, column_id: int) -> bool:
+    """Whether a column is the fact's, or its partners are found by public columns."""
+    if column_id < DIMENSION_STEP:
+        return True
+    assert select.join is not None
+    return roots(select.join)[offset_of(column_id)] == OPEN
 
 
 def _leading(select: Select) -> list[Column]:
@@ -113,10 +130,10 @@ def _leading(select: Select) -> list[Column]:
     found: list[Column] = []
     for order in select.order_by:
         key = order.key if isinstance(order.key, ColumnRef) else select.items[order.key].expression
-        if not isinstance(key, ColumnRef) or key.column_id >= DIMENSION_STEP:
+        if not isinstance(key, ColumnRef) or not _is_open(select, key.column_id):
             break
         column = select.table.column(key.column_id)
-        encrypted = {other.id for other in (*found, column) if other.encrypted}
+        encrypted = {other.id for other in (*found, column) if _is_masked(other)}
         if not is_sortable(column) or len(encrypted) > VALUES_MAX:
             break
         found.append(column)
