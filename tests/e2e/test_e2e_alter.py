@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -287,13 +288,13 @@ def test_another_client_may_go_on_and_one_may_take_back() -> None:
     asyncio.run(run())
 
 
-def test_readers_and_writers_go_on_while_a_table_is_altered() -> None:
+def test_readers_and_writers_go_on_while_a_table_is_altered(tmp_path: Path) -> None:
     """Inserts, updates, deletes, compactions and queries beside ALTER; nothing is lost."""
 
     async def run() -> None:
         engine = Engine(open_memory(), unsafe_scheme=True, merge_bytes_per_second=None)
-        db = await open_on(engine)
-        other = await open_on_same(engine, db)
+        db = await open_on(engine, keyring=tmp_path)
+        other = await open_on(engine, keyring=tmp_path)
         table = await db.create_table("t", {
             "k": am.Int64(primary_key=True),
             "a": am.UInt8(encrypt=["eq"]),
@@ -337,15 +338,6 @@ def test_readers_and_writers_go_on_while_a_table_is_altered() -> None:
         await db.close()
 
     asyncio.run(run())
-
-
-async def open_on_same(engine: Any, db: AsyncDatabase) -> AsyncDatabase:
-    """Another client with the same keyset: its own catalogue, its own races."""
-    from dataclasses import replace
-
-    from amaters.client.session import _Shared
-
-    return AsyncDatabase(replace(db._session, service=engine, _shared=_Shared()))
 
 
 def test_partial_segments_are_merged_beside_an_alter() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 from amaters.base import errors
+from amaters.client.alter import missing_in
 from amaters.client.planview import Plan
 from amaters.client.reader import statistics_of
 from amaters.client.result import Result
@@ -18,10 +19,13 @@ from amaters.client.rows import snapshot
 from amaters.client.session import Session, find_table
 from amaters.client.sources import read_file
 from amaters.client.writer import divide
+from amaters.columns import altering as al
 from amaters.columns.schema import Table
+from amaters.plan.altercost import segment_cost, total
 from amaters.plan.cost import Statistics
 from amaters.plan.explain import Document, changing
 from amaters.plan.explain import explain as explained
+from amaters.plan.explain_alter import Change, Rewriting, explain_alter, explain_vacuum
 from amaters.plan.explain_formats import FORMATS, render
 from amaters.plan.explain_staged import explain_local, explain_staged
 from amaters.plan.explain_writes import (
@@ -33,6 +37,7 @@ from amaters.plan.explain_writes import (
     explain_insert_from,
 )
 from amaters.plan.expressions import (
+    AlterTable,
     ColumnRef,
     CopyFrom,
     CreateIndex,
@@ -49,10 +54,12 @@ from amaters.plan.expressions import (
     Select,
     Staged,
     Update,
+    Vacuum,
     excluded_id,
 )
 from amaters.plan.points import explain_point
 from amaters.plan.prepare import prepare
+from amaters.wire import service_pb2 as pb
 
 Run = Callable[[Session, Explainable], Awaitable[Result]]
 
@@ -119,6 +126,10 @@ async def _of_schema(session: Session, statement: Explainable) -> Document:
         case DropTable(name=name):
             table = find_table(tables, name)
             return explain_drop_table(statement, table, session.parameters_of(table))
+        case AlterTable():
+            return await _of_alter(session, statement)
+        case Vacuum():
+            return await _of_vacuum(session, statement)
         case CreateIndex(table=table):
             pass
         case DropIndex(name=name):
@@ -128,6 +139,54 @@ async def _of_schema(session: Session, statement: Explainable) -> Document:
             errors.fail("AM-5007", what=f"EXPLAIN of {kind}", fix="explain another statement")
     known, stale = await _sizes(session, table)
     return explain_index(statement, table, session.parameters_of(table), known, stale=stale)
+
+
+async def _of_alter(session: Session, statement: AlterTable) -> Document:
+    table = find_table(await session.known_tables(), statement.name)
+    parameters = session.parameters_of(table)
+    changed = al.altered(table, statement.actions)
+    async with snapshot(session, table) as pinned:
+        known = statistics_of(pinned)
+        missing = [(missing_in(changed, segment), segment.live) for segment in pinned.segments]
+    parts = [(names, rows) for names, rows in missing if names]
+    cost = total(segment_cost(changed, names.items(), rows, parameters) for names, rows in parts)
+    by_column = {
+        column: total(
+            segment_cost(changed, [(column, names[column])], 0, parameters)
+            for names, _ in parts
+            if column in names
+        )
+        for column in al.pending_of(changed)
+    }
+    change = Change(table, changed, known, cost, by_column)
+    return explain_alter(statement, change, parameters, stale=session.is_local)
+
+
+async def _of_vacuum(session: Session, statement: Vacuum) -> Document:
+    tables = await session.known_tables()
+    names = statement.names or tuple(sorted(tables))
+    if not names:
+        errors.fail("AM-5007", what="EXPLAIN VACUUM without tables", fix="create a table first")
+    found = []
+    for name in names:
+        table = tables[name]
+        parameters = session.parameters_of(table)
+        encodings = [(c.id, [shape.name for shape in c.written]) for c in table.encrypted_columns]
+        async with snapshot(session, table) as pinned:
+            due = [s for s in pinned.segments if _is_due(s, table, erase=statement.erase)]
+            known = statistics_of(pinned)
+        cost = total(segment_cost(table, encodings, s.live, parameters) for s in due)
+        found.append(Rewriting(table, known, cost))
+    chosen = {one.table.id: session.parameters_of(one.table) for one in found}
+    return explain_vacuum(found, chosen, erase=statement.erase, stale=session.is_local)
+
+
+def _is_due(segment: pb.SegmentInfo, table: Table, *, erase: bool) -> bool:
+    """Whether VACUUM would write a segment again, as far as its sizes tell."""
+    dead = segment.rows - segment.live
+    if erase:
+        return dead > 0 or segment.schema_version < table.dropped_version
+    return 2 * dead > segment.rows
 
 
 def _table_of_index(tables: dict[str, Table], name: str) -> Table:

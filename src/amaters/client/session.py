@@ -55,7 +55,6 @@ class _Shared:
     closed: bool = False
     catalogue: dict[str, Table] | None = None
     opened: dict[bytes, tuple[pb.SchemaRecord, Table]] = field(default_factory=dict)
-    rows: dict[bytes, int] = field(default_factory=dict)  # of tables, in segments, as last seen
     sizes: dict[tuple[bytes, int], Statistics] = field(default_factory=dict)
     seen: dict[bytes, Seen] = field(default_factory=dict)
 
@@ -115,7 +114,6 @@ class Session:
         kept = pb.SnapshotReply()
         kept.CopyFrom(reply)
         self._shared.seen[table.id] = Seen(kept, self.outside.clock.monotonic())
-        self.note_rows(table.id, sum(segment.live for segment in reply.segments))
 
     def sizes_age_seconds(self, table: Table) -> float | None:
         """How long ago a table's sizes were seen; None if never."""
@@ -243,13 +241,10 @@ class Session:
         await self.service.drop_table(request)
         self.forget_tables()
 
-    def note_rows(self, table_id: bytes, rows: int) -> None:
-        """How many rows a table was seen to have in segments, for estimates."""
-        self._shared.rows[table_id] = rows
-
     def rows_seen(self, table_id: bytes) -> int | None:
-        """What was noted last, None if nothing was."""
-        return self._shared.rows.get(table_id)
+        """How many rows a table had in segments when its sizes were seen; None if never."""
+        seen = self._shared.seen.get(table_id)
+        return None if seen is None else sum(s.live for s in seen.reply.segments)
 
     def _remember(self, table: Table) -> None:
         known = self._shared.catalogue

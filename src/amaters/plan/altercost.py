@@ -1,23 +1,20 @@
-"""What ALTER TABLE costs where it needs ciphertexts: rows down, encodings up, encrypting here.
-
-The constants are core seconds at N = 16384, measured by altering tables of 49,000 rows
-(``amaters bench alter``); ciphertexts scale with N log N.
+"""What ALTER TABLE and VACUUM cost where they need ciphertexts: rows come down, are opened and
+encrypted here, encodings go up. Seconds are those of one core; ciphertexts cost what
+``cost.encryption_seconds`` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from math import log2
 
 from amaters.columns.canaries import CANARIES
 from amaters.columns.schema import Column, Table
 from amaters.fhe.bundle import BundleReader
 from amaters.fhe.parameters import Parameters
+from amaters.plan.cost import encryption_seconds
 
-ROW_SECONDS = 6e-6  # a sealed row fetched, opened and decoded
-LIMB_SECONDS = 250e-6  # one limb of one ciphertext encoded, encrypted, packed and sent
-_REFERENCE_DEGREE = 16384
+ROW_SECONDS = 10e-6  # a sealed row fetched, opened and decoded, or encoded and sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +42,15 @@ def segment_cost(
         if shape.name in names
     ]
     bundles = BundleReader(parameters, table.key_id, table.scheme)
-    level, degree = parameters.max_level, parameters.ring_degree
     count = sum(shape.slices for shape in shapes)
-    scale = degree * log2(degree) / (_REFERENCE_DEGREE * log2(_REFERENCE_DEGREE))
     return AlterCost(
         rows=rows,
         segments=1,
         ciphertexts=count,
-        upload_bytes=sum(bundles.prefix_bytes(level, shape.slices) for shape in shapes),
-        seconds=rows * ROW_SECONDS + count * level * LIMB_SECONDS * scale,
+        upload_bytes=sum(
+            bundles.prefix_bytes(parameters.max_level, shape.slices) for shape in shapes
+        ),
+        seconds=rows * ROW_SECONDS + count * encryption_seconds(parameters),
     )
 
 
