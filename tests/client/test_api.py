@@ -19,7 +19,7 @@ Blob Boolean ClosedError ConflictError DataError Database Date Decimal DeniedErr
 Enum Int8 Int16 Int32 Int64 InternalError InvalidError Progress Query Result Stats
 Table Text Timestamp Transaction UInt8 UInt16 UInt32 UInt64 UnavailableError
 UsageError
-avg col connect connect_async count public sum""".split()  # noqa: SIM905
+avg col connect connect_async count max median min public quantile sum when""".split()  # noqa: SIM905
 
 
 def test_the_public_list_is_pinned() -> None:
