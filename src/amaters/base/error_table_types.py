@@ -1,4 +1,4 @@
-"""Rows 2070 to 2079 of the error table: values of the types TIMESTAMP and BLOB."""
+"""Rows 2070 to 2079 and 2150 to 2159 of the error table: TIMESTAMP and BLOB, and FETCH."""
 
 from __future__ import annotations
 
@@ -11,5 +11,12 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         "{where}: the BLOB is longer than {limit} bytes",
         "store it in parts, or elsewhere and here where it is",
         {"dbapi": "DataError"},
+    ),
+    (
+        "AM-2150",
+        e.InvalidError,
+        "FETCH {mode} is for a SELECT of rows of one table, without subqueries",
+        "leave it out: totals do not show which rows they are about",
+        {"dbapi": "NotSupportedError"},
     ),
 )

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from amaters.base import errors
 from amaters.client.alter import missing_in
 from amaters.client.planview import Plan
-from amaters.client.reader import statistics_of
+from amaters.client.reader import needed_columns, statistics_of
 from amaters.client.result import Result
 from amaters.client.rows import snapshot
 from amaters.client.session import Session, find_table
@@ -57,6 +57,7 @@ from amaters.plan.expressions import (
     Vacuum,
     excluded_id,
 )
+from amaters.plan.fetching import asked
 from amaters.plan.points import explain_point
 from amaters.plan.prepare import prepare
 from amaters.wire import service_pb2 as pb
@@ -223,7 +224,7 @@ async def _of_rows(session: Session, statement: Select | Update | Delete) -> Doc
     parameters = session.parameters_of(table)
 
     def document() -> Document:
-        prepared = prepare(question, table, known, parameters)
+        prepared = prepare(asked(question, needed_columns(question)), table, known, parameters)
         return explained(prepared, table, known, parameters=parameters, stale=stale)
 
     return changing(await asyncio.to_thread(document), statement)

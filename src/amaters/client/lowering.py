@@ -26,6 +26,7 @@ class Question:
     count: int | None = None
     offset: int = 0
     distinct: bool = False
+    fetch: str = "exact"
 
 
 def to_sql(question: Question) -> tuple[str, list[Any]]:
@@ -47,6 +48,8 @@ def to_sql(question: Question) -> tuple[str, list[Any]]:
         text += f" LIMIT {question.count}"
     if question.offset:
         text += f" OFFSET {question.offset}"
+    if question.fetch != "exact":
+        text += f" FETCH {question.fetch.upper()}"
     return text, writer.parameters
 
 
@@ -73,7 +76,7 @@ def _where(question: Question, writer: _Writer) -> str:
     if question != Question(question.table, question.where):
         errors.fail(
             "AM-5007",
-            what="a change of a query with select, agg, group_by, order_by, limit or distinct",
+            what="a change of a query with more than filter(...)",
             fix="change the rows of filter(...)",
         )
     return "" if question.where is None else f" WHERE {writer.condition(question.where)}"

@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from amaters.base import errors
+from amaters.client.decoys import with_decoys
 from amaters.client.execution import Received, execute
 from amaters.client.finish import Answer, Totals, finish_rows, finish_totals, totals_of
 from amaters.client.first import check_fetched, first_slots
@@ -43,6 +44,7 @@ from amaters.plan.expressions import (
     predicate_columns,
     scalar_columns,
 )
+from amaters.plan.fetching import asked
 from amaters.plan.leakage import leakage
 from amaters.plan.orders import (
     First,
@@ -82,6 +84,8 @@ async def matching_rows(
     table: Table,
     where: Predicate | None,
     columns: frozenset[int] | None = None,
+    *,
+    fetch: str = "exact",
 ) -> Matching:
     """The rows where a condition is true, all their columns or these, with their versions.
 
@@ -89,7 +93,7 @@ async def matching_rows(
     """
     wanted = [c for c in table.columns if columns is None or c.id in columns]
     items = tuple(OutputItem(column.name, ColumnRef(column.id)) for column in wanted)
-    selection = Selection(session, Select(table, where, items), versions=True)
+    selection = Selection(session, Select(table, where, items, fetch=fetch), versions=True)
     return await selection.matching()
 
 
@@ -154,8 +158,9 @@ class Selection:
         return replace(block, rows=block.rows.with_column(ROW_VERSION, known))
 
     async def _prepared(self, known: Statistics) -> Prepared:
+        question = asked(self.statement, self.needed)
         return await asyncio.to_thread(
-            prepare, self.statement, self.table, known, self.session.parameters_of(self.table)
+            prepare, question, self.table, known, self.session.parameters_of(self.table)
         )
 
     # ---- aggregates --------------------------------------------------------------------------
@@ -259,9 +264,29 @@ class Selection:
             else:
                 self.received.require_intact()
                 check_masks(guards, self.received.masks, self.statement.where, self.table)
-                found = await self._fetched(pinned.handle, guards, self.received.masks)
+                found = await self._masked(prepared, pinned.handle, guards)
         tail = tail.select(sorted(self.needed))
         return concatenate([found, tail]) if found.length else tail
+
+    async def _masked(
+        self, prepared: Prepared, handle: bytes, guards: Mapping[bytes, SegmentGuard]
+    ) -> ColumnBatch:
+        """The rows of the masks, fetched among decoys where that was asked for."""
+        masks = self.received.masks
+        if self.statement.fetch != "padded":
+            return await self._fetched(handle, guards, masks)
+        candidates = {segment_id: guard.live for segment_id, guard in guards.items()}
+        spec = prepared.spec
+        if spec is not None and spec.public_filter is not None:
+            # The engine knows which rows fail a public condition: none of those is a decoy.
+            candidates = {key: np.zeros_like(live) for key, live in candidates.items()}
+            request = pb.FetchRequest(handle=handle, plan=prepared.fetch.to_bytes())
+            async for block in self._blocks(request, frozenset({self.table.primary_key.id})):
+                candidates[block.segment_id][block.slots] = True
+        where = self.statement.where
+        keys = self.session.keyset
+        chosen = await asyncio.to_thread(with_decoys, keys, self.table, where, masks, candidates)
+        return await self._fetched(handle, guards, chosen, masks)
 
     async def _selected(
         self,
@@ -304,9 +329,14 @@ class Selection:
         return rows
 
     async def _fetched(
-        self, handle: bytes, guards: Mapping[bytes, SegmentGuard], masks: Mapping[bytes, Mask]
+        self,
+        handle: bytes,
+        guards: Mapping[bytes, SegmentGuard],
+        masks: Mapping[bytes, Mask],
+        wanted_of: Mapping[bytes, Mask] | None = None,
     ) -> ColumnBatch:
-        """The rows of these slots.
+        """The rows of these slots, or of those of them that are ``wanted_of``: the others are
+        decoys, and must not match.
 
         Leaks: which slots they are. Canaries that match are fetched like rows, and dropped here: a
         slot that is never fetched would give itself away.
@@ -325,9 +355,16 @@ class Selection:
         keys = rows.columns[self.table.primary_key.id].values.tolist()
         if len(set(keys)) != len(keys):
             errors.fail("AM-5012", what="it returned one row for several slots")
-        if not bool(matches(self.statement.where, rows, self.table).all()):
+        expected = np.ones(rows.length, dtype=np.bool_)
+        if wanted_of is not None:
+            flags = [
+                wanted_of[b.segment_id][b.slots][real_slots(guards[b.segment_id], b.slots)]
+                for b in blocks
+            ]
+            expected = np.concatenate(flags)
+        if not bool((matches(self.statement.where, rows, self.table) == expected).all()):
             errors.fail("AM-5012", what="it returned rows that do not match")
-        return rows
+        return rows.take(expected)
 
     async def _fetched_where(
         self, fetch: PlanSpec, handle: bytes, guards: Mapping[bytes, SegmentGuard]
@@ -412,5 +449,7 @@ def _counts_everything(statement: Select) -> bool:
 def _rows_needed(statement: Select) -> int | None:
     """How many rows suffice, if any of them do."""
     if statement.limit is None or statement.order_by or statement.distinct:
+        return None
+    if statement.fetch == "all":  # how many are read would say where the matching ones are
         return None
     return None if statement.is_aggregate else statement.limit + statement.offset

@@ -34,6 +34,7 @@ class Query(Blocking[AsyncQuery]):
     order_by = chaining(AsyncQuery.order_by)
     limit = chaining(AsyncQuery.limit)
     distinct = chaining(AsyncQuery.distinct)
+    fetch = chaining(AsyncQuery.fetch)
     collect = blocking(AsyncQuery.collect)
     stream = iterating(AsyncQuery.stream)
     __iter__ = iterating(AsyncQuery.__aiter__)

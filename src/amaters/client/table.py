@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from amaters.base import errors
 from amaters.base.progress import ProgressCallback
 from amaters.client import expression as ex
 from amaters.client import lookup, writer
@@ -27,6 +28,7 @@ from amaters.client.result import Result
 from amaters.client.session import Session, find_table
 from amaters.columns.batch import ColumnBatch
 from amaters.columns.schema import Table
+from amaters.plan.fetching import MODES
 
 if TYPE_CHECKING:
     import pandas
@@ -216,6 +218,15 @@ class AsyncQuery:
     def limit(self, count: int, offset: int = 0) -> AsyncQuery:
         """At most ``count`` rows, after ``offset``."""
         return self._with(count=count, offset=offset)
+
+    def fetch(self, mode: str) -> AsyncQuery:
+        """How rows are fetched: ``exact``, ``padded`` with decoys, or ``all`` (docs/fetching.md):
+        what the engine learns of which rows match.
+        """
+        if mode not in MODES:
+            fix = f"the modes are {', '.join(MODES)}"
+            errors.fail("AM-5007", what=f"FETCH {mode}", fix=fix)
+        return self._with(fetch=mode)
 
     def distinct(self) -> AsyncQuery:
         """Each different row once."""

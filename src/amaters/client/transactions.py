@@ -196,11 +196,14 @@ class AsyncTransaction:
             return await self._joined(session, statement, statement.join)
         overlay = self._overlay(statement.table)
         keys = primary_keys(statement.where, statement.table)
+        keys = None if statement.fetch != "exact" else keys
         if statement.is_aggregate and keys is None:
             if overlay.is_changed:
                 errors.fail("AM-3130", table=statement.table.name)
             return await reader.select(session, statement)
-        rows, learned = await self._matching(session, overlay, statement.where)
+        rows, learned = await self._matching(
+            session, overlay, statement.where, fetch=statement.fetch
+        )
         answer = await asyncio.to_thread(answer_here, statement, rows)
         return Result(
             answer.names, answer.types, answer.columns, learned=learned, stats=session.stats()
@@ -215,18 +218,23 @@ class AsyncTransaction:
         return await reader.select(session, statement)
 
     async def _matching(
-        self, session: Session, overlay: Overlay, where: Predicate | None
+        self,
+        session: Session,
+        overlay: Overlay,
+        where: Predicate | None,
+        *,
+        fetch: str = "exact",
     ) -> tuple[ColumnBatch, tuple[str, ...]]:
         """The rows where a condition is true as this transaction sees them; all columns."""
         table = overlay.table
-        keys = primary_keys(where, table)
+        keys = primary_keys(where, table) if fetch == "exact" else None
         if keys is not None:
             listed = sorted(keys)
             wanted = from_storage_list(table.primary_key.type, listed)
             rows = await self._by_key(session, overlay, wanted)
             learned: tuple[str, ...] = (f"the {len(keys)} primary keys asked for",)
         else:
-            found = await reader.matching_rows(session, table, where)
+            found = await reader.matching_rows(session, table, where, fetch=fetch)
             overlay.note(dict(zip(overlay.keys_of(found.rows), found.versions, strict=True)))
             rows, learned = overlay.merged(found.rows), found.learned
         return rows.take(matches(where, rows, table)), learned

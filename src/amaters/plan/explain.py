@@ -129,7 +129,8 @@ def _tree(
         detail = f"Filter {_public_text(public, table)} (public)"
         scan = operator("public", "PublicFilter", detail, {}, [scan])
     if compiled is None:
-        return operator(OUTPUT, "Fetch", f"Fetch rows of {table.name}", {}, [scan])
+        which = "all rows" if prepared.select.fetch == "all" else "rows"
+        return operator(OUTPUT, "Fetch", f"Fetch {which} of {table.name}", {}, [scan])
     costs = _costs(compiled, parameters, statistics)
     child = scan
     if compiled.root is not None:
@@ -139,6 +140,7 @@ def _tree(
         mask = operator(OUTPUT, "Mask", "Mask of matching rows", costs[OUTPUT], [child])
         mask["values"] = values
         which = "matching rows" if prepared.first is None else "the rows that come first"
+        which += " among decoys" if prepared.select.fetch == "padded" else ""
         return operator("fetch", "Fetch", f"Fetch {which} of {table.name}", {}, [mask])
     children = [*_conditions(compiled, table, costs), child]
     detail = _aggregate_text(prepared, table)

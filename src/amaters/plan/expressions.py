@@ -186,7 +186,8 @@ class Select:
 
     The last ``hidden`` items only serve ORDER BY and HAVING and are not part of the result. In
     ``join``: ``table`` has the columns of several tables, those of the fact under their own ids. In
-    ``having`` a column id is a group column's, or the ``having_id`` of an output.
+    ``having`` a column id is a group column's, or the ``having_id`` of an output. ``fetch``: see
+    ``plan.fetching``.
     """
 
     table: Table
@@ -200,6 +201,7 @@ class Select:
     hidden: int = 0
     having: Predicate | None = None
     join: Join | None = None
+    fetch: str = "exact"
 
     @property
     def final(self) -> Select:

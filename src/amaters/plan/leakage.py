@@ -14,6 +14,7 @@ from amaters.columns.schema import Table
 from amaters.plan.dimensions import DIMENSION_STEP
 from amaters.plan.explain_joins import hidden_of_join, learned_of_vectors, tables_read
 from amaters.plan.expressions import Predicate, Select, predicate_columns, scalar_columns
+from amaters.plan.fetching import DECOYS_MIN
 from amaters.plan.orders import public_values
 from amaters.plan.prepare import Prepared
 from amaters.plan.spec import (
@@ -56,6 +57,16 @@ def leakage(prepared: Prepared, table: Table) -> Leakage:
         _aggregate(prepared, table, learns, hidden)
     elif prepared.kind == "rows" and prepared.first is not None:
         _first(prepared, table, learns, hidden)
+        hidden.append("the contents of the sealed rows it returns")
+    elif prepared.select.fetch == "all":
+        learns.append("that all rows are fetched")
+        hidden.append("the condition, its constants, and which rows match or how many")
+    elif prepared.kind == "rows" and prepared.select.fetch == "padded":
+        learns.append(
+            "which rows are fetched: those that matched among decoys, in each segment as many as "
+            f"the next power of two, at least {DECOYS_MIN}"
+        )
+        hidden.append("which of the rows fetched matched, and how many but for that power of two")
         hidden.append("the contents of the sealed rows it returns")
     elif prepared.kind == "rows":
         learns.append("which rows are fetched afterwards, and so which matched")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from amaters.plan.expressions import Explain, Explainable, Statement, Transact
+from amaters.plan.fetching import with_mode
 from amaters.sql.alter import bind_alter, bind_vacuum
 from amaters.sql.altergrammar import Alter, VacuumTables
 from amaters.sql.changes import bind_delete, bind_update
@@ -28,6 +29,8 @@ def bind(
     Raises: AM-22xx for text and names, AM-20xx for values and declarations.
     """
     statement = _bound(parsed.tree, catalogue, Arguments(parsed, parameters), new)
+    if parsed.fetch is not None:
+        statement = with_mode(statement, parsed.fetch)
     if parsed.explain is None:
         return statement
     return Explain(statement, parsed.explain.analyze, parsed.explain.format)

@@ -51,12 +51,15 @@ class ExplainOptions:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """One statement. ``positional`` counts its ``?``; ``names`` are its ``:name`` in text order."""
+    """One statement. ``positional`` counts its ``?``; ``names`` are its ``:name`` in text order.
+    ``fetch``: exact, padded or all, where that is written.
+    """
 
     tree: exp.Expr
     explain: ExplainOptions | None
     positional: int
     names: tuple[str, ...]
+    fetch: str | None = None
 
 
 def parse_one(text: str) -> Parsed:
@@ -118,6 +121,7 @@ def _statement(dialect: AmateRS, tokens: list[Token], text: str) -> Parsed:
     made = _TRANSACTIONS.get(tuple(token.text.upper() for token in rest[:3]))
     if made is not None:
         return Parsed(made(), explain, 0, ())
+    rest, fetch = _fetch(rest)
     try:
         parsed = dialect.parser(max_nodes=NODES_MAX).parse(rest, text)
     except SqlglotError as error:
@@ -129,7 +133,15 @@ def _statement(dialect: AmateRS, tokens: list[Token], text: str) -> Parsed:
         what = f"a statement starting with {rest[0].text.upper()}" if rest else "this statement"
         fail("AM-2205", what=what, where=token_place(rest[0] if rest else None), fix=SUPPORTED)
     positional, names = _parameters(tree)
-    return Parsed(tree, explain, positional, names)
+    return Parsed(tree, explain, positional, names, fetch)
+
+
+def _fetch(tokens: list[Token]) -> tuple[list[Token], str | None]:
+    """The tokens before ``FETCH EXACT | PADDED | ALL`` at the end of a statement, and that word."""
+    words = [token.text.lower() for token in tokens[-2:]]
+    if len(words) == 2 and words[0] == "fetch" and words[1] in ("exact", "padded", "all"):
+        return tokens[:-2], words[1]
+    return tokens, None
 
 
 def _parameters(tree: exp.Expr) -> tuple[int, tuple[str, ...]]:
