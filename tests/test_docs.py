@@ -47,6 +47,30 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
         assert "the server does not learn" in done.stdout
 
 
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_run(example: Path, tmp_path: Path) -> None:
+    """Each asserts that its answers are the plaintext's; it encrypts for real."""
+    done = subprocess.run(
+        [sys.executable, str(example)],
+        cwd=tmp_path,
+        env={**os.environ, "AMATERS_KEYRING": str(tmp_path / "keys")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the server does not learn" in done.stdout and "noop" not in done.stdout
+    assert "UNSAFE" not in done.stderr
+
+
+def test_there_are_examples() -> None:
+    """The test above would pass on none."""
+    assert len(EXAMPLES) >= 3
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     """Every relative link of every page names a file that exists."""

@@ -14,19 +14,6 @@ import amaters as am
 from amaters.client.lowering import Question, to_delete, to_sql, to_update
 from amaters.client.result import Result, Stats
 
-PUBLIC = """AmatersError AsyncBatch AsyncDatabase AsyncQuery AsyncTable AsyncTransaction Batch
-Blob Boolean ClosedError ConflictError DataError Database Date Decimal DeniedError
-Enum Int8 Int16 Int32 Int64 InternalError InvalidError Progress Query Result Stats
-Table Text Timestamp Transaction UInt8 UInt16 UInt32 UInt64 UnavailableError
-UsageError
-avg col connect connect_async count max median min public quantile sum when""".split()  # noqa: SIM905
-
-
-def test_the_public_list_is_pinned() -> None:
-    """Whoever adds or removes a public name changes this list too, on purpose."""
-    assert sorted(am.__all__) == sorted(PUBLIC)
-    assert all(getattr(am, name) is not None for name in PUBLIC)
-
 
 def test_even_all_public_names_load_nothing_heavy() -> None:
     """Not only the package: every public name can be used before a heavy library is loaded."""

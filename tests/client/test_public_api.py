@@ -105,7 +105,7 @@ def test_a_users_project_is_typed(tmp_path: Path) -> None:
     assert [name for name in am.__all__ if f"am.{name}" not in text] == []
     wrong = tmp_path / "wrong.py"
     wrong.write_text(WRONG)
-    found = errors_in([PROJECT, wrong], tmp_path)
+    found = errors_in([PROJECT, *sorted((ROOT / "examples").glob("*.py")), wrong], tmp_path)
     assert [line for line in found if "wrong.py" not in line] == []
     assert {int(line.split(":")[1]) for line in found} == {5, 6, 7, 8, 9}, found
 
