@@ -37,7 +37,8 @@ def applicants() -> list[dict[str, Any]]:
 
 def score(row: dict[str, Any]) -> int:
     """The model, as plain Python: the reference for what the database computes."""
-    return 400 + 12 * row["years"] - 60 * row["late"]
+    years, late = int(row["years"]), int(row["late"])
+    return 400 + 12 * years - 60 * late
 
 
 def check(question: str, answer: object, expected: object) -> None:

@@ -170,3 +170,19 @@ def test_progress_of_one_statement() -> None:
         before = len(heard)
         db.sql("SELECT count(*) FROM t WHERE a > 3")
         assert len(heard) == before
+
+
+def test_one_statement_for_many_sets() -> None:
+    """Plain rows as one batch; what a key that exists does may differ from set to set."""
+    with am.connect(":memory:", unsafe_scheme="noop") as db:
+        table = db.create_table("t", {"id": am.Int64(primary_key=True), "a": am.Int8()})
+        assert db.sql_many("INSERT INTO t VALUES (?, ?)", [(1, 1), (2, 2)]).changed == 2
+        with pytest.raises(am.ConflictError):
+            db.sql_many("INSERT INTO t VALUES (?, ?)", [(3, 3), (1, 9)])
+        assert table.get(3) is None
+        text = "INSERT INTO t VALUES (?, 0) ON CONFLICT (id) DO UPDATE SET a = ?"
+        db.sql_many(text, [(1, 7), (2, 8), (1, 9)])
+        assert table.range().rows() == [(1, 9), (2, 8)]
+        db.sql_many("INSERT INTO t SELECT id + ?, a FROM t WHERE id = ?", [(10, 1), (20, 2)])
+        assert table.range().rows() == [(1, 9), (2, 8), (11, 9), (22, 8)]
+        assert db.sql_many("DELETE FROM t WHERE id = :i", [{"i": 1}, {"i": 5}]).changed == 1

@@ -41,6 +41,7 @@ def cursor() -> Iterator[dbapi.Cursor]:
     with opened() as connection, connection.cursor() as made:
         made.execute(CREATE)
         made.executemany(INSERT, ROWS)
+        connection.commit()
         yield made
 
 
@@ -123,13 +124,89 @@ def test_a_closed_connection_is_unusable(cursor: dbapi.Cursor) -> None:
             use()
 
 
-def test_commit_and_rollback() -> None:
-    """Every statement commits by itself; what cannot be undone is not claimed to be."""
-    with opened() as connection:
-        assert connection.autocommit
+def test_commit_and_rollback(cursor: dbapi.Cursor) -> None:
+    """A transaction begins by itself, sees its own writes, and is all or nothing."""
+    connection = cursor.connection
+    assert not connection.autocommit
+    connection.commit()
+    assert not connection.in_transaction
+    cursor.execute("UPDATE pay SET name = 'new' WHERE id = 1")
+    cursor.execute("DELETE FROM pay WHERE id = 2")
+    cursor.executemany(INSERT, [(9, None, 1, None, None, True)])
+    assert connection.in_transaction
+    ids = "SELECT id FROM pay ORDER BY id"
+    assert cursor.execute(ids).fetchall() == [(1,), (3,), (9,)]
+    assert [row[0] for row in connection.database.table("pay").range()] == [1, 2, 3]
+    connection.rollback()
+    assert cursor.execute(ids).fetchall() == [(1,), (2,), (3,)]
+    cursor.execute("DELETE FROM pay WHERE id = 2")
+    connection.commit()
+    connection.rollback()
+    assert cursor.execute(ids).fetchall() == [(1,), (3,)]
+    cursor.execute("DELETE FROM pay WHERE id = 3")
+    cursor.execute("ROLLBACK")
+    cursor.execute("BEGIN")
+    cursor.execute("DELETE FROM pay WHERE id = 1")
+    cursor.execute("COMMIT")
+    assert [row[0] for row in connection.database.table("pay").range()] == [3]
+
+
+def test_a_row_that_changed_meanwhile_undoes_a_transaction(cursor: dbapi.Cursor) -> None:
+    """OperationalError, to be repeated; nothing of it is done."""
+    connection = cursor.connection
+    connection.commit()
+    (age,) = cursor.execute("SELECT age FROM pay WHERE id = 1").fetchone() or (0,)
+    cursor.execute("UPDATE pay SET age = ? WHERE id = 1", (age + 1,))
+    cursor.execute("DELETE FROM pay WHERE id = 3")
+    connection.database.table("pay").update({"age": 99}, am.col("id") == 1)
+    with pytest.raises(dbapi.OperationalError, match="AM-3060"):
         connection.commit()
-        with pytest.raises(dbapi.NotSupportedError):
-            connection.rollback()
+    assert not connection.in_transaction
+    rows = cursor.execute("SELECT id, age FROM pay ORDER BY id").fetchall()
+    assert rows == [(1, 99), (2, 17), (3, None)]
+
+
+def test_autocommit(cursor: dbapi.Cursor) -> None:
+    """Each statement by itself; it cannot be switched while changes wait."""
+    connection = cursor.connection
+    cursor.execute("DELETE FROM pay WHERE id = 1")
+    with pytest.raises(dbapi.ProgrammingError, match="AM-5045"):
+        connection.autocommit = True
+    connection.rollback()
+    connection.autocommit = True
+    cursor.execute("DELETE FROM pay WHERE id = 1")
+    connection.rollback()
+    assert cursor.execute("SELECT count(*) FROM pay").fetchone() == (2,)
+
+
+def test_statements_that_change_the_schema_commit_by_themselves(cursor: dbapi.Cursor) -> None:
+    """They run unless changes wait; rolling back does not undo them."""
+    connection = cursor.connection
+    connection.commit()
+    cursor.execute("SELECT id FROM pay")
+    cursor.execute("CREATE TABLE more (id INTEGER PRIMARY KEY)")
+    connection.rollback()
+    cursor.execute("INSERT INTO more VALUES (1)")
+    with pytest.raises(dbapi.ProgrammingError, match="AM-5045"):
+        cursor.execute("DROP TABLE more")
+    connection.rollback()
+    cursor.execute("DROP TABLE more")
+
+
+def test_leaving_with_an_exception_rolls_back(tmp_path: Path) -> None:
+    """Leaving without one commits; both close."""
+    options: dict[str, Any] = {"unsafe_scheme": "noop", "keys": tmp_path / "keys"}
+    with dbapi.connect(tmp_path / "db", **options) as connection:
+        connection.cursor().execute("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+        connection.cursor().execute("INSERT INTO t VALUES (1)")
+    with pytest.raises(KeyError), dbapi.connect(tmp_path / "db", **options) as connection:
+        connection.cursor().execute("INSERT INTO t VALUES (2)")
+        raise KeyError
+    connection = dbapi.connect(tmp_path / "db", **options)
+    connection.cursor().execute("INSERT INTO t VALUES (3)")
+    connection.close()
+    with dbapi.connect(tmp_path / "db", **options) as connection:
+        assert connection.cursor().execute("SELECT id FROM t").fetchall() == [(1,)]
 
 
 def test_threads_share_a_connection(cursor: dbapi.Cursor) -> None:
@@ -172,6 +249,7 @@ def test_rowcount(cursor: dbapi.Cursor) -> None:
     assert cursor.execute("SELECT id FROM pay WHERE age > 40").rowcount == 1
     assert cursor.execute("UPDATE pay SET age = 18 WHERE id < 3").rowcount == 2
     assert cursor.execute("DELETE FROM pay WHERE id = 9").rowcount == 0
+    cursor.connection.commit()
     assert cursor.execute("CREATE TABLE other (id INTEGER PRIMARY KEY)").rowcount == -1
 
 
@@ -188,6 +266,8 @@ def test_executemany_is_all_or_nothing_for_rows(cursor: dbapi.Cursor) -> None:
     more = [(n, None, 1, None, None, True) for n in (10, 11, 1)]
     with pytest.raises(dbapi.IntegrityError):
         cursor.executemany(INSERT, more)
+        cursor.connection.commit()  # a key that this transaction has not seen is noticed here
+    cursor.connection.autocommit = True
     assert cursor.execute("SELECT count(*) FROM pay").fetchone() == (3,)
     assert cursor.executemany(INSERT, iter(more[:2])).rowcount == 2
     cursor.executemany("UPDATE pay SET name = :n WHERE id = :i", [{"n": "x", "i": 10}])
@@ -274,6 +354,9 @@ def test_on_ciphertexts() -> None:
         cursor.execute(CREATE)
         more = [(n, "x", n % 100, Decimal(n), None, True) for n in range(10, 1010)]
         assert cursor.executemany(INSERT, ROWS + more).rowcount == 1003
+        with pytest.raises(dbapi.NotSupportedError, match="AM-3130"):
+            cursor.execute("SELECT count(*) FROM pay")  # the engine does not have the rows yet
+        connection.commit()
         cursor.execute("SELECT count(*), sum(bonus) FROM pay WHERE age > ?", (50,))
         wanted = [row[3] for row in more if row[2] > 50]
         assert cursor.fetchall() == [(len(wanted), sum(wanted))]

@@ -41,4 +41,11 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         "refresh() first (.refresh at the prompt), or explain without local",
         {},
     ),
+    (
+        "AM-5045",
+        e.InvalidError,
+        "{what} while changes wait to be committed",
+        "commit() or rollback() first",
+        {},
+    ),
 )

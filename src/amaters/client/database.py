@@ -109,7 +109,7 @@ class AsyncDatabase:
         sets = list(parameter_sets)
 
         async def attempt() -> Result:
-            return await self._perform(session, await _bind(session, parsed, sets, _bound_rows))
+            return await self._perform(session, await _bind(session, parsed, sets, bound_rows))
 
         async with within(session, timeout_seconds):
             if sets and many.is_insert(parsed):
@@ -367,7 +367,7 @@ def _bound(
     return bind(parsed, catalogue, parameters, new=new)
 
 
-def _bound_rows(
+def bound_rows(
     session: Session,
     catalogue: Mapping[str, Table],
     parsed: str | Parsed,

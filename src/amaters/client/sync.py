@@ -124,6 +124,7 @@ class Transaction(Blocking[AsyncTransaction]):
     """
 
     sql = blocking(AsyncTransaction.sql)
+    sql_many = blocking(AsyncTransaction.sql_many)
     insert = blocking(AsyncTransaction.insert)
     upsert = blocking(AsyncTransaction.upsert)
     delete = blocking(AsyncTransaction.delete)
@@ -131,6 +132,11 @@ class Transaction(Blocking[AsyncTransaction]):
     get_many = blocking(AsyncTransaction.get_many)
     commit = blocking(AsyncTransaction.commit)
     rollback = blocking(AsyncTransaction.rollback)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is anything to commit."""
+        return self._asynchronous.is_changed
 
     def __enter__(self) -> Transaction:
         return self

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amaters.base import errors
-from amaters.client import lookup, reader, upserts
+from amaters.client import lookup, many, reader, upserts
 from amaters.client.batches import commit_overlays
 from amaters.client.changes import updated
 from amaters.client.overlay import Overlay
@@ -50,7 +50,7 @@ from amaters.plan.indexes import primary_keys
 if TYPE_CHECKING:
     from amaters.sql.parser import Parsed
 
-Bind = Callable[[Session, "str | Parsed", Any], Awaitable[Statement]]
+Bind = Callable[..., Awaitable[Statement]]
 
 
 class AsyncTransaction:
@@ -75,6 +75,22 @@ class AsyncTransaction:
         """
         session = self._session.measured()
         return await self.run(session, await self._bind(session, text, parameters))
+
+    async def sql_many(
+        self,
+        text: str | Parsed,
+        parameter_sets: Iterable[Sequence[Any] | Mapping[str, Any]],
+    ) -> Result:
+        """As ``AsyncDatabase.sql_many``, as part of the transaction."""
+        from amaters.client.database import bound_rows
+
+        session = self._session.measured()
+        parsed = await asyncio.to_thread(many.parsed_change, text)
+        sets = list(parameter_sets)
+        if sets and many.is_insert(parsed):
+            return await self.run(session, await self._bind(session, parsed, sets, bound_rows))
+        done = [await self.sql(parsed, one) for one in sets]
+        return many.total(done, session.stats())
 
     async def insert(self, table: str, rows: object, columns: Sequence[str] | None = None) -> int:
         """Insert rows (whatever ``Table.insert`` takes); their keys must be new."""
@@ -119,6 +135,11 @@ class AsyncTransaction:
         async with self._busy:
             rows = await self._by_key(session, self._overlay(found), wanted)
         return lookup.ordered(session, found, wanted, rows, columns)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is anything to commit."""
+        return any(overlay.is_changed for overlay in self._overlays.values())
 
     async def commit(self) -> int:
         """Make all of it happen, durably; returns how many rows were written or deleted.

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
 from amaters.base import errors
-from amaters.client.sync import Database
+from amaters.client.result import Result
+from amaters.client.sync import Database, Transaction
 from amaters.dbapi import exceptions
-from amaters.dbapi.cursor import Cursor
+from amaters.dbapi.cursor import Cursor, Parameters
 
 
 class Connection:
-    """An open database; threads may share it. Every statement commits by itself."""
+    """An open database; threads may share it, and its transaction.
+
+    A transaction begins with the first statement after ``connect``, ``commit`` or ``rollback``.
+    It collects writes here; ``commit`` does all of them or none. With ``autocommit`` every
+    statement commits by itself. Statements that change the schema always do.
+    """
 
     Warning = exceptions.Warning
     Error = exceptions.Error
@@ -26,18 +34,36 @@ class Connection:
     ProgrammingError = exceptions.ProgrammingError
     NotSupportedError = exceptions.NotSupportedError
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, autocommit: bool = False) -> None:
         self._database = database
+        self._autocommit = autocommit
+        self._transaction: Transaction | None = None
+        self._lock = threading.Lock()
         self._closed = False
 
     @property
     def autocommit(self) -> bool:
-        """True: a statement is durable and visible to others when it returns."""
-        return True
+        """Whether a statement is durable and visible to others when it returns. Raises, when it is
+        set: ProgrammingError while changes wait to be committed.
+        """
+        return self._autocommit
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        with exceptions.translated():
+            self._end_of_reading("autocommit cannot be set")
+        self._autocommit = value
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction has begun."""
+        return self._transaction is not None
 
     @property
     def database(self) -> Database:
-        """The database in the Python API. Raises: InterfaceError after ``close``."""
+        """The database in the Python API, outside the transaction. Raises: InterfaceError after
+        ``close``.
+        """
         with exceptions.translated():
             if self._closed:
                 errors.fail("AM-5043", what="connection")
@@ -49,19 +75,33 @@ class Connection:
         return Cursor(self)
 
     def commit(self) -> None:
-        """Nothing is left to do: every statement has committed."""
+        """Make the transaction's changes durable, all of them or none.
+
+        Raises: OperationalError (AM-3060) when a row that it fetched has changed meanwhile,
+        IntegrityError for a key that exists by now; the transaction is over then, undone.
+        """
         _ = self.database
+        with self._lock:
+            transaction, self._transaction = self._transaction, None
+        if transaction is not None:
+            with exceptions.translated():
+                transaction.commit()
 
     def rollback(self) -> None:
-        """Raises: NotSupportedError, for every statement has committed."""
+        """Forget the transaction's changes; nothing of them was ever sent."""
         _ = self.database
-        with exceptions.translated():
-            fix = "collect changes that belong together in connection.database.batch()"
-            errors.fail("AM-2108", what="rollback", fix=fix)
+        with self._lock:
+            transaction, self._transaction = self._transaction, None
+        if transaction is not None:
+            with exceptions.translated():
+                transaction.rollback()
 
     def close(self) -> None:
-        """Close the database; closing twice is harmless."""
+        """Close the database, changes that were not committed are forgotten; closing twice is
+        harmless.
+        """
         if not self._closed:
+            self.rollback()
             self._closed = True
             with exceptions.translated():
                 self._database.close()
@@ -75,10 +115,62 @@ class Connection:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        """Commit, or roll back after an exception; then close."""
+        try:
+            if kind is None and not self._closed:
+                self.commit()
+        finally:
+            self.close()
+
+    # ---- for cursors -------------------------------------------------------------------------
+
+    def run(self, operation: str, parameters: Parameters | None) -> Result:
+        """One statement, in the transaction or by itself."""
+        from amaters.sql.parser import parse_one
+
+        database = self.database
+        if self._autocommit:
+            return database.sql(operation, parameters)
+        parsed = parse_one(operation)
+        match parsed.tree.key:
+            case "commit":
+                self.commit()
+                return Result(message="committed")
+            case "rollback":
+                self.rollback()
+                return Result(message="rolled back")
+            case "select" | "insert" | "update" | "delete" | "copy" | "union":
+                return self._begun().sql(parsed, parameters)
+            case "transaction":
+                self._begun()
+                return Result(message="began a transaction")
+        self._end_of_reading(f"{parsed.tree.key.upper()} cannot run")
+        return database.sql(parsed, parameters)
+
+    def run_many(self, operation: str, sets: Iterable[Parameters]) -> Result:
+        """One statement for many sets of parameters, in the transaction or by itself."""
+        database = self.database
+        if self._autocommit:
+            return database.sql_many(operation, sets)
+        return self._begun().sql_many(operation, sets)
+
+    def _begun(self) -> Transaction:
+        with self._lock:
+            if self._transaction is None:
+                self._transaction = self._database.transaction()
+            return self._transaction
+
+    def _end_of_reading(self, what: str) -> None:
+        """End a transaction that changed nothing. Raises: InvalidError AM-5045."""
+        with self._lock:
+            if self._transaction is not None and self._transaction.is_changed:
+                errors.fail("AM-5045", what=what)
+            self._transaction = None
 
 
-def connect(database: str | os.PathLike[str], **options: Any) -> Connection:
+def connect(
+    database: str | os.PathLike[str], *, autocommit: bool = False, **options: Any
+) -> Connection:
     """Open a database; ``options`` are those of ``amaters.connect``.
 
     Raises: OperationalError, InterfaceError, ProgrammingError.
@@ -86,4 +178,4 @@ def connect(database: str | os.PathLike[str], **options: Any) -> Connection:
     from amaters.embedded import connect as open_database
 
     with exceptions.translated():
-        return Connection(open_database(database, **options))
+        return Connection(open_database(database, **options), autocommit=autocommit)

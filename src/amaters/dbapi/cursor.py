@@ -82,20 +82,20 @@ class Cursor:
 
     def execute(self, operation: str, parameters: Parameters | None = None) -> Cursor:
         """Run one statement; returns this cursor. Raises: see ``amaters.dbapi.exceptions``."""
-        database = self._open()
+        self._open()
         self._forget()
         with translated():
-            self._take(database.sql(operation, parameters))
+            self._take(self._connection.run(operation, parameters))
         return self
 
     def executemany(self, operation: str, seq_of_parameters: Iterable[Parameters]) -> Cursor:
         """Run one INSERT, UPDATE or DELETE for each set of parameters; INSERTs as one batch, all or
         nothing. Raises: ProgrammingError for a statement that returns rows.
         """
-        database = self._open()
+        self._open()
         self._forget()
         with translated():
-            self._take(database.sql_many(operation, seq_of_parameters))
+            self._take(self._connection.run_many(operation, seq_of_parameters))
         return self
 
     def setinputsizes(self, sizes: object) -> None:
@@ -175,11 +175,11 @@ class Cursor:
     ) -> None:
         self.close()
 
-    def _open(self) -> Any:
+    def _open(self) -> None:
         with translated():
             if self._closed:
                 errors.fail("AM-5043", what="cursor")
-        return self._connection.database
+        _ = self._connection.database
 
     def _answer(self) -> Result:
         self._open()
