@@ -30,11 +30,14 @@ def parsed_change(text: str | Parsed) -> Parsed:
 
 
 def is_insert(parsed: Parsed) -> bool:
-    """Whether its rows can go in together."""
+    """Whether its rows can go in together: VALUES. What is done about keys that exist may have
+    parameters of its own, and a key may be given twice.
+    """
     from sqlglot import exp
 
     tree = parsed.tree
-    return isinstance(tree, exp.Insert) and isinstance(tree.expression, exp.Values)
+    plain = not tree.args.get("conflict") and not tree.args.get("alternative")
+    return isinstance(tree, exp.Insert) and isinstance(tree.expression, exp.Values) and plain
 
 
 def joined(statements: Sequence[Statement]) -> Insert:
