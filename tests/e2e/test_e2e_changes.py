@@ -33,6 +33,8 @@ CHANGES = (
     "UPDATE t SET a = NULL WHERE a BETWEEN 1 AND 2",
     "DELETE FROM t WHERE p IS NULL AND q > 12",
     "UPDATE t SET q = -q * 2 + a, p = 'w' WHERE e = 'l'",
+    "UPDATE t SET a = CASE WHEN a > 2 OR p = 'x' THEN a // 2 WHEN q < 3 THEN q END, "
+    "p = CASE WHEN d > 1 THEN 'big' ELSE p END WHERE q IS NOT NULL",
     "UPDATE t SET d = a",
     "DELETE FROM t WHERE e = 'new' OR id > 5000",
     "UPDATE t SET a = 5 WHERE d > 1000",
@@ -47,7 +49,7 @@ REFUSED = {
     "UPDATE t SET a = 1, a = 2": "AM-2208",
     "UPDATE t SET a = 'x'": "AM-2002",
     "UPDATE t SET a = p": "AM-2208",
-    "UPDATE t SET p = q + 1": "AM-2205",
+    "UPDATE t SET p = q + 1": "AM-2208",
     "UPDATE t SET q = q + p": "AM-2208",
     "UPDATE t SET q = q + 'x'": "AM-2208",
     "UPDATE t SET q = q / 2": "AM-2205",

@@ -375,7 +375,9 @@ def scalar_text(scalar: Scalar, table: Table) -> str:
             whens = " ".join(f"WHEN ? THEN {value}" for value in values)
             return f"CASE {whens} ELSE {scalar_text(otherwise, table)} END"
         case Aggregate(function=function, argument=argument, where=where):
-            inner = "*" if argument is None else scalar_text(argument, table).strip("()")
+            inner = "*" if argument is None else scalar_text(argument, table)
+            if isinstance(argument, Arithmetic):
+                inner = inner[1:-1]
             inner = f"DISTINCT {inner}" if scalar.distinct else inner
             text = f"{function.removesuffix('_star')}({inner})"
             return text if where is None else f"{text} FILTER ?"

@@ -24,6 +24,7 @@ from amaters.plan.expressions import (
     Literal,
     Scalar,
     Value,
+    excluded_id,
 )
 
 PRECISION_MAX = 38
@@ -78,7 +79,8 @@ def type_of(scalar: Scalar, table: Table) -> ScalarType:
         case Literal(value=value):
             return _literal(value)
         case ColumnRef(column_id=column_id):
-            return _column(table.column(column_id))
+            # Of a row that is being inserted the columns have ids of their own.
+            return _column(table.column(column_id if column_id >= 0 else excluded_id(column_id)))
         case Arithmetic(op=op, left=left, right=right):
             return _arithmetic(op, type_of(left, table), type_of(right, table))
         case Case(branches=branches, otherwise=otherwise):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 from sqlglot import exp
 
@@ -12,7 +11,6 @@ from amaters.base.errors import fail
 from amaters.columns.convert import from_python
 from amaters.columns.schema import Column, Table
 from amaters.plan.expressions import (
-    Arithmetic,
     ColumnRef,
     Delete,
     Literal,
@@ -20,14 +18,13 @@ from amaters.plan.expressions import (
     Scalar,
     Update,
 )
+from amaters.plan.scalar_types import type_name, type_of
 from amaters.sql.literals import Arguments, is_constant, literal
 from amaters.sql.predicates import Conditions
+from amaters.sql.scalars import Scalars
 from amaters.sql.scope import Catalogue, Scope, bare, find_table, only, refuse, wrong
 
 _UPDATE = "write UPDATE t SET column = value, ... [WHERE condition]"
-_VALUES = "set constants, columns, or + - * of numbers"
-_OPERATORS: Mapping[type[exp.Expr], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
-DEPTH_MAX = 64
 
 
 def bind_update(tree: exp.Update, catalogue: Catalogue, arguments: Arguments) -> Update:
@@ -98,32 +95,13 @@ class _Values:
                 what = f"column {target.name} of type {target.type.sql_name} set to another type"
                 wrong(node, what, f"set it to a value of type {target.type.sql_name}")
             return ColumnRef(source.id)
-        if not target.type.is_numeric:
-            refuse(node, f"an expression for column {target.name}", _VALUES)
-        return self._number(node, 0)
-
-    def _number(self, node: exp.Expr, depth: int) -> Scalar:
-        node = bare(node)
-        if depth > DEPTH_MAX:
-            refuse(node, f"arithmetic nested deeper than {DEPTH_MAX}", "split the statement")
-        if is_constant(node):
-            return self._constant(node)
-        if isinstance(node, exp.Neg):
-            return Arithmetic("-", Literal(0), self._number(node.this, depth + 1))
-        if isinstance(node, exp.Column):
-            column = self.scope.column(node)
-            if not column.type.is_numeric:
-                what = f"arithmetic on column {column.name} of type {column.type.sql_name}"
-                wrong(node, what, "compute with numbers only")
-            return ColumnRef(column.id)
-        operator = _OPERATORS.get(type(node))
-        if operator is None:
-            refuse(node, f"{node.key.upper()} in SET", _VALUES)
-        left = self._number(node.this, depth + 1)
-        return Arithmetic(operator, left, self._number(node.expression, depth + 1))
-
-    def _constant(self, node: exp.Expr) -> Literal:
-        value = literal(node, self.arguments).value
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | Decimal)):
-            wrong(node, "arithmetic on something that is no number", "compute with numbers only")
-        return Literal(value)
+        scalar = Scalars(Conditions(self.scope, self.arguments)).bind(node)
+        type_ = type_of(scalar, self.table)
+        if type_.family == "double":
+            refuse(node, "a division in SET", "use + - * and //, which are exact")
+        if not (type_.is_numeric and target.type.is_numeric) and type_.name != type_name(
+            target.type
+        ):
+            what = f"column {target.name} of type {target.type.sql_name} set to a {type_.name}"
+            wrong(node, what, f"set it to a value of type {target.type.sql_name}")
+        return scalar
