@@ -14,6 +14,7 @@ import pytest
 
 import amaters as am
 from amaters.base.errors import AmatersError, ConflictError, DeniedError
+from amaters.client import rotation
 from amaters.client.database import AsyncDatabase
 from amaters.client.keyring import Keyring
 from amaters.engine.service import open_engine
@@ -334,3 +335,72 @@ def test_requests_out_of_turn_are_refused(tmp_path: Path) -> None:
         await engine.close()
 
     asyncio.run(work())
+
+
+def test_a_long_tail_becomes_a_segment_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One command cannot replace many megabytes of rows."""
+    monkeypatch.setattr(rotation, "TAIL_BYTES_MAX", 1 << 18)
+    with am.connect(":memory:", **support.small("noop")) as db:
+        db.sql("CREATE TABLE t (k INTEGER PRIMARY KEY, note TEXT ENCRYPTED)")
+        rows = [(7 * key, f"{key}" * 400) for key in range(400)]
+        db.table("t").insert(rows)
+        done = db.rotate_keys()
+        assert (done.tables, done.segments) == (1, 1)
+        assert db.sql("SELECT * FROM t ORDER BY k").rows() == rows
+
+
+def test_tables_come_go_and_change_meanwhile(tmp_path: Path) -> None:
+    """In the middle of a rotation: a table is altered, one is dropped, one is made, an index is
+    built, indexes and statements work as before.
+    """
+
+    async def work() -> None:
+        engine = open_engine(":memory:", unsafe_scheme=True)
+        spy = Interrupting(engine)
+        db = await filled(spy, "noop", tmp_path)
+        expected = (await db.sql(QUESTIONS[2])).rows()
+        for left, change in (
+            (2, "DROP TABLE empty"),
+            (1, "CREATE INDEX by_v ON open (v)"),
+            (6, "ALTER TABLE t ALTER COLUMN bonus ADD QUERY range"),
+            (2, "ALTER TABLE t RENAME COLUMN grade TO class"),
+            (3, "CREATE TABLE late (a INTEGER ENCRYPTED WITH (QUERIES = 'sum'))"),
+        ):
+            spy.left = left
+            with pytest.raises(Stops):
+                await db.rotate_keys()
+            spy.left = 1 << 30
+            await db.sql(change)
+        await db.sql("INSERT INTO late VALUES (5)")
+        await db.rotate_keys()
+        assert (await db.sql(QUESTIONS[2].replace("grade", "class"))).rows() == expected
+        found = await db.sql("SELECT count(*) FROM t WHERE bonus >= 2500.5")
+        bonuses = [row["bonus"] for row in ROWS if row["bonus"] is not None]
+        assert found.scalar() == pytest.approx(sum(b >= 2500.5 for b in bonuses), abs=4)
+        assert (await db.sql("SELECT sum(a) FROM late")).scalar() == 5
+        tables = (await db._session.tables()).values()
+        assert len({db._session.keyset_of(table).key_id for table in tables}) == 1
+        assert (await engine.verify(lambda _: None)).ok
+        await engine.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("scheme", support.SCHEMES)
+def test_deep_tables_have_a_secret_of_their_own(scheme: str, tmp_path: Path) -> None:
+    """Both secret keys of a keyset are rotated, the second one where it is used."""
+    options = {**support.small(scheme), "keys": tmp_path / "keys"}
+    with am.connect(tmp_path / "db", **options) as db:
+        encrypted = "v INTEGER ENCRYPTED WITH (QUERIES = 'range,sum', MIN = 0, MAX = 4000)"
+        for name, depth in (("a", "default"), ("b", "deep")):
+            db.sql(
+                f"CREATE TABLE {name} (k INTEGER PRIMARY KEY, {encrypted}) WITH (DEPTH = '{depth}')"
+            )
+            db.table(name).insert([(3 * key, key) for key in range(2100)])
+        before = [db.sql(f"SELECT sum(v) FROM {name} WHERE v > 900").scalar() for name in "ab"]
+        done = db.rotate_keys()
+        assert done.tables == 2 and done.segments == 3
+        after = [db.sql(f"SELECT sum(v) FROM {name} WHERE v > 900").scalar() for name in "ab"]
+        assert before == after == [sum(range(901, 2100))] * 2
+    with am.connect(tmp_path / "db", **options) as db:
+        assert db.sql("SELECT sum(v) FROM b WHERE v > 900").scalar() == before[1]

@@ -114,6 +114,27 @@ async def compact(
     return work.done
 
 
+async def fold_tail(session: Session, table: Table) -> bool:
+    """Make a segment of the tail, however short; False when another client exchanges it.
+
+    Raises: as ``compact``.
+    """
+    lease = await exchange_lease(session, table)
+    if lease is None:
+        return False
+    try:
+        async with snapshot(session, table) as pinned:
+            full = session.parameters_of(table).slots - CANARIES
+            plan = Step((), min(pinned.tail_rows, full))
+            rewrite = _Rewrite(session, table, plan, lease)
+            await rewrite.read(pinned.handle, {})
+            await rewrite.write()
+    except BaseException:
+        await lease.end()
+        raise
+    return True
+
+
 @dataclass(slots=True)
 class _Compaction:
     """The steps over one table. There are no more of them than there were places in the beginning,
