@@ -14,6 +14,7 @@ import pytest
 from door_support import Call, Opened, open_through_door
 
 from amaters.base import errors
+from amaters.client.keyset import SECRETS
 
 ROWS = 1100
 DDL = """CREATE TABLE pay (
@@ -111,7 +112,7 @@ def made_alike(scheme: str) -> tuple[Opened, Opened]:
     return made[0], made[1]
 
 
-OPAQUE = {"sealed_bytes", "mac", "sealed_pack", "canaries"}
+OPAQUE = {"sealed_bytes", "mac", "sealed_pack", "canaries", "part_canaries"}
 
 
 def shape(call: Call, names: dict[bytes, bytes], public: set[bytes]) -> tuple[Any, ...]:
@@ -130,7 +131,9 @@ def shape(call: Call, names: dict[bytes, bytes], public: set[bytes]) -> tuple[An
 def blank(message: Any) -> None:
     """Opaque fields, wherever they are, keep their length only."""
     for field, value in message.ListFields():
-        if field.name in OPAQUE:
+        if field.name in OPAQUE and field.is_repeated:
+            value[:] = [bytes(len(one)) for one in value]
+        elif field.name in OPAQUE:
             setattr(message, field.name, bytes(len(value)))
         elif field.message_type is not None:
             for item in value if field.is_repeated else [value]:
@@ -151,7 +154,11 @@ def shapes(opened: Opened) -> list[tuple[Any, ...]]:
             if call.name == "snapshot":
                 names.setdefault(reply.handle, b"handle%010d" % len(names))
     session = opened.db._asynchronous._session
-    names[session.keyset.key_id] = b"key" * 5 + b"!"
+    for number, keyset in enumerate(session.keychain):
+        names[keyset.key_id] = b"key" * 5 + bytes([number])
+        if len(session.keyset.replaces):  # a rotation asks for the deep keys too
+            deep = session.keychain.schemes_under(keyset.key_id).of_depth("deep")
+            names[deep.key_id] = b"deep" * 3 + b"key" + bytes([number])
     return [shape(call, names, public) for call in calls]
 
 
@@ -298,6 +305,29 @@ def test_the_same_constants_are_never_encrypted_twice_the_same(pair: tuple[Opene
     first, second = (b"".join(call.uploads) for call in opened.door.of("put_constants"))
     assert len(first) == len(second)
     assert first != second
+
+
+@pytest.mark.parametrize("scheme", ["noop", "bgv"])
+def test_rotation_sends_public_material_only(scheme: str) -> None:
+    """Two databases with other secrets send equal requests, but for sealed and encrypted bytes; no
+    secret of the old or the new keyset is in any byte; no ciphertext is asked for.
+    """
+    alike = made_alike(scheme)
+    for opened in alike:
+        done = opened.db.rotate_keys()
+        assert (done.tables, done.segments) == (1, 1)
+        names = opened.door.names()
+        assert {"put_keyset", "rekey_segment", "switch_keys", "end_rotation"} <= set(names)
+        assert not {"execute", "put_constants"} & set(names)
+        sent = [call.sent for call in opened.door.calls]
+        for keyset in opened.db._asynchronous._session.keychain:
+            secrets = [getattr(keyset, name) for name in SECRETS]
+            middle = keyset.secret_key[len(keyset.secret_key) // 2 :][:48]
+            for secret in (*secrets, keyset.deep_key, middle):
+                assert secret and not any(secret in data for data in sent)
+    compare(alike)
+    for opened in alike:
+        opened.db.close()
 
 
 # ---- markers ------------------------------------------------------------------------------------

@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+from seal_support import SealOracle
 
 from amaters.base import errors
 from amaters.base.rng import SystemRng
+from amaters.fhe import encoder
 from amaters.fhe.bundle import pack_bundle
+from amaters.fhe.ciphertext import Ciphertext
 from amaters.fhe.keys import EvaluationKeys, stored_bytes
 from amaters.fhe.merged import MergedReader
 from amaters.fhe.merging import Shape, Source, merge_bundles
@@ -179,6 +183,30 @@ def test_a_moved_ciphertext_computes_with_the_new_key() -> None:
     product = evaluator.switch(evaluator.multiply(a, b))
     assert (new.scheme.decrypt(product) == slots[0] * slots[1]).all()
     assert new.scheme.exact_noise(product) <= product.meta.noise
+
+
+def test_seal_decrypts_what_changed_keys(tmp_path: Path) -> None:
+    """Microsoft SEAL, which holds the new secret key only, reads the slots, before and after a
+    product that we switched; with the old key it reads something else.
+    """
+    old, new = party(SMALL), party(SMALL)
+    made = rekeyer(old, new)
+    evaluator = make_evaluator("bgv", SMALL, new.scheme.evaluation_keys())
+    slots = drawn(SMALL, 1)
+    (fresh,) = old.scheme.encrypt(slots, [(-128, 127)])
+    moved = made.rekey(evaluator.expand_seeded(fresh))
+    t = SMALL.plaintext_modulus
+
+    def read(key: SecretKey, ct: Ciphertext) -> np.ndarray:
+        folder = tmp_path / key.key_id.hex()
+        folder.mkdir(exist_ok=True)
+        oracle = SealOracle(key, folder)
+        return encoder.to_slots(SMALL, oracle.decrypt(oracle.to_seal(ct)))
+
+    assert (read(new.secret, moved) == slots[0] % t).all()
+    squared = evaluator.switch(evaluator.multiply(moved, moved))
+    assert (read(new.secret, squared) == slots[0] ** 2 % t).all()
+    assert (read(old.secret, moved) != slots[0] % t).sum() > SMALL.slots // 2
 
 
 def test_other_keys_are_refused() -> None:

@@ -10,6 +10,7 @@ import amaters as am
 from amaters.base.errors import AmatersError
 from amaters.columns.declare import build_table
 from amaters.columns.schema import Table
+from amaters.fhe.meta import REKEYS_MAX
 from amaters.fhe.parameters import get_parameters
 from amaters.plan.cost import Statistics
 from amaters.plan.expressions import Select
@@ -39,11 +40,11 @@ def table() -> Table:
     return build_table("t", columns, parameter_set=DEFAULT.name, scheme="bgv", key_id=b"i" * 16)
 
 
-def planned(text: str, parts: int) -> Prepared:
+def planned(text: str, parts: int, rekeys: int = 0) -> Prepared:
     found = table()
     select = bind(parse_one(text), {"t": found}, None, new=None)
     assert isinstance(select, Select)
-    return prepare(select, found, Statistics(parts=parts), DEFAULT)
+    return prepare(select, found, Statistics(parts=parts, rekeys=rekeys), DEFAULT)
 
 
 @pytest.mark.parametrize("text", QUESTIONS)
@@ -76,3 +77,32 @@ def test_a_plan_says_for_how_many_parts_it_was_proven() -> None:
     odd = dataclasses.replace(spec, parts=PARTS[1] + 1)
     with pytest.raises(AmatersError, match="AM-2101"):
         PlanSpec.from_bytes(odd.to_bytes())
+
+
+def test_the_deepest_filter_does_not_fit_rotated_segments() -> None:
+    """Refused before anything is sent: what is stored then has more noise."""
+    assert planned(DEEPEST, 1).compiled is not None
+    with pytest.raises(AmatersError, match="AM-2301"):
+        planned(DEEPEST, 1, rekeys=1)
+
+
+@pytest.mark.parametrize("text", QUESTIONS[1:])
+def test_what_fits_fresh_segments_fits_rotated_ones(text: str) -> None:
+    """A change of key adds noise to what is stored, which is proven, at most one level more is
+    used; constants stay fresh. The plan says for how many changes it was proven, and its circuit
+    differs.
+    """
+    fresh, moved = planned(text, 1).compiled, planned(text, 1, rekeys=1).compiled
+    assert fresh is not None and moved is not None
+    assert fresh.digest != moved.digest
+    assert fresh.level <= moved.level <= fresh.level + 1
+    stored = {s.meta.noise for s in moved.steps if s.node.op == "input"}
+    assert stored and min(stored) > 34 > max(
+        s.meta.noise for s in fresh.steps if s.node.op == "input"
+    )
+    sent = {s.meta.noise for s in moved.steps if s.node.op == "constant"}
+    assert not sent or max(sent) < 30
+    spec = planned(text, 1, rekeys=1).spec
+    assert spec is not None and PlanSpec.from_bytes(spec.to_bytes()) == spec
+    with pytest.raises(AmatersError, match="AM-2101"):
+        PlanSpec.from_bytes(dataclasses.replace(spec, rekeys=REKEYS_MAX + 1).to_bytes())

@@ -29,7 +29,22 @@ def kernels(bench: Workbench, rows: int | None) -> list[Record]:
         cts = [bench.evaluator.expand_seeded(ct, level) for ct in fresh]
         made += _at_level(bench, cts, level)
     made += _client(bench, fresh[0].meta.level)
+    made.append(_change_key(bench, bench.evaluator.expand_seeded(fresh[0])))
     return made
+
+
+def _change_key(bench: Workbench, fresh: Ciphertext) -> Record:
+    """What rotation does to each stored ciphertext; ``upload_bytes``: of the keys for it."""
+    from amaters.fhe.rekeying import make_rekeyer
+    from amaters.fhe.secret import SecretKey, make_client_scheme
+
+    parameters = bench.parameters
+    new = make_client_scheme("bgv", parameters, SecretKey.generate(parameters))
+    keys = new.rekeying_keys(bench.client)
+    rekeyer = make_rekeyer("bgv", parameters, bench.client.key_id, new.key_id, keys)
+    record = _measured("change_key", fresh.level, parameters.slots, lambda: rekeyer.rekey(fresh))
+    record.upload_bytes = len(keys)
+    return record
 
 
 def _transforms(bench: Workbench) -> list[Record]:
