@@ -77,12 +77,6 @@ class AsyncEmbedded(AsyncDatabase):
             os.fspath(target), incremental=incremental, parent=parent, progress=progress
         )
 
-    async def backups_in(self, target: str | os.PathLike[str]) -> list[str]:
-        """Names of this database's backups in ``target``, the oldest first. After a rotation these
-        need the keyset from before.
-        """
-        return await self._engine.backups_in(os.fspath(target))
-
     async def verify(self) -> VerifyReport:
         """Check every checksum and reference while the database is in use; ``ok`` says that nothing
         was found, ``findings`` what was.
@@ -94,7 +88,6 @@ class Embedded(Database):
     """The blocking API of ``AsyncEmbedded``; made by ``connect``."""
 
     backup = blocking(AsyncEmbedded.backup)
-    backups_in = blocking(AsyncEmbedded.backups_in)
     verify = blocking(AsyncEmbedded.verify)
 
 

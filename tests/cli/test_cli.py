@@ -192,6 +192,34 @@ def test_keys_are_locked_and_opened(
     assert "none" in run("keys", "inspect", key_id)[1]  # type: ignore[operator]
 
 
+def test_keys_are_rotated(run: object, tmp_path: Path) -> None:
+    """The new id goes to standard output, what is left to do to the other; the old keyset is
+    retired, backups that need it are named, and the new one is locked like it.
+    """
+    target, keys = str(tmp_path / "db"), tmp_path / "keys"
+    assert run("sql", target, "-c", SETUP)[0] == 0  # type: ignore[operator]
+    (old,) = (path.stem for path in keys.glob("*.keyset"))
+    backups = str(tmp_path / "backups")
+    assert run("admin", "backup", target, backups)[0] == 0  # type: ignore[operator]
+    (tmp_path / "secret").write_text("open sesame\n")
+    locked = ("--passphrase-file", str(tmp_path / "secret"))
+    protect = ("keys", "protect", old, "--new-passphrase-file", str(tmp_path / "secret"))
+    assert run(*protect)[0] == 0  # type: ignore[operator]
+    rotate = ("keys", "rotate", target, "--backups", backups)
+    assert run(*rotate)[0] == 4  # type: ignore[operator]
+    code, out, err = run(*locked, *rotate)  # type: ignore[operator]
+    assert code == 0 and len(out.strip()) == 32 and not out.startswith(old)
+    assert f"backup {backups}/" in err and "export" in err and old in err
+    listed = run("keys", "list")[1].splitlines()  # type: ignore[operator]
+    assert [("retired" in line) for line in listed] == [line.startswith(old) for line in listed]
+    assert all("passphrase" in line for line in listed) and len(listed) == 2
+    code, out, _ = run(*locked, "sql", target, "-c", QUERY, "-o", "csv")  # type: ignore[operator]
+    assert code == 0 and out == "id,a,d\n1,3,1.5\n2,,2.0\n3,7,\n"
+    compact = (*locked, "admin", "compact", target, "--fresh")
+    assert run(*compact)[0] == 0  # type: ignore[operator]
+    assert "retired" in run("keys", "inspect", old)[1]  # type: ignore[operator]
+
+
 def test_a_created_keyset_serves_a_new_database(run: object, tmp_path: Path) -> None:
     """``--keyring FILE.keyset`` uses exactly that keyset."""
     key_id = run("keys", "create")[1].strip()  # type: ignore[operator]

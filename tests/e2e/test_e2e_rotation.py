@@ -17,6 +17,7 @@ from amaters.base.errors import AmatersError, ConflictError, DeniedError
 from amaters.client import rotation
 from amaters.client.database import AsyncDatabase
 from amaters.client.keyring import Keyring
+from amaters.client.rows import snapshot
 from amaters.engine.service import open_engine
 from amaters.wire import service_pb2 as pb
 
@@ -50,6 +51,13 @@ async def answers(db: AsyncDatabase) -> list[Any]:
     return found
 
 
+async def rekeys(db: AsyncDatabase) -> list[int]:
+    """How often each segment of t has changed keys."""
+    session = db._session
+    async with snapshot(session, await session.table("t")) as pinned:
+        return [segment.rekeys for segment in pinned.segments]
+
+
 @pytest.mark.parametrize("scheme", support.SCHEMES)
 def test_answers_stay_and_changes_go_on(scheme: str, tmp_path: Path) -> None:
     """All kinds of questions; then inserts, updates and compactions under the new keyset."""
@@ -73,8 +81,15 @@ def test_answers_stay_and_changes_go_on(scheme: str, tmp_path: Path) -> None:
         changed = await answers(db)
         await db.compact()
         assert await answers(db) == changed != before
+        assert max(await rekeys(db)) == 1
+        shown = await db.explain(QUESTIONS[1])
+        assert "changed keys 1x" in shown and "--fresh" in shown
         again = await db.rotate_keys()
         assert again.old == done.new and await answers(db) == changed
+        assert max(await rekeys(db)) == 2
+        await db.compact(fresh=True)
+        assert not any(await rekeys(db)) and await answers(db) == changed
+        assert "changed keys" not in await db.explain(QUESTIONS[1])
         assert (await engine.verify(lambda _: None)).ok
         await db.close()
 
@@ -90,8 +105,9 @@ def test_a_new_session_needs_the_new_keyset(tmp_path: Path) -> None:
         db.sql("CREATE TABLE t (a INTEGER ENCRYPTED WITH (QUERIES = 'sum'))")
         db.table("t").insert({"a": list(range(2000))})
         backup = db.backup(tmp_path / "backups")
-        done = db.rotate_keys()
-        assert db.backups_in(tmp_path / "backups") == [backup.name]
+        done = db.rotate_keys(backups=[tmp_path / "backups"])
+        held = [(holder.kind, holder.name) for holder in done.holders]
+        assert held == [("backup", f"{tmp_path / 'backups'}/{backup.name}")]
     keyring = Keyring(tmp_path / "keys")
     assert keyring.is_retired(done.old) and not keyring.is_retired(done.new)
     with am.connect(tmp_path / "db", **options) as db:

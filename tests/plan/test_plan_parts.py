@@ -82,8 +82,9 @@ def test_a_plan_says_for_how_many_parts_it_was_proven() -> None:
 def test_the_deepest_filter_does_not_fit_rotated_segments() -> None:
     """Refused before anything is sent: what is stored then has more noise."""
     assert planned(DEEPEST, 1).compiled is not None
-    with pytest.raises(AmatersError, match="AM-2301"):
+    with pytest.raises(AmatersError, match="AM-1126") as caught:
         planned(DEEPEST, 1, rekeys=1)
+    assert "--fresh" in caught.value.fix
 
 
 @pytest.mark.parametrize("text", QUESTIONS[1:])

@@ -48,6 +48,13 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         {"dbapi": "OperationalError"},
     ),
     (
+        "AM-1126",
+        e.InvalidError,
+        "this is too deep for table {table}, whose ciphertexts have changed keys {count} times",
+        "encrypt its rows anew: `amaters admin compact DATABASE --fresh`, or compact(fresh=True)",
+        {},
+    ),
+    (
         "AM-3120",
         e.ConflictError,
         "this database is being rotated to keyset {theirs} already",
@@ -65,7 +72,7 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         "AM-3122",
         e.InvalidError,
         "ciphertexts of table {table} have changed keys {count} times, more noise is not allowed",
-        "encrypt its rows anew: insert them into another table, then rotate",
+        "encrypt its rows anew: `amaters admin compact DATABASE --fresh`; then rotate",
         {"dbapi": "NotSupportedError"},
     ),
     (

@@ -162,6 +162,7 @@ def stats(database: Path, output: str) -> None:
 @click.argument("database")
 @click.argument("tables", nargs=-1)
 @click.option("--rows-per-second", type=click.FloatRange(min=0, min_open=True), help="At most.")
+@click.option("--fresh", is_flag=True, help="Also what has changed keys.")
 @click.option("--unsafe-scheme", type=click.Choice(["noop"]), help="For test databases.")
 @form_option
 @click.pass_obj
@@ -171,6 +172,7 @@ def compact(
     tables: tuple[str, ...],
     *,
     rows_per_second: float | None,
+    fresh: bool,
     unsafe_scheme: str | None,
     output: str,
 ) -> None:
@@ -181,7 +183,7 @@ def compact(
         raise click.UsageError(f"there is no database in {database}")
     with context.open(database, unsafe_scheme=unsafe_scheme) as db:
         done = {
-            name: asdict(db.compact(name, rows_per_second=rows_per_second))
+            name: asdict(db.compact(name, rows_per_second=rows_per_second, fresh=fresh))
             for name in tables or db.tables()
         }
     if output == "json":

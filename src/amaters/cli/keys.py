@@ -164,8 +164,7 @@ def rotate(
     """Move DATABASE to a new keyset and print its id. Interrupted, call it again: it goes on."""
     db = context.open(database, unsafe_scheme=unsafe_scheme)
     with db:
-        done = db.rotate_keys(rows_per_second=rows_per_second)
-        older = [f"{target}: {name}" for target in backups for name in db.backups_in(target)]
+        done = db.rotate_keys(rows_per_second=rows_per_second, backups=backups)
     old, new, keyring = done.old.hex(), done.new.hex(), context.keyring()
     say(
         f"{database} is under keyset {new} now: {done.tables} tables, {done.segments} segments "
@@ -173,8 +172,8 @@ def rotate(
     )
     say(f"copy it: amaters keys export {new[:16]} FILE")
     say(f"keyset {old} is retired and stays in {keyring.path(done.old)} until you delete it:")
-    for backup in older:
-        say(f"  backup {backup} needs it")
+    for holder in done.holders:
+        say(f"  {holder.kind} {holder.name} needs it until {holder.until}")
     say("  every backup and copy of the database from before this needs it, and opens with it")
     click.echo(new)
 

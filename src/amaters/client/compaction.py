@@ -9,7 +9,7 @@ does not see which rows they are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,16 +70,23 @@ class Compacted:
         self.tail_rows += other.tail_rows
 
 
-def choose(loads: Sequence[Load], tail_rows: int, full: int) -> Step | None:
+def choose(
+    loads: Sequence[Load], tail_rows: int, full: int, stale: Collection[bytes] = ()
+) -> Step | None:
     """The next step for a table, None when nothing is worth it. Pure.
 
-    Worth it: a segment of which half is dead; two or more places that fit into one segment and of
-    which each fills less than half; half a segment's worth of tail rows.
+    Worth it: a segment of which half is dead, or that is ``stale``; two or more places that fit
+    into one segment and of which each fills less than half; half a segment's worth of tail rows.
     """
-    small = [load for load in loads if 2 * load.real < full or 2 * load.dead > load.occupied]
+    worn = {load.segment_id for load in loads if 2 * load.dead > load.occupied} | {*stale}
+    small = [load for load in loads if 2 * load.real < full or load.segment_id in worn]
     chosen: list[Load] = []
     total = 0
-    for load in sorted(small, key=lambda load: (load.real, load.segment_id)):
+
+    def rank(load: Load) -> tuple[bool, int, bytes]:
+        return load.segment_id not in stale, load.real, load.segment_id
+
+    for load in sorted(small, key=rank):
         if total + load.real <= full:
             chosen.append(load)
             total += load.real
@@ -87,23 +94,24 @@ def choose(loads: Sequence[Load], tail_rows: int, full: int) -> Step | None:
     takes_tail = tail_rows if tail_rows <= room and chosen else 0
     if not takes_tail and 2 * tail_rows >= full:
         chosen, takes_tail = [], min(tail_rows, full)
-    half_dead = any(2 * load.dead > load.occupied for load in chosen)
-    if half_dead or 2 * takes_tail >= full or len(chosen) + bool(takes_tail) >= 2:
+    is_worn = any(load.segment_id in worn for load in chosen)
+    if is_worn or 2 * takes_tail >= full or len(chosen) + bool(takes_tail) >= 2:
         return Step(tuple(load.segment_id for load in chosen), takes_tail)
     return None
 
 
 async def compact(
-    session: Session, table: Table, *, rows_per_second: float | None = None
+    session: Session, table: Table, *, rows_per_second: float | None = None, fresh: bool = False
 ) -> Compacted:
-    """Rewrite what is worth it, step by step; at most so many rows per second.
+    """Rewrite what is worth it, step by step; at most so many rows per second. ``fresh``: also what
+    has changed keys, so that its ciphertexts are fresh encryptions again.
 
     Cost: about what inserting these rows costs. Leaks: which rows live, which is known already.
     Raises: ConflictError AM-5030 when canaries meet the keys of others again and again, and
     AM-3071 when a lease is lost: what was rewritten stays.
     """
     session.require_open()
-    work = _Compaction(session, table)
+    work = _Compaction(session, table, fresh)
     clock = session.outside.clock
     began = clock.monotonic()
     while await work.step():
@@ -119,19 +127,13 @@ async def fold_tail(session: Session, table: Table) -> bool:
 
     Raises: as ``compact``.
     """
-    lease = await exchange_lease(session, table)
-    if lease is None:
-        return False
-    try:
-        async with snapshot(session, table) as pinned:
-            full = session.parameters_of(table).slots - CANARIES
-            plan = Step((), min(pinned.tail_rows, full))
-            rewrite = _Rewrite(session, table, plan, lease)
-            await rewrite.read(pinned.handle, {})
-            await rewrite.write()
-    except BaseException:
-        await lease.end()
-        raise
+    async with snapshot(session, table) as pinned:
+        lease = await exchange_lease(session, table)
+        if lease is None:
+            return False
+        full = session.parameters_of(table).slots - CANARIES
+        plan = Step((), min(pinned.tail_rows, full))
+        await rewrite(session, table, plan, lease, (pinned.handle, {}))
     return True
 
 
@@ -143,6 +145,7 @@ class _Compaction:
 
     session: Session
     table: Table
+    fresh: bool = False
     done: Compacted = field(default_factory=Compacted)
     total: int = 0
     steps_left: int | None = None
@@ -159,11 +162,12 @@ class _Compaction:
                 self.steps_left = len(guards) + pinned.tail_rows // full + SLACK_STEPS
             self.steps_left -= 1
             loads = [load_of(segment_id, guard) for segment_id, guard in guards.items()]
-            plan = choose(loads, pinned.tail_rows, full)
+            stale = {s.segment_id for s in pinned.segments if self.fresh and s.rekeys}
+            plan = choose(loads, pinned.tail_rows, full, stale)
             lease = None
             if plan is not None and plan.tail_rows:
                 lease = await exchange_lease(self.session, self.table)
-                plan = plan if lease is not None else choose(loads, 0, full)
+                plan = plan if lease is not None else choose(loads, 0, full, stale)
             if plan is None:
                 return False
             where = pinned.handle, guards

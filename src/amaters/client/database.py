@@ -23,7 +23,7 @@ from amaters.client.session import Session, find_table
 from amaters.client.sources import read_file
 from amaters.client.table import AsyncTable
 from amaters.client.transactions import AsyncTransaction
-from amaters.client.vacuum import Erased, erase, vacuum
+from amaters.client.vacuum import Erased, erase, forget, vacuum
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters
@@ -215,12 +215,19 @@ class AsyncDatabase:
         await self._session.drop_table(await self._session.table(name))
 
     async def compact(
-        self, table: str | None = None, *, rows_per_second: float | None = None
+        self,
+        table: str | None = None,
+        *,
+        rows_per_second: float | None = None,
+        fresh: bool = False,
     ) -> Compacted:
         """Write segments again of which half is dead, small ones together, and a long tail.
 
-        ``table``: this one only; else all, one after the other. Each step is one commit, so it can
-        be interrupted at any point. Raises: InvalidError AM-5009, ConflictError AM-5030.
+        ``table``: this one only; else all, one after the other. ``fresh``: also what has changed
+        keys, so that it takes less space and answers the deepest questions again. Each step is one
+        commit, so it can be interrupted at any point.
+
+        Raises: InvalidError AM-5009, ConflictError AM-5030.
         """
         names = [table] if table is not None else await self.tables()
         total = Compacted()
@@ -228,7 +235,9 @@ class AsyncDatabase:
 
             async def attempt(name: str = name) -> Compacted:
                 found = await self._session.table(name)
-                return await compact(self._session, found, rows_per_second=rows_per_second)
+                return await compact(
+                    self._session, found, rows_per_second=rows_per_second, fresh=fresh
+                )
 
             total.add(await repeated(self._session, attempt))
         return total
@@ -266,15 +275,20 @@ class AsyncDatabase:
         *,
         rows_per_second: float | None = None,
         progress: ProgressCallback | None = None,
+        backups: Sequence[str | os.PathLike[str]] = (),
     ) -> Rotated:
         """Move everything to a new keyset, while the database is in use; called again after an
-        interruption it goes on where it was (docs/keys.md).
+        interruption it goes on where it was (docs/keys.md). ``backups``: directories or URLs in
+        which to look for backups that need the old keyset from here on; the result names them.
 
         The engine switches stored ciphertexts, which are not downloaded; rows are sealed anew here.
         The old keyset stays in the keyring, retired: backups from before need it.
         Raises: ConflictError AM-1125, AM-3120, InvalidError AM-3122.
         """
-        return await rotate(self._session.measured(progress), rows_per_second=rows_per_second)
+        session = self._session.measured(progress)
+        done = await rotate(session, rows_per_second=rows_per_second)
+        done.holders = await forget(session, [os.fspath(one) for one in backups])
+        return done
 
     # ---- statements ------------------------------------------------------------------------------
 

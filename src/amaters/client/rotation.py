@@ -22,6 +22,7 @@ from amaters.client.keyset import Keyset
 from amaters.client.rows import open_block, read_tail, snapshot
 from amaters.client.segments import encode_columns, upload
 from amaters.client.session import Session, send_evaluation_keys
+from amaters.client.vacuum import Holder
 from amaters.columns.batch import concatenate
 from amaters.columns.canaries import seal_canaries
 from amaters.columns.schema import Table
@@ -48,6 +49,7 @@ class Rotated:
     tables: int = 0
     segments: int = 0
     rows: int = 0
+    holders: list[Holder] = field(default_factory=list)  # of data under the old keyset
 
 
 async def rotate(session: Session, *, rows_per_second: float | None = None) -> Rotated:

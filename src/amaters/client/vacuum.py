@@ -87,9 +87,7 @@ async def erase(session: Session, tables: Sequence[Table], backups: Sequence[str
         await _rewrite_tail(session, table, found.done)
         what = "deleted meanwhile: repeat VACUUM ERASE"
         found.holders.extend(Holder("segment", table.name, 0, what) for _ in range(left))
-    session.report("forgetting history", 0, 1, "databases")
-    reply = await session.service.forget_history(pb.ForgetHistoryRequest(backups=backups))
-    session.report("forgetting history", 1, 1, "databases")
+    reply = await _forget(session, backups)
     found.holders.extend(_holder(item) for item in reply.holders)
     for table in tables:
         for column in table.columns:
@@ -98,6 +96,20 @@ async def erase(session: Session, tables: Sequence[Table], backups: Sequence[str
                 what = "the table is dropped: its texts are sealed in the schema"
                 found.holders.append(Holder("dictionary", name, reply.position, what))
     return found
+
+
+async def forget(session: Session, backups: Sequence[str] = ()) -> list[Holder]:
+    """Let the engine forget what has left the database; what holds it all the same, among it the
+    backups in these places.
+    """
+    return [_holder(item) for item in (await _forget(session, backups)).holders]
+
+
+async def _forget(session: Session, backups: Sequence[str]) -> pb.ForgetHistoryReply:
+    session.report("forgetting history", 0, 1, "databases")
+    reply = await session.service.forget_history(pb.ForgetHistoryRequest(backups=backups))
+    session.report("forgetting history", 1, 1, "databases")
+    return reply
 
 
 async def _rewrite_segments(session: Session, table: Table, done: Compacted) -> int:

@@ -36,7 +36,7 @@ from amaters.engine.writer import Prepared, Writer
 from amaters.plan.check import check_spec
 from amaters.plan.spec import PlanSpec
 from amaters.storage.backup import backup_to
-from amaters.storage.backupset import BackupInfo, list_backups, open_target
+from amaters.storage.backupset import BackupInfo
 from amaters.storage.committer import Committer
 from amaters.storage.database import Group, Storage, open_memory
 from amaters.storage.directory import open_directory
@@ -209,11 +209,6 @@ class Engine:
         reply = await self._write(self._writer.end_rotation, request, alone=True)
         self._keysets.refresh()
         self._rekeying.forget()
-        # Two snapshots later the log and the objects from before are needed by nobody.
-        with suppress(AmatersError):
-            await self._work(self._storage.snapshot)
-            await self._write(self._writer.note_rotation, request.keyset_id, alone=True)
-            await self._work(self._storage.snapshot)
         await self._collect()
         return reply
 
@@ -443,11 +438,6 @@ class Engine:
         """A backup of the database while it is in use (``storage.backup``)."""
         work = partial(backup_to, incremental=incremental, parent=parent, progress=progress)
         return await self._work(work, self._storage, address)
-
-    async def backups_in(self, address: str) -> list[str]:
-        """Names of this database's backups in a target, the oldest first. Raises: AM-4028."""
-        found = await self._work(list_backups, open_target(address))
-        return [one.name for one in found if one.database_id == self._storage.database_id]
 
     async def verify(self, progress: ProgressCallback) -> VerifyReport:
         """Whether the database is whole, while it is in use (``storage.verify``)."""

@@ -204,10 +204,6 @@ class Writer:
             fail("AM-3010", theirs=self._keysets.ours.hex(), ours=request.keyset_id.hex())
         return self._run(group, request, command)
 
-    def note_rotation(self, group: Group, keyset_id: bytes) -> None:
-        """Move on by a command without effect."""
-        group.apply(cb.Command(rotation_end=cb.RotationEnd(keyset_id=keyset_id)))
-
     # ---- batches -----------------------------------------------------------------------------
 
     def reserve_keys(self, table_id: bytes, count: int) -> int:

@@ -304,6 +304,7 @@ def statistics_of(
         "tail_rows": statistics.tail_rows,
         "slots_per_segment": parameters.slots,
         "stale": stale,
+        **({"rekeys": statistics.rekeys} if statistics.rekeys else {}),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from amaters.plan.explain import Document
+from amaters.plan.explain_keys import rotated
 from amaters.plan.explain_values import values_text
 
 
@@ -40,6 +41,7 @@ def _notes(document: Document) -> list[str]:
     ]
     if parameters["scheme"] == "noop":
         lines.append("WARNING      scheme noop: nothing is encrypted")
+    lines.extend(rotated(document))
     if document["statistics"] and document["statistics"]["stale"]:
         lines.append(f"note         {_staleness(document['statistics'])}")
     return lines

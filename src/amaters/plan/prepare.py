@@ -127,11 +127,22 @@ def prepare(
 ) -> Prepared:
     """The plan for ``select``. Pure.
 
-    Raises: AM-2107 (capability missing), AM-2108 (not supported), AM-2301 (too deep): nothing was
-    sent.
+    Raises: AM-2107 (capability missing), AM-2108 (not supported), AM-2301 (too deep), AM-1126 (the
+    same since keys were rotated): nothing was sent.
     """
-    parameters = parameters or get_parameters(table.parameter_set)
     statistics = statistics or Statistics()
+    try:
+        found = parameters or get_parameters(table.parameter_set)
+        return _prepared(select, table, statistics, found)
+    except InvalidError as error:
+        if error.code == "AM-2301" and statistics.rekeys:
+            fail("AM-1126", table=table.name, count=statistics.rekeys)
+        raise
+
+
+def _prepared(
+    select: Select, table: Table, statistics: Statistics, parameters: Parameters
+) -> Prepared:
     builder = _FilterBuilder(table)
     public, node = builder.build(select.where)
     base = PlanSpec(
