@@ -14,6 +14,9 @@
     load pay                         rows that DuckDB makes, inserted into a table
     SELECT i, i % 7 FROM range(1200) AS r(i)
 
+    insert lines                     the same for named columns, for our table alone
+    SELECT * FROM source
+
     file                             DuckDB writes a file
     COPY (SELECT ...) TO '$DIR/t.csv'
 
