@@ -340,12 +340,13 @@ def test_readers_and_writers_go_on_while_a_table_is_altered(tmp_path: Path) -> N
     asyncio.run(run())
 
 
-def test_partial_segments_are_merged_beside_an_alter() -> None:
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_partial_segments_are_merged_beside_an_alter(scheme: str) -> None:
     """Parts that have the new encoding and parts that lack it become one segment all the same."""
 
     async def run() -> None:
         service = Mortal(quiet_engine(), 1000)
-        db = await open_on(service, parameters=SMALL)
+        db = await open_on(service, scheme, SMALL)
         table = await db.create_table("t", {
             "k": am.Int64(primary_key=True), "a": am.UInt8(encrypt=["eq"]),
         })  # fmt: skip

@@ -65,7 +65,7 @@ def explain_alter(
     if cost.ciphertexts:
         learns.append("which segments this client encrypts, one after the other")
     if any(isinstance(a, al.SetNullable) and not a.nullable for a in actions):
-        learns.append("what counting the rows with NULL shows: the columns, not the count")
+        learns.append("whether some row holds NULL: then no change follows")
     if any(change.changed.column(c).dictionary is not None for c in change.by_column):
         learns.append("whether a dictionary of texts grows, and its padded size")
     hidden = [values_hidden(table)] if table.encrypted_columns else []
