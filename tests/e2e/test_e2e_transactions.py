@@ -36,7 +36,12 @@ IN_ORDER = (
     "SELECT * FROM free WHERE p IS NOT NULL",
     "INSERT INTO free SELECT a, p FROM t WHERE a > 13 AND k < 60",
     "SELECT p, a FROM t WHERE a BETWEEN 4 AND 7 ORDER BY k DESC LIMIT 7",
+    "SELECT count(*), sum(a), avg(a), count(DISTINCT p) FROM t WHERE a > 4",
+    "SELECT p, count(*), sum(a) FROM t GROUP BY p HAVING count(*) > 1",
     "UPDATE t SET p = 'all' WHERE a = 9 OR k = 12",
+    "SELECT p, sum(a) FROM t WHERE a < 12 OR p = 'all' GROUP BY p",
+    "SELECT count(*) FROM t",
+    "SELECT count(*), count(p) FROM free",
     "SELECT k FROM t WHERE a = (SELECT a FROM t WHERE k = 4) AND k < 5000",
     "DELETE FROM t WHERE k = 7003",
     "SELECT k FROM t WHERE k > 6000",
@@ -152,7 +157,7 @@ def test_what_cannot_be_in_a_transaction(pair: Pair, tmp_path: Path) -> None:
     assert db.sql("SELECT count(*) FROM t WHERE a > 2").scalar() > 0
     db.sql("UPDATE t SET a = 1 WHERE k = 4")
     with pytest.raises(am.InvalidError, match="AM-3130"):
-        db.sql("SELECT count(*) FROM t WHERE a > 2")
+        db.sql("SELECT max(a) FROM t WHERE a > 2")
     with pytest.raises(am.InvalidError, match="AM-3130"):
         db.sql("SELECT t.k FROM t JOIN free ON free.a = t.k")
     with pytest.raises(am.ConflictError, match="AM-5010"):
@@ -218,6 +223,22 @@ def test_conflicts_with_another_client(tmp_path: Path) -> None:
             await conflict(mine, "UPDATE t SET p = 'theirs' WHERE k = 4", True)
             await conflict(mine, "UPDATE t SET p = 'theirs' WHERE k = 2000", False)
             await first.sql("INSERT OR REPLACE INTO t VALUES (4, 'y', 2, 'n2')")
+        one, two = [await open_on(service, keyring=keyring) for _ in range(2)]
+        await one.sql("BEGIN")
+        await one.sql("UPDATE t SET a = 3 WHERE k = 12")
+        await two.sql("UPDATE t SET p = 'theirs' WHERE k = 12")
+        with pytest.raises(am.ConflictError, match="AM-3060"):  # a total of neither state
+            await one.sql("SELECT sum(a) FROM t WHERE a > 1")
+        await one.sql("ROLLBACK")
+        await one.sql("BEGIN")
+        await one.sql("INSERT INTO t (k) VALUES (14)")
+        for sql in (
+            "SELECT count(*) FROM t WHERE a > 1",
+            "SELECT k FROM t WHERE k < 20 AND a >= 0",
+        ):
+            with pytest.raises(am.ConflictError, match="AM-5010"):
+                await one.sql(sql)
+        await one.sql("ROLLBACK")
         absent = "SELECT a FROM t WHERE k = 7777"
         await conflict(absent, "INSERT INTO t (k) VALUES (7777)", True)
         await conflict(absent, "DELETE FROM t WHERE k = 7777", True)

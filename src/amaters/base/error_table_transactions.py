@@ -8,8 +8,8 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
     (
         "AM-3130",
         e.InvalidError,
-        "table {table} has uncommitted changes: the engine cannot add up or join what it lacks",
-        "COMMIT first, ask before you write, or select the rows (by key, or all that match)",
+        "table {table} has uncommitted changes: the engine cannot order or join what it lacks",
+        "COMMIT first, ask before you write, or select the rows and go on with them",
         {"dbapi": "NotSupportedError"},
     ),
     (

@@ -52,9 +52,13 @@ class Overlay:
 
     def note(self, versions: Mapping[Any, int], fakes: Mapping[Any, int] | None = None) -> None:
         """Remember what was seen. Raises: ConflictError AM-3060 when it is not what was seen
-        before.
+        before, AM-5010 when it is a row whose key was inserted here as a new one.
         """
         for key, version in versions.items():
+            is_new = key in self.places and key not in self.read and key not in self.blind
+            if is_new and version:
+                shown = from_storage(self.table.primary_key.type, key)
+                errors.fail("AM-5010", table=self.table.name, key=shown, row=1)
             if self.read.setdefault(key, version) != version:
                 shown = from_storage(self.table.primary_key.type, key)
                 errors.fail("AM-3060", key=shown, table=self.table.name)
@@ -122,6 +126,10 @@ class Overlay:
             key = self.table.primary_key.id
             return rows.select([column.id for column in self.table.columns if column.id != key])
         return rows
+
+    def touched(self) -> list[Any]:
+        """Keys of rows written or deleted, but of those that nobody else can know of."""
+        return [key for key in (*self.places, *self.gone) if key not in self.reserved]
 
     def replaced(self) -> set[Any]:
         """Keys of written rows that may have an older version."""

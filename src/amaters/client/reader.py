@@ -61,13 +61,16 @@ from amaters.wire import service_pb2 as pb
 ROW_VERSION = Column(0, "row version", integer(64, signed=False), nullable=False)
 NO_VERSIONS = ColumnValues(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.bool_))
 T = TypeVar("T")
+Adjust = Callable[[Totals], Awaitable[None]]
 _Work = Callable[
     [Prepared, pb.SnapshotReply, Mapping[bytes, SegmentGuard], ColumnBatch], Awaitable[T]
 ]
 
 
-async def select(session: Session, statement: Select) -> Result:
-    """The answer of a SELECT. Raises: AM-21xx, AM-2301 before anything is sent; AM-5001."""
+async def select(session: Session, statement: Select, adjust: Adjust | None = None) -> Result:
+    """The answer of a SELECT; ``adjust`` changes the totals of an aggregate before they are
+    finished. Raises: AM-21xx, AM-2301 before anything is sent; AM-5001.
+    """
     if statement.table.is_local and statement.join is None:
         from amaters.client.staged import select_local
 
@@ -76,7 +79,7 @@ async def select(session: Session, statement: Select) -> Result:
         from amaters.client.joins import select_joined
 
         return await select_joined(session, statement)
-    return await Selection(session, statement).run()
+    return await Selection(session, statement, adjust=adjust).run()
 
 
 async def matching_rows(
@@ -109,8 +112,16 @@ class Matching:
 class Selection:
     """One SELECT, from plan to result. With ``versions`` rows carry ``ROW_VERSION`` along."""
 
-    def __init__(self, session: Session, statement: Select, *, versions: bool = False) -> None:
+    def __init__(
+        self,
+        session: Session,
+        statement: Select,
+        *,
+        versions: bool = False,
+        adjust: Adjust | None = None,
+    ) -> None:
         self.session = session
+        self.adjust = adjust
         self.statement = statement
         self.table: Table = statement.table
         self.needed = needed_columns(statement)
@@ -200,6 +211,8 @@ class Selection:
 
     async def _finished(self, totals: Totals, found: list[ColumnBatch]) -> Answer:
         """The answer from totals and, for extremes, from the rows that match."""
+        if self.adjust is not None:
+            await self.adjust(totals)
         needed = [column.id for column in ordered_columns(self.statement)]
         rows = concatenate([part.select(needed) for part in found if part.length] or found[:1])
         ordered = await asyncio.to_thread(ordered_values, self.statement, rows)

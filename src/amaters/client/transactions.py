@@ -2,8 +2,8 @@
 
 Optimistic: nothing is locked. What a transaction fetched (rows by key, rows of a SELECT, rows that
 UPDATE and DELETE found) must still be so when it commits, else nothing of it happens (AM-3060).
-It sees its own writes. Totals are computed by the engine, which has none of them; so they are
-refused over a table with writes, and do not take part in that check.
+It sees its own writes: rows that are fetched are merged with them, totals of the engine corrected
+by them. Totals do not take part in that check, because nobody knows which rows they are about.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from amaters.base import errors
 from amaters.client import lookup, many, reader, upserts
 from amaters.client.batches import commit_overlays
 from amaters.client.changes import updated
+from amaters.client.finish import Totals, totals_of
 from amaters.client.overlay import Overlay
 from amaters.client.result import Result
 from amaters.client.session import Session
@@ -46,6 +47,7 @@ from amaters.plan.expressions import (
     Update,
 )
 from amaters.plan.indexes import primary_keys
+from amaters.plan.orders import order_aggregates
 
 if TYPE_CHECKING:
     from amaters.sql.parser import Parsed
@@ -219,9 +221,11 @@ class AsyncTransaction:
         keys = primary_keys(statement.where, statement.table)
         keys = None if statement.fetch != "exact" else keys
         if statement.is_aggregate and keys is None:
-            if overlay.is_changed:
+            if not overlay.is_changed:
+                return await reader.select(session, statement)
+            if order_aggregates(statement):
                 errors.fail("AM-3130", table=statement.table.name)
-            return await reader.select(session, statement)
+            return await reader.select(session, statement, self._own(session, overlay, statement))
         rows, learned = await self._matching(
             session, overlay, statement.where, fetch=statement.fetch
         )
@@ -229,6 +233,28 @@ class AsyncTransaction:
         return Result(
             answer.names, answer.types, answer.columns, learned=learned, stats=session.stats()
         )
+
+    def _own(self, session: Session, overlay: Overlay, statement: Select) -> reader.Adjust:
+        """What this transaction's writes do to committed totals.
+
+        The rows it has written over are looked up after the version that was totalled was pinned.
+        If they still are what was read before, they are so in that version too.
+        Leaks: the keys written so far.
+        """
+        table, where = overlay.table, statement.where
+
+        async def adjust(totals: Totals) -> None:
+            touched = overlay.touched()
+            keys = from_storage_list(table.primary_key.type, touched)
+            found = await lookup.find_rows(session, table, keys)
+            overlay.note({key: found.versions.get(key, 0) for key in touched}, found.canaries)
+            old, new = found.rows, overlay.rows()
+            old = old.take(matches(where, old, table))
+            new = new.take(matches(where, new, table))
+            totals.merge(totals_of(statement, old), sign=-1)
+            totals.merge(totals_of(statement, new))
+
+        return adjust
 
     async def _joined(self, session: Session, statement: Select, join: Join) -> Result:
         """Joins are answered from what is committed."""
