@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from datetime import date, timedelta
 from typing import Any
 
 import duckdb
@@ -22,7 +23,7 @@ DDL = (
       z INTEGER ENCRYPTED WITH (QUERIES = 'sum', MIN = 0, MAX = 9))""",
     """CREATE TABLE d (id INTEGER PRIMARY KEY, name TEXT ENCRYPTED,
       price DECIMAL(6,2) ENCRYPTED WITH (QUERIES = 'range', MIN = -10, MAX = 200),
-      c TEXT, nk INTEGER, flag BOOLEAN)""",
+      c TEXT, nk INTEGER, flag BOOLEAN, day DATE ENCRYPTED)""",
     "CREATE TABLE n (code TEXT PRIMARY KEY, region TEXT ENCRYPTED)",
     "CREATE TABLE pairs (a INTEGER, b TEXT, w INTEGER ENCRYPTED WITH (QUERIES = 'sum'))",
     "CREATE UNIQUE INDEX pairs_key ON pairs (a, b)",
@@ -30,7 +31,8 @@ DDL = (
 PLAIN = (
     "CREATE TABLE f (id INTEGER, k INTEGER, r TEXT, q INTEGER, g TEXT, e INTEGER, eg INTEGER,"
     " z INTEGER)",
-    "CREATE TABLE d (id INTEGER, name TEXT, price DECIMAL(6,2), c TEXT, nk INTEGER, flag BOOLEAN)",
+    "CREATE TABLE d (id INTEGER, name TEXT, price DECIMAL(6,2), c TEXT, nk INTEGER, flag BOOLEAN,"
+    " day DATE)",
     "CREATE TABLE n (code TEXT, region TEXT)",
     "CREATE TABLE pairs (a INTEGER, b TEXT, w INTEGER)",
 )
@@ -71,6 +73,9 @@ ASKED = (  # on the fact, with vectors or lists of keys
     "SELECT d.name, f.id FROM f JOIN d ON f.k = d.id WHERE q < 30 ORDER BY d.name, f.id LIMIT 7",
     "SELECT f.id, q FROM f JOIN d ON f.k = d.id WHERE name = 'fig' ORDER BY q DESC, f.id LIMIT 5",
     "SELECT c, f.id FROM f JOIN d ON f.k = d.id WHERE q < 30 ORDER BY c DESC, q, f.id LIMIT 9",
+    "SELECT year(d.day) AS y, count(*), sum(q) FROM f JOIN d ON f.k = d.id WHERE q > 3 GROUP BY y",
+    "SELECT extract(QUARTER FROM day) AS x, sum(q) FROM f JOIN d ON f.k = d.id "
+    "WHERE month(day) > 2 AND extract(DAY FROM day) < 20 OR q = 7 GROUP BY x HAVING x > 1",
     "SELECT DISTINCT d.name FROM f JOIN d ON f.k = d.id WHERE q < 30",
     "SELECT count(*), sum(q) FROM f JOIN d ON k = d.id WHERE d.price IS NULL AND f.r IS NOT NULL",
     "SELECT count(*), sum(q) FROM f JOIN d ON k = d.id WHERE NULL",
@@ -98,7 +103,8 @@ def _fill(db: Any, plain: Any, rows: int, dimension: int) -> None:
     others = [
         (i, rng.choice([None, "apple", "pear", "fig"]),
          rng.choice([None, rng.randint(-1000, 20000) / 100]), rng.choice(["F", "G", "H", None]),
-         rng.choice([None, 1, 2]), rng.choice([None, True, False]))
+         rng.choice([None, 1, 2]), rng.choice([None, True, False]),
+         rng.choice([None, date(1960, 1, 1) + timedelta(days=rng.randrange(9000))]))
         for i in range(dimension)
     ]  # fmt: skip
     nations = [("F", "EU"), ("G", None), ("Z", "AF")]

@@ -48,6 +48,11 @@ QUESTIONS = (
     "SELECT g, count(*) FROM f GROUP BY g HAVING count(*) > (SELECT count(*) FROM d)",
     "SELECT count(*), (SELECT max(q) FROM f) FROM d",
     "SELECT k, (SELECT count(*) FROM d) FROM f WHERE q = 3",
+    "SELECT count(*) FROM f WHERE g IN (SELECT g FROM f WHERE id = 3) AND q > 5",
+    "SELECT count(*) FROM f JOIN d ON f.k = d.id WHERE f.k NOT IN (SELECT id FROM d WHERE id < 9) "
+    "AND q > 5",
+    "SELECT count(*) FROM f JOIN d ON f.k = d.id WHERE f.k IN (SELECT id FROM d WHERE id < 0) "
+    "AND q > 5",
     "SELECT sum(CASE WHEN q > (SELECT avg(q) FROM f) THEN 1 ELSE 0 END) FROM f",
 )
 
@@ -92,7 +97,9 @@ def test_subqueries_equal_duckdb(question: str, pair: tuple[am.Database, Any]) -
         ("SELECT count(*) FROM f WHERE q > (SELECT min(price) FROM d WHERE d.id = k)", "AM-2229"),
         ("SELECT count(*) FROM f WHERE q > (SELECT min(prise) FROM d)", "AM-2204"),
         ("SELECT count(*) FROM f WHERE k > (SELECT min(q) FROM f)", "AM-2108"),
-        ("SELECT count(*) FROM f WHERE q IN (SELECT id FROM d)", "AM-2205"),
+        ("SELECT count(*) FROM f WHERE q IN (SELECT id FROM d)", "AM-2108"),
+        ("SELECT count(*) FROM f WHERE k IN (SELECT id FROM d)", "AM-2108"),
+        ("SELECT count(*) FROM f WHERE k IN (SELECT id, name FROM d)", "AM-2208"),
         ("SELECT count(*) FROM f WHERE EXISTS (SELECT id FROM d)", "AM-2205"),
         ("SELECT count(*) FROM f WHERE q > (SELECT id, name FROM d)", "AM-2208"),
         ("SELECT count(*) FROM f WHERE q > (SELECT id FROM d)", "AM-2149"),

@@ -16,7 +16,7 @@ from amaters.columns.schema import Table
 from amaters.columns.types import SqlType, Storage, from_storage
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import Dimension, Join, Predicate, Value, predicate_columns
-from amaters.plan.joins import OPEN, Partners, VirtualSource, is_of_fact, roots
+from amaters.plan.joins import OPEN, Partners, VirtualSource, is_of_fact, offset_of, roots
 
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.int64]
@@ -61,6 +61,7 @@ class JoinedRows:
                 if self.roots[known.dimension.offset] == OPEN:
                     matched &= found != NOBODY
                 self._add(known, found, columns)
+        self._add_parts(columns)
         return ColumnBatch(columns, rows.length), matched
 
     def complete(self, rows: ColumnBatch) -> ColumnBatch:
@@ -71,6 +72,7 @@ class JoinedRows:
             found = self._found(known, columns, rows.length)
             matched &= found != NOBODY
             self._add(known, found, columns)
+        self._add_parts(columns)
         return ColumnBatch(columns, rows.length).take(matched)
 
     def extended(self, rows: ColumnBatch, sources: Sequence[VirtualSource]) -> ColumnBatch:
@@ -112,13 +114,22 @@ class JoinedRows:
             data = known.rows.columns[column.id]
             columns[known.dimension.offset + column.id] = _taken(data, found, column.type)
 
+    def _add_parts(self, columns: dict[int, ColumnValues]) -> None:
+        for part in self.join.parts:
+            if part.source in columns:
+                columns[part.column_id] = date_part(part.part, columns[part.source])
+
     def _of(self, dimension: Dimension) -> _Known:
         return next(k for k in self._known if k.dimension.offset == dimension.offset)
 
     def _values(self, column_id: int) -> list[Storage]:
         """Distinct values of a dimension's column, NULL left out."""
-        known = next(k for k in self._known if 0 < column_id - k.dimension.offset < (1 << 16))
-        data = known.rows.columns[column_id - known.dimension.offset]
+        part = next((p for p in self.join.parts if p.column_id == column_id), None)
+        source = column_id if part is None else part.source
+        known = next(k for k in self._known if k.dimension.offset == offset_of(source))
+        data = known.rows.columns[source - known.dimension.offset]
+        if part is not None:
+            data = date_part(part.part, data)
         return sorted(set(data.values[data.valid].tolist()))
 
     def _keys(self, dimension: Dimension, predicate: Predicate) -> list[Value]:
@@ -141,6 +152,19 @@ class JoinedRows:
         data = known.rows.columns[own]
         type_ = self.join.fact.column(dimension.left[0]).type
         return [from_storage(type_, v) for v in data.values[true & data.valid].tolist()]
+
+
+def date_part(part: str, dates: ColumnValues) -> ColumnValues:
+    """Year, quarter, month or day of days since 1970-01-01."""
+    days = dates.values.astype("datetime64[D]")
+    months = days.astype("datetime64[M]")
+    found = {
+        "year": days.astype("datetime64[Y]").astype(np.int64) + 1970,
+        "quarter": months.astype(np.int64) % 12 // 3 + 1,
+        "month": months.astype(np.int64) % 12 + 1,
+        "day": (days - months.astype("datetime64[D]")).astype(np.int64) + 1,
+    }
+    return ColumnValues(np.where(dates.valid, found[part], 0), dates.valid)
 
 
 def _row_of(dimension: Dimension, rows: ColumnBatch) -> dict[Any, int]:

@@ -20,8 +20,9 @@ from amaters.columns.convert import ColumnValues, place, storage_dtype
 from amaters.columns.monomials import Polynomial, expand, values_of
 from amaters.columns.scalars import Arithmetic, ColumnName, ColumnRef, Literal, Scalar
 from amaters.columns.schema import Column, Table
+from amaters.columns.types import TypeKind
 
-_INPUTS = "compute it with + - * from columns and constants that are numbers"
+_INPUTS = "compute it with + - * from numbers, or as the difference of two dates"
 
 
 def with_generated(columns: Sequence[Column], target: Column, expression: Scalar) -> Column:
@@ -73,6 +74,9 @@ def _bounded(target: Column, low: Fraction, high: Fraction) -> Column:
 
 def _resolved(target: Column, scalar: Scalar, by_name: Mapping[str, Column]) -> Scalar:
     """``scalar`` with ids for names."""
+    days = _days_between(scalar, by_name)
+    if days is not None:
+        return days
     match scalar:
         case ColumnName(name=name):
             column = by_name.get(name.lower())
@@ -88,6 +92,19 @@ def _resolved(target: Column, scalar: Scalar, by_name: Mapping[str, Column]) -> 
                 op, _resolved(target, left, by_name), _resolved(target, right, by_name)
             )
     return scalar
+
+
+def _days_between(scalar: Scalar, by_name: Mapping[str, Column]) -> Scalar | None:
+    """The difference of two dates, a number of days; None for anything else."""
+    if not isinstance(scalar, Arithmetic) or scalar.op != "-":
+        return None
+    ends = []
+    for end in (scalar.left, scalar.right):
+        column = by_name.get(end.name.lower()) if isinstance(end, ColumnName) else None
+        if column is None or column.type.kind is not TypeKind.DATE:
+            return None
+        ends.append(ColumnRef(column.id))
+    return Arithmetic("-", ends[0], ends[1])
 
 
 def _refuse(target: Column, what: str, fix: str) -> NoReturn:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from amaters.base.errors import fail
+from amaters.columns.schema import Table
 from amaters.plan.expressions import (
     And,
     Between,
@@ -14,6 +16,7 @@ from amaters.plan.expressions import (
     Predicate,
     Relation,
     Scalar,
+    predicate_columns,
     scalar_parts,
 )
 
@@ -28,6 +31,19 @@ def shows_answer(predicate: Predicate) -> bool:
         case Relation(left=left, right=right):
             return _holds_answer(left) or _holds_answer(right)
     return any(literal.answered for literal in _constants(predicate))
+
+
+def refuse_shown(predicate: Predicate, table: Table) -> None:
+    """Raise AM-2108 where the server would see the answer of a subquery, or how long a list is."""
+    if not shows_answer(predicate):
+        return
+    columns = [table.column(column_id) for column_id in sorted(predicate_columns(predicate))]
+    names = ", ".join(column.name for column in columns)
+    if isinstance(predicate, In) and columns[0].encrypted:
+        what = f"IN (SELECT ...) over {names}, whose length the server would see,"
+        fail("AM-2108", what=what, fix="write a join, or declare the column for group")
+    what = f"comparing {names}, which is public, with the answer of a subquery"
+    fail("AM-2108", what=what, fix="the server would see it: write the constant")
 
 
 def _constants(predicate: Predicate) -> tuple[Literal, ...]:

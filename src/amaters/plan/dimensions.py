@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from amaters.columns.schema import Table
 
 DIMENSION_STEP = 1 << 16  # between the column ids of two tables of a join
+PARTS_OFFSET = 255 * DIMENSION_STEP  # ids of computed columns lie above this
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,23 @@ class Dimension:
 
 
 @dataclass(frozen=True, slots=True)
+class DatePart:
+    """A column ``column_id`` of the joined table: year, quarter, month or day of a DATE in
+    ``source``, a column of a dimension.
+    """
+
+    column_id: int
+    part: str
+    source: int
+
+
+@dataclass(frozen=True, slots=True)
 class Join:
     """An inner join: ``fact``, called ``name`` in the statement, and its dimensions in an order in
-    which each hangs on the fact or on earlier ones.
+    which each hangs on the fact or on earlier ones. ``parts``: columns computed from theirs.
     """
 
     fact: Table
     name: str
     dimensions: tuple[Dimension, ...]
+    parts: tuple[DatePart, ...] = ()

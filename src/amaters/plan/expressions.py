@@ -21,6 +21,7 @@ from amaters.columns.scalars import Literal as Literal
 from amaters.columns.scalars import Scalar as Scalar
 from amaters.columns.scalars import Value as Value
 from amaters.plan.dimensions import DIMENSION_STEP as DIMENSION_STEP
+from amaters.plan.dimensions import DatePart as DatePart
 from amaters.plan.dimensions import Dimension as Dimension
 from amaters.plan.dimensions import Join as Join
 

@@ -18,6 +18,7 @@ from amaters.base.errors import fail
 from amaters.columns.schema import Column, Query
 from amaters.columns.types import BOOLEAN, Storage
 from amaters.plan.answers import shows_answer
+from amaters.plan.dimensions import PARTS_OFFSET
 from amaters.plan.expressions import (
     DIMENSION_STEP,
     ORDER_AGGREGATES,
@@ -102,6 +103,10 @@ def roots(join: Join) -> Mapping[int, int]:
         if len(ways) > 1 or (ways != {OPEN} and len(dimension.left) > 1):
             fail("AM-2144", table=dimension.name, fact=join.name)
         found[dimension.offset] = ways.pop()
+    if any(found[offset_of(part.source)] != OPEN for part in join.parts):
+        fail("AM-2146", columns="parts of dates", fact=join.name)
+    if join.parts:
+        found[PARTS_OFFSET] = OPEN
     return found
 
 

@@ -24,7 +24,7 @@ from amaters.columns.patterns import Pattern
 from amaters.columns.prefixes import prefix_code, prefix_scalars
 from amaters.columns.schema import Column, Table
 from amaters.fhe.parameters import Parameters, get_parameters
-from amaters.plan.answers import shows_answer
+from amaters.plan.answers import refuse_shown
 from amaters.plan.capabilities import (
     check_capabilities,
     check_products,
@@ -285,7 +285,8 @@ class _FilterBuilder:
         columns = predicate_columns(predicate)
         if columns and not any(self.table.column(column).encrypted for column in columns):
             require_computable(predicate, self.table)
-            return self._public(Not(predicate) if negated else predicate)
+            refuse_shown(predicate, self.table)
+            return PublicNode(Not(predicate) if negated else predicate)
         match predicate:
             case Truth(value):
                 return value is not None and value != negated
@@ -317,15 +318,6 @@ class _FilterBuilder:
             case Like():
                 return self._like(predicate, negated != predicate.negated)
         raise TypeError(f"not a predicate: {type(predicate).__name__}")
-
-    def _public(self, predicate: Predicate) -> Node:
-        """What the server evaluates, which may say nothing of an answer (AM-2108)."""
-        if shows_answer(predicate):
-            columns = sorted(predicate_columns(predicate))
-            names = ", ".join(self.table.column(column_id).name for column_id in columns)
-            what = f"comparing {names}, which is public, with the answer of a subquery"
-            fail("AM-2108", what=what, fix="the server would see it: write the constant")
-        return PublicNode(predicate)
 
     def _compare(self, predicate: Compare, negated: bool) -> Node | bool:
         if predicate.literal.value is None:
@@ -370,6 +362,7 @@ class _FilterBuilder:
             known = tuple(one for one in each if one.literal.value is not None)
             return self._convert(And(known) if negated else Or(known), negated=False)
         self._require(column, "tested for equality", "=")
+        refuse_shown(predicate, self.table)
         if len(literals) > ENTRIES_MAX:
             what = f"an IN list of {len(literals)} values over an encrypted column"
             fail("AM-2108", what=what, fix=f"use at most {ENTRIES_MAX} values")

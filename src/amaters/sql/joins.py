@@ -7,7 +7,7 @@ on the fact or on another dimension.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeGuard
 
@@ -22,32 +22,15 @@ from amaters.sql.scope import (
     Scope,
     bare,
     find_table,
-    nearest,
     only,
     refuse,
     where,
     wrong,
 )
+from amaters.sql.sources import PART, Source, aliases_of, date_parts, find_column
 
 TABLES_MAX = 16
 _INNER = "write FROM a JOIN b ON a.key = b.key (inner joins only)"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One table of FROM, under its name there; ``merged``: columns that USING made one with those
-    of an earlier table.
-    """
-
-    table: Table
-    name: str
-    merged: frozenset[int] = frozenset()
-
-    def find(self, name: str) -> Column | None:
-        """The column of this name, letter case apart; an exact match first."""
-        exact = (column for column in self.table.columns if column.name == name)
-        alike = (c for c in self.table.columns if c.name.lower() == name.lower())
-        return next(exact, None) or next(alike, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +57,8 @@ class JoinScope(Scope):
 
     def find(self, node: exp.Column) -> Column | None:
         """See ``Scope``. Raises: AM-2225 for a name that several tables have."""
+        if PART in node.meta:
+            return self.table.column(int(node.meta[PART]))
         only(node, ("this", "table"), "write column or table.column")
         if isinstance(node.this, exp.Star):
             refuse(node, "* among other expressions", "name the columns")
@@ -90,30 +75,6 @@ class JoinScope(Scope):
         fail("AM-2203", table=node.table, where=where(node), near="")
 
 
-def find_column(node: exp.Column, sources: tuple[Source, ...]) -> tuple[int, Column] | None:
-    """(index of the source, column) that a name means, or None.
-
-    Raises: AM-2203 for a table that is not in FROM, AM-2225 for a name that several tables have.
-    """
-    if node.table:
-        for index, source in enumerate(sources):
-            if source.name.lower() == node.table.lower():
-                column = source.find(node.name)
-                return None if column is None else (index, column)
-        near = nearest(node.table, (source.name for source in sources))
-        fail("AM-2203", table=node.table, where=where(node), near=near)
-    named = ((index, source.find(node.name)) for index, source in enumerate(sources))
-    found = [
-        (index, column)
-        for index, column in named
-        if column is not None and column.id not in sources[index].merged
-    ]
-    if len(found) > 1:
-        tables = ", ".join(sources[index].name for index, _ in found)
-        fail("AM-2225", column=node.name, where=where(node), tables=tables)
-    return found[0] if found else None
-
-
 @dataclass(slots=True)
 class Joined:
     """What FROM, ON, USING and WHERE say together. ``rest``: conditions that join nothing."""
@@ -123,9 +84,7 @@ class Joined:
     rest: list[exp.Expr] = field(default_factory=list)
 
 
-def bind_joins(
-    tree: exp.Select, catalogue: Catalogue, aliases: Mapping[str, exp.Expr]
-) -> tuple[exp.Select, JoinScope, Join]:
+def bind_joins(tree: exp.Select, catalogue: Catalogue) -> tuple[exp.Select, JoinScope, Join]:
     """``tree`` as a SELECT over one joined table, the names in it, and how it is joined.
 
     Raises: AM-2203 to AM-2205, AM-2225 to AM-2228.
@@ -139,22 +98,24 @@ def bind_joins(
     condition = tree.args.get("where")
     if condition is not None:
         _split(joined, condition.this)
-    _drop_known(joined)
+    _drop_known(joined, tree)
     tree.set("where", _conjunction(joined.rest))
     fact = _fact(joined, first)
     offsets = tuple(
         0 if index == fact else DIMENSION_STEP * (index + 1) for index in range(len(joined.sources))
     )
-    table = _table(joined, fact, offsets)
+    sources = tuple(joined.sources)
+    parts, columns = date_parts(tree, sources, offsets)
+    table = _table(joined, fact, offsets, columns)
     order = _reached(joined, fact)
     assert order is not None
     join = Join(
         joined.sources[fact].table,
         joined.sources[fact].name,
         tuple(_dimension(joined, index, equations, offsets) for index, equations in order),
+        parts,
     )
-    sources = tuple(joined.sources)
-    return tree, JoinScope(table, join.name, aliases, sources, offsets), join
+    return tree, JoinScope(table, join.name, aliases_of(tree), sources, offsets), join
 
 
 # ---- FROM ------------------------------------------------------------------------------------
@@ -272,11 +233,13 @@ def _without(joined: Joined, node: exp.Expr) -> exp.Expr:
     return whole
 
 
-def _drop_known(joined: Joined) -> None:
-    """What joins the tables holds in every row, so elsewhere it is TRUE."""
+def _drop_known(joined: Joined, tree: exp.Select) -> None:
+    """What joins the tables holds in every row, so elsewhere in this SELECT it is TRUE."""
     known = {_identity(equation) for equation in joined.equations}
     for part in joined.rest:
         for node in list(part.find_all(exp.EQ)):
+            if node.find_ancestor(exp.Select) is not tree:
+                continue
             equation = _equation(joined, node)
             if equation is not None and _identity(equation) in known:
                 node.replace(exp.true())
@@ -368,7 +331,9 @@ def _comparable(a: Column, b: Column) -> bool:
     return kinds and a.type.scale == b.type.scale
 
 
-def _table(joined: Joined, fact: int, offsets: tuple[int, ...]) -> Table:
+def _table(
+    joined: Joined, fact: int, offsets: tuple[int, ...], computed: tuple[Column, ...]
+) -> Table:
     """All columns as those of one table, in the order of FROM; the fact's keep their ids."""
     names = [c.name.lower() for source in joined.sources for c in source.table.columns]
     columns = []
@@ -383,7 +348,8 @@ def _table(joined: Joined, fact: int, offsets: tuple[int, ...]) -> Table:
                     id=offset + column.id,
                     name=name,
                     primary_key=column.primary_key and index == fact,
+                    generated=column.generated if index == fact else None,
                     hidden=column.hidden or column.id in source.merged,
                 )
             )
-    return replace(joined.sources[fact].table, columns=tuple(columns))
+    return replace(joined.sources[fact].table, columns=(*columns, *computed))

@@ -13,6 +13,7 @@ from amaters.columns.moments import at_midnight
 from amaters.columns.patterns import Pattern
 from amaters.columns.schema import Column
 from amaters.columns.types import TypeKind
+from amaters.plan.differences import on_generated
 from amaters.plan.expressions import (
     Aggregate,
     And,
@@ -141,7 +142,7 @@ class Conditions:
         if not (one.is_numeric and other.is_numeric) and one.name != other.name:
             what = f"{one.name} compared with {other.name}"
             wrong(node, what, "compare values of one type")
-        return Relation(operator, a, b)
+        return on_generated(Relation(operator, a, b), self.scope.table)
 
     def _constant(self, node: exp.Expr, column: Column) -> Literal:
         found = literal(node, self.arguments)

@@ -32,6 +32,7 @@ from amaters.sql.literals import (
 from amaters.sql.predicates import Conditions
 from amaters.sql.scalars import Scalars, spelling
 from amaters.sql.scope import Catalogue, Scope, bare, find_table, only, refuse, where, wrong
+from amaters.sql.sources import aliases_of
 
 _CLAUSES = (
     "expressions", "from_", "where", "group", "having", "order", "limit", "offset", "distinct",
@@ -45,16 +46,11 @@ def bind_select(tree: exp.Select, catalogue: Catalogue, arguments: Arguments) ->
     source = tree.args.get("from_")
     if source is None:
         refuse(tree, "SELECT without FROM", "name a table")
-    aliases = {
-        item.alias.lower(): bare(item.this)
-        for item in tree.expressions
-        if isinstance(item, exp.Alias)
-    }
     if tree.args.get("joins"):
-        single, joined, join = bind_joins(tree, catalogue, aliases)
+        single, joined, join = bind_joins(tree, catalogue)
         return replace(_Binding(single, joined.table, joined, arguments).bind(), join=join)
     table = find_table(catalogue, source.this)
-    scope = Scope(table, source.this.alias or table.name, aliases)
+    scope = Scope(table, source.this.alias or table.name, aliases_of(tree))
     return _Binding(tree, table, scope, arguments).bind()
 
 

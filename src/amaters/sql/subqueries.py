@@ -45,7 +45,7 @@ def bind_query(tree: exp.Select, catalogue: Catalogue, arguments: Arguments) -> 
         return _derived_table(tree, derived, catalogue, arguments)
     scalar = _scalar(tree)
     if scalar is not None:
-        return _scalar_subquery(tree, scalar, catalogue, arguments)
+        return _value_first(tree, scalar, catalogue, arguments)
     return bind_select(tree, catalogue, arguments)
 
 
@@ -165,17 +165,18 @@ def _unique(select: Select) -> list[frozenset[int]]:
 
 
 def _scalar(tree: exp.Select) -> exp.Subquery | None:
-    """The first SELECT in brackets where a value stands, outside of every other SELECT."""
+    """The first SELECT in brackets where a value or a list stands, outside of any other SELECT."""
     for node in tree.find_all(exp.Subquery):
         inside = node.find_ancestor(exp.Select)
-        if inside is tree and not isinstance(node.parent, exp.In | exp.Exists):
+        if inside is tree and not isinstance(node.parent, exp.Exists):
             return node
     return None
 
 
-def _scalar_subquery(
+def _value_first(
     tree: exp.Select, node: exp.Subquery, catalogue: Catalogue, arguments: Arguments
 ) -> Staged:
+    """One value, or behind IN a list of them, as constants."""
     only(node, ("this",), "write (SELECT one value FROM ...)")
     if not isinstance(node.this, exp.Select):
         refuse(node, "this form of subquery", "write (SELECT one value FROM ...)")
@@ -184,21 +185,39 @@ def _scalar_subquery(
     if len(_visible(final)) != 1:
         wrong(node, "a subquery of several columns where one value stands", "select one")
     type_ = type_of(_visible(final)[0].expression, final.table)
-    name = f"{ANSWER}{arguments.answers + 1}"
+    is_list = isinstance(node.parent, exp.In)
+
+    def resume(answer: Answer | None) -> Select | Staged:
+        if answer is None:
+            values = [_placeholder(type_)]
+        else:
+            values = _values(answer) if is_list else [_value(answer)]
+        names = [f"{ANSWER}{arguments.answers + 1 + index}" for index in range(len(values))]
+        given = arguments
+        for name, value in zip(names, values, strict=True):
+            given = given.answering(name, value)
+        return bind_query(_with_constants(tree, node, names), catalogue, given)
+
+    return Staged(first, f"subquery {arguments.answers + 1}", not is_list, resume)
+
+
+def _with_constants(tree: exp.Select, node: exp.Subquery, names: Sequence[str]) -> exp.Select:
+    """``tree`` with placeholders of these names for the subquery."""
     node.meta["marked"] = True
     rest = tree.copy()
     del node.meta["marked"]
     place = next(found for found in rest.find_all(exp.Subquery) if found.meta.get("marked"))
-    held = exp.Placeholder(this=name)
-    inner = next((found.meta for found in node.walk() if "start" in found.meta), {})
-    held.meta.update(inner)
-    place.replace(held)
-
-    def resume(answer: Answer | None) -> Select | Staged:
-        value = _placeholder(type_) if answer is None else _value(answer)
-        return bind_query(rest, catalogue, arguments.answering(name, value))
-
-    return Staged(first, f"subquery {arguments.answers + 1}", True, resume)
+    meta = next((found.meta for found in node.walk() if "start" in found.meta), {})
+    held = [exp.Placeholder(this=name) for name in names]
+    for one in held:
+        one.meta.update(meta)
+    if isinstance(place.parent, exp.In):
+        listed = place.parent
+        listed.set("query", None)
+        listed.set("expressions", held)
+    else:
+        place.replace(held[0])
+    return rest
 
 
 def _bound_inside(
@@ -226,6 +245,12 @@ def _outer_names(tree: exp.Select, catalogue: Catalogue) -> set[str]:
         table: Table = find_table(catalogue, node)
         found |= {column.name.lower() for column in table.columns}
     return found
+
+
+def _values(answer: Answer) -> list[Value]:
+    """The different values of an answer's only column."""
+    (column,) = answer
+    return [Decimal(repr(v)) if isinstance(v, float) else v for v in dict.fromkeys(column)]
 
 
 def _value(answer: Answer) -> Value:
