@@ -161,3 +161,24 @@ def test_explain_says_what_is_learned(both: Both) -> None:
     assert "values of d are returned for every row alike, in one round of fixed size" in learns
     assert "which rows match, and how many" in hidden
     assert "the result" in hidden
+
+
+def test_totals_of_the_same_rows_are_made_here(both: Both) -> None:
+    """What follows from the values is not computed a second time, whatever groups there are."""
+    sql = "SELECT g, min(a), avg(a), sum(a), count(*) FROM t WHERE s > 40 GROUP BY g ORDER BY g"
+    both.opened.door.forget()
+    result = both.opened.db.sql(sql)
+    (call,) = both.opened.door.of("execute")
+    assert all(reply.WhichOneof("event") != "accumulator" for reply in call.replies)
+    both.check(sql.replace("avg(a), ", ""))
+    assert [row[2] == row[3] / both_count for row, both_count in _counts(both, result)] == [
+        True
+    ] * 4
+    assert "from the values, computed by the client" in both.opened.db.explain(sql)
+
+
+def _counts(both: Both, result: Any) -> list[tuple[Any, int]]:
+    """Each group with how many of its values are not NULL, by DuckDB."""
+    sql = "SELECT count(a) FROM t WHERE s > 40 GROUP BY g ORDER BY g"
+    counts = [row[0] for row in both.duck.execute(sql).fetchall()]
+    return list(zip(result.rows(), counts, strict=True))

@@ -52,6 +52,7 @@ from amaters.plan.orders import (
     order_aggregates,
     ordered_columns,
     public_values,
+    split_terms,
 )
 from amaters.plan.prepare import Prepared, prepare
 from amaters.plan.recipes import ROWS, recipe
@@ -201,12 +202,15 @@ class Selection:
         if prepared.needs_public_rows:
             public = await self._add_public_totals(prepared, pinned, totals)
         self.received.require_intact()
+        assert prepared.spec is not None
         for canaries in matching_canaries(guards, self.statement.where, self.table):
-            totals.merge(totals_of(self.statement, canaries), sign=-1)
+            totals.merge(totals_of(self.statement, canaries, prepared.spec.terms), sign=-1)
         if prepared.selects:
             values = masked_values(self.statement), public_values(self.statement)
             selected = await self._selected(values, guards, public)
             found.append(real_rows(self.table, selected, [*values[0], *values[1]]))
+            _, here = split_terms(self.statement, prepared.terms)
+            totals.merge(totals_of(self.statement, found[-1], here))
         return await self._finished(totals, found)
 
     async def _finished(self, totals: Totals, found: list[ColumnBatch]) -> Answer:

@@ -22,7 +22,7 @@ from amaters.plan.cost import (
     output_seconds,
     step_seconds,
 )
-from amaters.plan.explain_values import values_of
+from amaters.plan.explain_values import derived, values_of
 from amaters.plan.expressions import (
     Aggregate,
     Arithmetic,
@@ -146,7 +146,7 @@ def _tree(
     detail = _aggregate_text(prepared, table)
     made = operator(OUTPUT, "Aggregate", detail, costs[OUTPUT], children)
     return made | {
-        "totals": _terms(compiled, table, parameters, statistics),
+        "totals": _terms(compiled, table, parameters, statistics) + derived(prepared, table),
         "values": values,
     }
 

@@ -55,7 +55,8 @@ def _draw(operator: Document, lead: str, below: str, rows: list[tuple[str, str]]
         rows.append((f"{below}  index: {used['name']} ({', '.join(used['conditions'])}){note}", ""))
     for total in operator.get("totals", ()):
         count = total["ciphertexts"]
-        note = f"{count} ciphertexts" if count else "of public columns, computed by the client"
+        source = total.get("source", "of public columns")
+        note = f"{count} ciphertexts" if count else f"{source}, computed by the client"
         rows.append((f"{below}  total: {total['total']}", note))
     rows += [(f"{below}  {text}", note) for text, note in values_text(operator.get("values", ()))]
     for index, child in enumerate(children):

@@ -10,6 +10,8 @@ from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters
 from amaters.plan.circuit import CompiledPlan
 from amaters.plan.cost import Statistics, download_bytes
+from amaters.plan.orders import split_terms
+from amaters.plan.prepare import Prepared
 
 
 def values_of(
@@ -31,6 +33,19 @@ def values_of(
                 "download_bytes": download_bytes(own, parameters, statistics.segments),
             }
         )
+    return found
+
+
+def derived(prepared: Prepared, table: Table) -> list[dict[str, Any]]:
+    """Totals of rows whose values are returned anyway: the engine makes none of them."""
+    if not prepared.selects:
+        return []
+    _, here = split_terms(prepared.select, prepared.terms)
+    found = []
+    for term in here:
+        product = " * ".join(table.column(column).name for column in term.columns) or "*"
+        nothing = {"ciphertexts": 0, "products": 0, "download_bytes": 0, "seconds": 0.0}
+        found.append({"total": f"{term.kind}({product})", **nothing, "source": "from the values"})
     return found
 
 

@@ -13,7 +13,13 @@ from amaters.columns.joined import JoinedTable
 from amaters.columns.schema import Table
 from amaters.plan.dimensions import DIMENSION_STEP
 from amaters.plan.explain_joins import hidden_of_join, learned_of_vectors, tables_read
-from amaters.plan.expressions import Predicate, Select, predicate_columns, scalar_columns
+from amaters.plan.expressions import (
+    ColumnRef,
+    Predicate,
+    Select,
+    predicate_columns,
+    scalar_columns,
+)
 from amaters.plan.fetching import DECOYS_MIN
 from amaters.plan.orders import public_values
 from amaters.plan.prepare import Prepared
@@ -193,6 +199,8 @@ def touched_columns(select: Select) -> list[int]:
     found = set(predicate_columns(select.where)) | set(select.group_by)
     for item in select.items:
         found |= scalar_columns(item.expression)
+    keys = (order.key for order in select.order_by)
+    found.update(key.column_id for key in keys if isinstance(key, ColumnRef))
     return sorted(found)
 
 

@@ -6,7 +6,8 @@ are fetched for all rows that pass the public conditions: neither tells which ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from amaters.base.errors import fail
 from amaters.columns.schema import Column
@@ -22,7 +23,7 @@ from amaters.plan.expressions import (
     scalar_columns,
 )
 from amaters.plan.joins import OPEN, offset_of, roots
-from amaters.plan.spec import VALUES_MAX
+from amaters.plan.spec import VALUES_MAX, PlanSpec, Term
 
 # So many rows are fetched whole if no encrypted condition chooses among them: that shows nothing,
 # while fetching those that come first shows which they are.
@@ -42,9 +43,9 @@ def order_aggregates(select: Select) -> tuple[Aggregate, ...]:
 
 
 def ordered_columns(select: Select) -> list[Column]:
-    """The columns that extremes and quantiles read, and those that group them, by id."""
+    """The columns that extremes and quantiles read, and those that group totals, by id."""
     aggregates = order_aggregates(select)
-    ids = frozenset(select.group_by if aggregates else ())
+    ids = frozenset(select.fine_groups if aggregates else ())
     ids = ids.union(*(scalar_columns(aggregate) for aggregate in aggregates))
     return [select.table.column(column_id) for column_id in sorted(ids)]
 
@@ -59,6 +60,29 @@ def public_values(select: Select) -> tuple[int, ...]:
     that follow from public ones.
     """
     return tuple(column.id for column in ordered_columns(select) if not _is_masked(column))
+
+
+def split_terms(select: Select, terms: Sequence[Term]) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
+    """(totals that the engine makes, those that follow from the rows that extremes need anyway)."""
+    known = {column.id for column in ordered_columns(select)}
+    here = tuple(
+        term
+        for term in terms
+        if not term.condition and known.issuperset((*term.columns, *term.required))
+    )
+    return tuple(term for term in terms if term not in here), here
+
+
+def with_selection(select: Select, spec: PlanSpec) -> PlanSpec:
+    """The plan of an aggregate with the rows that extremes need, if they are encrypted or chosen by
+    encrypted conditions, and without the totals that follow from those rows.
+    """
+    values = masked_values(select)
+    if not values and (spec.filter is None or not order_aggregates(select)):
+        return spec
+    terms, _ = split_terms(select, spec.terms)
+    spec = replace(spec, selection=True, values=values, terms=terms)
+    return spec if terms else replace(spec, public_groups=(), encrypted_groups=())
 
 
 def _is_masked(column: Column) -> bool:

@@ -56,10 +56,9 @@ from amaters.plan.logic import normalised, split_public
 from amaters.plan.orders import (
     First,
     first_rows,
-    masked_values,
-    order_aggregates,
     public_values,
     require_orderable,
+    with_selection,
 )
 from amaters.plan.outputs import is_computed
 from amaters.plan.recipes import recipe
@@ -174,9 +173,7 @@ def _prepared(
     )
     check_capabilities(spec, table)
     require_orderable(select)
-    values = masked_values(select)
-    if values or (node is not None and order_aggregates(select)):
-        spec = replace(spec, selection=True, values=values)
+    spec = with_selection(select, spec)
     computed = [is_computed(spec, term, table.public()) for term in spec.terms]
     if not any(computed) and not spec.selection:
         return Prepared(select, "public", base)
