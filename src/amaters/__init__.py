@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from amaters.client.batches import AsyncBatch
     from amaters.client.database import AsyncDatabase
     from amaters.client.expression import (
+        Condition,
+        Expression,
         avg,
         col,
         count,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         sum,  # noqa: A004
         when,
     )
+    from amaters.client.planview import Plan
     from amaters.client.result import Result, Stats
     from amaters.client.sync import Batch, Database, Query, Table, Transaction
     from amaters.client.table import AsyncQuery, AsyncTable
@@ -74,7 +77,10 @@ _HOMES = {
     "amaters.base.progress": "Progress",
     "amaters.client.batches": "AsyncBatch",
     "amaters.client.database": "AsyncDatabase",
-    "amaters.client.expression": "avg col count max median min public quantile sum when",
+    "amaters.client.expression": (
+        "Condition Expression avg col count max median min public quantile sum when"
+    ),
+    "amaters.client.planview": "Plan",
     "amaters.client.result": "Result Stats",
     "amaters.client.sync": "Batch Database Query Table Transaction",
     "amaters.client.transactions": "AsyncTransaction",
@@ -98,6 +104,7 @@ __all__ = [
     "Blob",
     "Boolean",
     "ClosedError",
+    "Condition",
     "ConflictError",
     "DataError",
     "Database",
@@ -105,12 +112,14 @@ __all__ = [
     "Decimal",
     "DeniedError",
     "Enum",
+    "Expression",
     "Int8",
     "Int16",
     "Int32",
     "Int64",
     "InternalError",
     "InvalidError",
+    "Plan",
     "Progress",
     "Query",
     "Result",

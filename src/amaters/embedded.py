@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from amaters.base import errors, settings
 from amaters.base.clock import SystemClock
@@ -91,10 +91,26 @@ class Embedded(Database):
     verify = blocking(AsyncEmbedded.verify)
 
 
+class ConnectOptions(TypedDict, total=False):
+    """The keyword arguments of ``connect``, which explains them."""
+
+    keys: str | os.PathLike[str] | None
+    passphrase: Passphrase | None
+    progress: ProgressCallback | None
+    timeout_seconds: float | None
+    threads: int | None
+    parameters: str | None
+    unsafe_scheme: str | None
+    unsafe_parameters: str | None
+    log_backend: str | None
+    objects_url: str | None
+    compact_rows_per_second: float | None
+
+
 class Connecting:
     """What ``connect_async`` returns: ``await`` it, or use it in ``async with``."""
 
-    def __init__(self, url: str, options: dict[str, Any]) -> None:
+    def __init__(self, url: str, options: ConnectOptions) -> None:
         self._url = url
         self._options = options
         self._database: AsyncEmbedded | None = None
@@ -111,7 +127,7 @@ class Connecting:
             await self._database.close()
 
 
-def connect_async(url: str | os.PathLike[str], **options: Any) -> Connecting:
+def connect_async(url: str | os.PathLike[str], **options: Unpack[ConnectOptions]) -> Connecting:
     """Like ``connect``, for asynchronous programs: the same names, awaitable."""
     return Connecting(os.fspath(url), options)
 
@@ -136,10 +152,10 @@ def connect(
     ``keys``: a keyring directory or one ``.keyset`` file; by default the user's keyring, or for
     ``":memory:"`` a keyset that is never written. ``passphrase`` opens a locked keyset: a string,
     which also locks a keyset made here, or a function that is called when one is met.
-    ``progress`` is called during long work; on a terminal a line with an ETA is shown by default.
-    ``timeout_seconds`` is how long a statement may take, by default for ever; ``sql`` takes its
-    own. ``parameters="deep"`` makes a new database's
-    keyset for deeper filters, at about twice the cost. ``unsafe_scheme="noop"`` encrypts nothing,
+    ``progress`` is called during long work; on a terminal or in a notebook a line with an ETA is
+    shown by default. ``timeout_seconds`` is how long a statement may take, by default for ever;
+    ``sql`` takes its own. ``parameters="deep"`` makes a new database's keyset for deeper filters,
+    at about twice the cost. ``unsafe_scheme="noop"`` encrypts nothing,
     and ``unsafe_parameters="insecure_n1024"`` protects nothing: for tests only.
 
     ``objects_url="s3://bucket/prefix"`` puts a new database's objects on an object store, and

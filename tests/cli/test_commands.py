@@ -86,6 +86,22 @@ def test_batch_stops_at_the_first_failure_or_goes_on(run: Run, tmp_path: Path) -
     assert code == 1 and "created" not in err
 
 
+def test_an_atomic_batch_is_all_or_nothing(run: Run, tmp_path: Path) -> None:
+    """A failure undoes what came before it."""
+    place, noop = str(tmp_path / "db"), ("--unsafe-scheme", "noop")
+    assert run("sql", place, *noop, "-c", CREATE + INSERT)[0] == 0
+    file = tmp_path / "batch.sql"
+    file.write_text("DELETE FROM t WHERE id = 1; UPDATE t SET a = 99 WHERE id = 3;")
+    code, _, err = run("batch", place, str(file), *noop, "--atomic")
+    assert code == 1 and "statement 2 of 2" in err
+    file.write_text("DELETE FROM t WHERE id = 2; UPDATE t SET a = 9 WHERE id = 3;")
+    code, _, err = run("batch", place, str(file), *noop, "--atomic")
+    assert code == 0 and "committed 2 rows" in err
+    code, out, _ = run("sql", place, *noop, "-o", "csv", "-c", "SELECT * FROM t ORDER BY id")
+    assert out == "id,a\n1,3\n3,9\n"
+    assert run("batch", place, str(file), *noop, "--atomic", "--keep-going")[0] == 2
+
+
 def test_explain(run: Run, tmp_path: Path) -> None:
     """Of a statement in a database that is there, in every form; --analyze runs it."""
     place = str(tmp_path / "db")

@@ -93,8 +93,11 @@ def questions(db: am.Database) -> None:
     assert pay.select("dept").distinct().rows() == [("R&D",)]
     extremes = (am.min("salary"), am.max("salary"), am.median("salary"), am.quantile("salary", 0.1))
     assert pay.agg(*extremes).rows() == [(65_000, 81_000, 73_000.0, 65_000)]
-    text: str = query.explain(format="json", local=True)
-    assert text.startswith("{")
+    plan: am.Plan = query.explain(format="json", local=True)
+    assert plan.startswith("{") and plan.document["table"] == "pay"
+    doubled: am.Expression = 2 * am.col("salary")
+    rich: am.Condition = am.col("salary") > 70_000
+    assert pay.filter(rich).agg(am.sum(doubled)).scalar() == 162_000
     parts: list[am.Result] = list(query.stream())
     assert sum(len(part) for part in parts) == len(list(query)) == len(query.rows())
     print(query.arrow().num_rows, query.polars().height, len(query.pandas()), query.dicts())

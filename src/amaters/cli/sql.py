@@ -88,6 +88,7 @@ def prompt(db: Database, output: str, options: dict[str, Any]) -> None:
 @click.argument("file", type=click.File(encoding="utf-8"))
 @_FORM
 @click.option("--keep-going", is_flag=True, help="Run the rest when a statement fails.")
+@click.option("--atomic", is_flag=True, help="All statements in one transaction, or none.")
 @click.pass_obj
 def batch(
     context: Context,
@@ -95,19 +96,24 @@ def batch(
     database: str,
     file: TextIO,
     output: str,
-    keep_going: bool,
     **options: Any,
 ) -> None:
     """Run the statements in FILE (- for standard input) on DATABASE, each by itself.
 
     Nothing runs when the file as a whole cannot be read as SQL. The first statement that fails ends
     it, with its number and its exit code; with --keep-going the exit code is that of the last one.
+    With --atomic a failure undoes those before it; statements that change the schema are refused.
     """
+    keep_going, atomic = options.pop("keep_going"), options.pop("atomic")
+    if keep_going and atomic:
+        raise click.UsageError("--keep-going and --atomic exclude each other")
     from amaters.sql.parser import parse
 
     statements = parse(file.read())
     failed: errors.AmatersError | None = None
     with context.open(database, **options) as db:
+        if atomic:
+            db.sql("BEGIN")
         for number, statement in enumerate(statements, start=1):
             try:
                 run_statement(db, statement, output)
@@ -117,6 +123,8 @@ def batch(
                     raise
                 say(paint(str(error), RED, sys.stderr))
                 failed = error
+        if atomic:
+            say(db.sql("COMMIT").message)
     if failed is not None:
         raise failed
 

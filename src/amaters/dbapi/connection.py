@@ -6,13 +6,15 @@ import os
 import threading
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any
+from typing import Unpack
 
 from amaters.base import errors
 from amaters.client.result import Result
 from amaters.client.sync import Database, Transaction
 from amaters.dbapi import exceptions
 from amaters.dbapi.cursor import Cursor, Parameters
+from amaters.embedded import ConnectOptions
+from amaters.embedded import connect as open_database
 
 
 class Connection:
@@ -169,13 +171,14 @@ class Connection:
 
 
 def connect(
-    database: str | os.PathLike[str], *, autocommit: bool = False, **options: Any
+    database: str | os.PathLike[str],
+    *,
+    autocommit: bool = False,
+    **options: Unpack[ConnectOptions],
 ) -> Connection:
     """Open a database; ``options`` are those of ``amaters.connect``.
 
     Raises: OperationalError, InterfaceError, ProgrammingError.
     """
-    from amaters.embedded import connect as open_database
-
     with exceptions.translated():
         return Connection(open_database(database, **options), autocommit=autocommit)
