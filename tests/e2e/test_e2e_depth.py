@@ -155,6 +155,11 @@ def test_an_export_opens_both_depths_and_old_keysets_say_what_they_lack(tmp_path
         assert (found.scalar(), found.stats.segments) == (DEEP_FULL - DEEP_FULL // 11 - 1, 1)
     Keyring(old).save(replace(keyset, deep_key=b""))
     with am.connect(tmp_path / "db", keys=old, **options) as db:
+        with pytest.raises(am.DeniedError) as denied:
+            db.sql("SELECT count(*) FROM d WHERE a >= 0")
+        assert denied.value.code == "AM-2311"
+    file = Keyring(old).path(keyset.key_id)
+    with am.connect(tmp_path / "other", keys=file, **options) as db:
         db.create_table("p", COLUMNS).insert(rows(20))
         assert db.sql("SELECT count(*) FROM p WHERE a >= 0").scalar() == 18
         for work in (
@@ -164,9 +169,6 @@ def test_an_export_opens_both_depths_and_old_keysets_say_what_they_lack(tmp_path
             with pytest.raises(am.InvalidError) as caught:
                 work()
             assert caught.value.code == "AM-2310"
-        with pytest.raises(am.DeniedError) as denied:
-            db.sql("SELECT count(*) FROM d WHERE a >= 0")
-        assert denied.value.code == "AM-2311"
 
 
 def test_an_unknown_depth_is_refused() -> None:

@@ -44,19 +44,14 @@ def state(opened: Opened) -> Any:
     return db.tables(), db.sql("SELECT count(*), sum(a), sum(b), sum(d) FROM t").rows()
 
 
-def test_too_deep_a_plan_sends_nothing(opened: Opened) -> None:
-    """A statement beyond the noise budget, and every other refusal of the planner or the binder:
-    not one call reaches the engine after it was issued.
+def test_a_refused_statement_sends_nothing(opened: Opened) -> None:
+    """Every refusal of the planner or the binder (those of plans that are too deep are in
+    ``test_e2e_refresh``): not one call reaches the engine after it was issued.
     """
-    deep = " OR ".join(f"(b < {7 * i} AND d > {5 * i})" for i in range(40))
     refused = {
-        f"SELECT count(*) FROM t WHERE {deep}": "AM-2301",
-        f"SELECT sum(a) FROM t WHERE {deep}": "AM-2301",
-        f"SELECT k FROM t WHERE {deep}": "AM-2301",
         "SELECT sum(g) FROM t": "AM-2208",
         "SELECT nothing FROM t": "AM-2204",
         "SELECT count(*) FROM t WHERE n = 'n'": "AM-2107",
-        "SELECT max(a) FROM t": "AM-2205",
         "INSERT INTO t (k, a) VALUES (1, 101)": "AM-2003",
         "INSERT INTO t (k, a, g) VALUES (1, 1, 'w')": "AM-2006",
         "INSERT INTO t (k) VALUES (1)": "AM-2004",

@@ -21,3 +21,10 @@ def fill(define: Callable[..., None]) -> None:
         "keyset {key_id} has no secret key for table {table}",
         "import a newer copy of this keyset: this one was made before it had that secret",
     )
+    define(
+        "AM-2312",
+        e.InvalidError,
+        "this statement sends {needed} of encrypted constants, at most {limit} are taken",
+        "use shorter IN lists or fewer conditions, or mark constants PUBLIC(...)",
+        dbapi="NotSupportedError",
+    )

@@ -27,7 +27,6 @@ from amaters.client.vacuum import Erased, erase, forget, vacuum
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters
-from amaters.plan.check import CONSTANTS_MAX
 from amaters.plan.explain import Document
 from amaters.plan.explain_formats import render
 from amaters.plan.expressions import (
@@ -48,6 +47,7 @@ from amaters.plan.expressions import (
     Update,
     Vacuum,
 )
+from amaters.plan.fitting import what_fits
 
 if TYPE_CHECKING:
     from amaters.client.planview import Plan
@@ -440,27 +440,21 @@ async def _create(session: Session, statement: CreateTable) -> Result:
     if statement.if_not_exists and name in await session.tables():
         return _message(session, f"table {name} exists already")
     await session.create_table(statement.table)
-    fits = what_fits(statement.table, session.parameters_of(statement.table))
+    parameters = session.parameters_of(statement.table)
+    fits = await asyncio.to_thread(fitting_text, statement.table, parameters)
     return _message(session, f"created table {name}{fits}")
 
 
-def what_fits(table: Table, parameters: Parameters) -> str:
-    """How many conditions a filter may combine, for the widest column that can be compared.
-
-    A condition takes 1 + log2(digits) levels and AND/OR log2(conditions); totals keep one level for
-    their last product. Source: FHE section 6, depth rules.
-    """
-    widths = [column.width for column in table.columns if column.queries & {"eq", "range"}]
-    if not widths:
+def fitting_text(table: Table, parameters: Parameters) -> str:
+    """What a filter on a new table may combine, as the planner finds it."""
+    fits = what_fits(table.public(), parameters)
+    if fits is None:
         return ""
-    width = max(widths)
-    digits = width // 2
-    spare = parameters.max_level - 2 - (digits - 1).bit_length()
-    slices = 3 * digits + 1
-    count = min(1 << max(spare, 0), CONSTANTS_MAX // slices)
+    sent = f" (encrypted constants of up to {fits.sent})" if fits.sent < fits.rows else ""
+    of_bits = "equalities" if fits.bits == 1 else f"conditions of {fits.bits} bits"
     return (
-        f"; a filter may combine up to {count} conditions of {width} bits, "
-        f"{max(count // 2, 1)} with SUM or GROUP BY"
+        f"; one circuit combines up to {fits.rows} {of_bits}{sent}, "
+        f"{fits.totals} with SUM and GROUP BY; larger filters are asked in parts"
     )
 
 

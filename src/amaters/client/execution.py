@@ -15,7 +15,7 @@ from amaters.base import errors
 from amaters.client.finish import GroupKey, Totals, category_value
 from amaters.client.selection import Packed
 from amaters.client.session import Session
-from amaters.client.vectors import Vectors, read_vectors
+from amaters.client.vectors import Masks, Vectors, read_vectors
 from amaters.columns.convert import storage_dtype
 from amaters.columns.schema import Table
 from amaters.columns.types import Storage
@@ -35,8 +35,11 @@ CONSTANTS_AT_ONCE = 32
 
 @dataclass(slots=True)
 class Received:
-    """What one job delivered, decrypted."""
+    """What one job delivered, decrypted. ``announced``: segments it has masks for, whatever is in
+    them.
+    """
 
+    announced: set[bytes] = field(default_factory=set)
     totals: Totals = field(default_factory=Totals)
     packed: Packed = field(default_factory=Packed)
     stats: pb.StatsEvent = field(default_factory=pb.StatsEvent)
@@ -53,15 +56,22 @@ class Received:
             raise self.failure
 
 
-async def execute(session: Session, table: Table, prepared: Prepared, handle: bytes) -> Received:
+async def execute(
+    session: Session,
+    table: Table,
+    prepared: Prepared,
+    handle: bytes,
+    masks: Masks | None = None,
+) -> Received:
     """Run ``prepared`` over the snapshot's segments. Cancelling this task cancels the job.
 
-    A result that does not decrypt ends nothing early: the engine sees the same requests as if it
-    had, and the caller calls ``require_intact`` after the last of them.
+    ``masks``: what virtual columns hold that are not a join's (``client.refreshing``). A result
+    that does not decrypt ends nothing early: the engine sees the same requests as if it had, and
+    the caller calls ``require_intact`` after the last of them.
     """
     compiled = prepared.compiled
     assert compiled is not None
-    vectors = await read_vectors(session, table, prepared, handle)
+    vectors = await read_vectors(session, table, prepared, handle, masks)
     constants_id = await _send_constants(session, prepared, compiled, vectors)
     request = pb.ExecuteRequest(
         job_id=session.new_id(),
@@ -156,6 +166,7 @@ class _Reader:
         self.received = Received()
 
     async def take(self, event: pb.ExecuteEvent) -> None:
+        self.received.announced.update(event.mask.segment_ids)
         match event.WhichOneof("event"):
             case "progress":
                 done, total = event.progress.done, event.progress.total

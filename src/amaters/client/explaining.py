@@ -59,7 +59,7 @@ from amaters.plan.expressions import (
 )
 from amaters.plan.fetching import asked
 from amaters.plan.points import explain_point
-from amaters.plan.prepare import prepare
+from amaters.plan.refresh import plan_select
 from amaters.wire import service_pb2 as pb
 
 Run = Callable[[Session, Explainable], Awaitable[Result]]
@@ -224,7 +224,8 @@ async def _of_rows(session: Session, statement: Select | Update | Delete) -> Doc
     parameters = session.parameters_of(table)
 
     def document() -> Document:
-        prepared = prepare(asked(question, needed_columns(question)), table, known, parameters)
+        select = asked(question, needed_columns(question))
+        prepared = plan_select(select, table, known, parameters)
         return explained(prepared, table, known, parameters=parameters, stale=stale)
 
     return changing(await asyncio.to_thread(document), statement)

@@ -33,7 +33,7 @@ from amaters.plan.expressions import (
     predicate_columns,
 )
 from amaters.plan.joins import Lowered, is_of_fact, lower
-from amaters.plan.prepare import prepare
+from amaters.plan.refresh import plan_select
 
 DIMENSION_ROWS_MAX = 200_000
 WHOLE_SHARE = 4  # a fact of less than a quarter of a segment is read rather than asked
@@ -112,7 +112,7 @@ async def explain_joined(session: Session, statement: Select) -> Document:
         known = statistics_of(pinned)
     table = question.table
     select = replace(question.lowered.select, table=table)
-    prepared = await asyncio.to_thread(prepare, select, table, known, parameters)
+    prepared = await asyncio.to_thread(plan_select, select, table, known, parameters)
     document = explain(prepared, table, known, parameters=parameters)
     return with_join(document, join, sizes, prepared.compiled, parameters)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from amaters.base import errors
 from amaters.client.decoys import with_decoys
-from amaters.client.execution import Received, execute
+from amaters.client.execution import Received
 from amaters.client.finish import Answer, Totals, finish_rows, finish_totals, totals_of
 from amaters.client.first import check_fetched, first_slots
 from amaters.client.guard import (
@@ -27,6 +27,7 @@ from amaters.client.guard import (
     real_slots,
 )
 from amaters.client.orders import ordered_values
+from amaters.client.refreshing import run
 from amaters.client.result import Result
 from amaters.client.rows import OpenedRows, joined, needs_sealed, open_block, read_tail, snapshot
 from amaters.client.selection import Selected, real_rows, selected_rows, with_public
@@ -54,8 +55,9 @@ from amaters.plan.orders import (
     public_values,
     split_terms,
 )
-from amaters.plan.prepare import Prepared, prepare
+from amaters.plan.prepare import Prepared
 from amaters.plan.recipes import ROWS, recipe
+from amaters.plan.refresh import depends_on_size, plan_select
 from amaters.plan.spec import PlanSpec
 from amaters.wire import service_pb2 as pb
 
@@ -151,7 +153,8 @@ class Selection:
             known = statistics_of(pinned)
             self.session.note_sizes(self.table, known)
             changed = known.masked or known.parts > 1 or known.rekeys
-            if changed or self.statement.limit is not None:
+            sized = self.statement.limit is not None or depends_on_size(self.statement, self.table)
+            if changed or sized:
                 prepared = await self._prepared(known)
             guards = await read_guards(self.session, self.table, pinned)
             blocks = await read_tail(self.session, self.table, pinned.handle)
@@ -172,7 +175,7 @@ class Selection:
     async def _prepared(self, known: Statistics) -> Prepared:
         question = asked(self.statement, self.needed)
         return await asyncio.to_thread(
-            prepare, question, self.table, known, self.session.parameters_of(self.table)
+            plan_select, question, self.table, known, self.session.parameters_of(self.table)
         )
 
     # ---- aggregates --------------------------------------------------------------------------
@@ -196,7 +199,7 @@ class Selection:
             wanted = await self._fetched_where(prepared.fetch, pinned.handle, guards)
             totals.merge(totals_of(self.statement, wanted))
             return await self._finished(totals, [wanted, *found])
-        self.received = await execute(self.session, self.table, prepared, pinned.handle)
+        self.received = await run(self.session, self.table, prepared, pinned.handle, guards)
         totals.merge(self.received.totals)
         public: list[OpenedRows] = []
         if prepared.needs_public_rows:
@@ -275,7 +278,7 @@ class Selection:
         if prepared.kind == "public":
             found = await self._fetched_where(prepared.fetch, pinned.handle, guards)
         elif pinned.segments:
-            self.received = await execute(self.session, self.table, prepared, pinned.handle)
+            self.received = await run(self.session, self.table, prepared, pinned.handle, guards)
             if prepared.first is not None:
                 found = await self._first(prepared, prepared.first, pinned.handle, guards, tail)
             else:

@@ -13,7 +13,7 @@ from amaters.columns.batch import ColumnBatch
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import Select, Staged
 from amaters.plan.joins import roots
-from amaters.plan.prepare import prepare
+from amaters.plan.refresh import plan_select
 
 _ADDED = (
     "engine_cpu_seconds",
@@ -62,7 +62,7 @@ def check(session: Session, statement: Select | Staged) -> None:
         roots(statement.join)
     elif not statement.table.is_local:
         table = statement.table
-        prepare(statement, table, None, session.parameters_of(table))
+        plan_select(statement, table, None, session.parameters_of(table))
 
 
 def select_local(session: Session, statement: Select) -> Result:

@@ -1,4 +1,5 @@
-"""Vectors of a join on their way up: for every segment what its slots' partners say, encrypted.
+"""Vectors on their way up: for every segment what the partners of its slots in a join say, or what
+a mask says that was decrypted (``client.refreshing``), encrypted.
 
 All slots of all segments are sent whatever is in them, so the size of a request depends on how many
 segments and vectors there are.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +28,22 @@ from amaters.wire import service_pb2 as pb
 
 Slots = NDArray[np.int64]
 Segment = tuple[bytes, Slots, ColumnBatch]
+Masks = Mapping[bytes, Mapping[int, NDArray[np.bool_]]]  # by segment and column id; all slots
 BYTES_MAX = 2 << 30  # what an engine takes with one statement
 
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """Rows of the fact by segment with their virtual columns; none for a plan without any."""
+    """Rows of the fact by segment with their virtual columns; none for a plan without any.
+
+    ``masks``: the virtual columns that are no part of these rows.
+    """
 
     session: Session
     table: Table
     inputs: tuple[VectorInput, ...] = ()
     segments: tuple[Segment, ...] = ()
+    masks: Masks = field(default_factory=dict)
 
     @property
     def segment_ids(self) -> list[bytes]:
@@ -59,17 +65,24 @@ class Vectors:
 
     def of_segment(self, segment: Segment, inputs: Sequence[VectorInput]) -> list[bytes]:
         """Serialised ciphertexts of one segment. Cost: about 3 ms each."""
-        _, places, rows = segment
-        wanted = {item.column_id for item in inputs}
+        segment_id, places, rows = segment
+        masks = self.masks.get(segment_id, {})
+        wanted = {item.column_id for item in inputs}.difference(masks)
         slots = {column_id: self._slots(column_id, places, rows) for column_id in wanted}
 
+        scheme = self.session.scheme_of(self.table)
+
         def one(item: VectorInput) -> bytes:
+            if item.column_id in masks:
+                bits = masks[item.column_id].astype(np.int64)[np.newaxis]
+                (made,) = scheme.encrypt(bits, [(0, 1)], item.level)
+                return serialize(made)
             column = self.table.column(item.column_id)
             kinds = [shape.kind for shape in column.encodings]
             at = kinds.index(item.kind)  # type: ignore[arg-type]
             values = slots[item.column_id][at][item.index : item.index + 1]
             bounds = [column.encodings[at].bounds[item.index]]
-            (made,) = self.session.scheme_of(self.table).encrypt(values, bounds, item.level)
+            (made,) = scheme.encrypt(values, bounds, item.level)
             return serialize(made)
 
         with ThreadPoolExecutor(self.session.outside.threads) as pool:
@@ -86,7 +99,7 @@ class Vectors:
 
 
 async def read_vectors(
-    session: Session, table: Table, prepared: Prepared, handle: bytes
+    session: Session, table: Table, prepared: Prepared, handle: bytes, masks: Masks | None = None
 ) -> Vectors:
     """What the vectors of a plan hold, from the public keys of all rows it may select.
 
@@ -97,6 +110,10 @@ async def read_vectors(
     inputs = compiled.vectors_sent
     if not inputs:
         return Vectors(session, table)
+    made = masks or {}
+    if all(item.column_id in of for of in made.values() for item in inputs) and masks is not None:
+        segments = [(segment_id, np.empty(0, np.int64), ColumnBatch({}, 0)) for segment_id in made]
+        return Vectors(session, table, inputs, tuple(segments), made)
     found: dict[bytes, list[tuple[Slots, ColumnBatch]]] = {}
     request = pb.FetchRequest(
         handle=handle, plan=prepared.fetch.to_bytes(), column_ids=sorted(table.always_needed)
@@ -107,7 +124,8 @@ async def read_vectors(
     size = len(found) * vector_bytes(compiled, session.parameters_of(table))
     if size > BYTES_MAX:
         errors.fail("AM-2147", table=table.name, bytes=size, limit=BYTES_MAX)
-    return Vectors(session, table, inputs, tuple(_joined(found, session.parameters_of(table))))
+    joined = tuple(_joined(found, session.parameters_of(table)))
+    return Vectors(session, table, inputs, joined, made)
 
 
 def vector_bytes(compiled: CompiledPlan, parameters: Parameters) -> int:

@@ -18,6 +18,7 @@ from amaters.fhe.merged import MergedReader
 from amaters.fhe.parameters import get_parameters
 from amaters.fhe.scheme import Evaluator, make_evaluator
 from amaters.fhe.serial import deserialize_seeded
+from amaters.plan.check import CONSTANTS_BYTES_MAX
 from amaters.storage.objects import ObjectStore
 from amaters.storage.versions import SegmentRow
 from amaters.wire import commands_pb2 as cb
@@ -25,7 +26,6 @@ from amaters.wire import service_pb2 as pb
 from amaters.wire.service import CHUNK_BYTES_MAX, Chunk
 
 CONSTANTS_MAX = 1 << 14
-CONSTANTS_BYTES_MAX = 2 << 30
 CONSTANTS_BUDGET = 512 << 20
 SliceKey = tuple[bytes, int]
 

@@ -29,6 +29,7 @@ from amaters.plan.virtual import extended
 ConstantLeaf = RangeLeaf | EqualLeaf | MemberLeaf | PrefixLeaf
 
 CONSTANTS_MAX = 1 << 14
+CONSTANTS_BYTES_MAX = 2 << 30  # of one statement's constants and vectors, as they are sent
 _SIGNIFICANT_MAX = 64
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import log2
 
-from amaters.base.errors import AmatersError, fail
+from amaters.base.errors import AmatersError, InvalidError, fail
 from amaters.columns.schema import PublicTable
 from amaters.fhe import noise
 from amaters.fhe.meta import Meta, Rules
@@ -25,6 +25,7 @@ from amaters.plan.leaves import LeafCircuits, Truth
 from amaters.plan.levels import Prover, Stored, assign, culprit, summed
 from amaters.plan.logic import FilterCircuits, Literals, Place, implied_not_null, normalised
 from amaters.plan.outputs import Accumulator, OutputCircuits, Rows
+from amaters.plan.skeleton import skeleton
 from amaters.plan.spec import (
     AndNode,
     EqualLeaf,
@@ -147,13 +148,21 @@ class Parts:
 
 def compile_once(spec: PlanSpec, table: PublicTable, parameters: Parameters) -> CompiledPlan:
     """``compile_plan``, remembered: a client and an engine in one process share the work."""
-    return _remembered(spec.with_digest(b"").to_bytes(), table, parameters)
+    found = _remembered(spec.with_digest(b"").to_bytes(), table, parameters)
+    if isinstance(found, InvalidError):
+        fail(found.code, **found.fields)
+    return found
 
 
-@lru_cache(maxsize=64)
-def _remembered(data: bytes, table: PublicTable, parameters: Parameters) -> CompiledPlan:
+@lru_cache(maxsize=256)
+def _remembered(
+    data: bytes, table: PublicTable, parameters: Parameters
+) -> CompiledPlan | InvalidError:
     # Keyed by bytes: literals that Python calls equal (1 and True) are different plans.
-    return compile_plan(PlanSpec.from_bytes(data), table, parameters)
+    try:
+        return compile_plan(PlanSpec.from_bytes(data), table, parameters)
+    except InvalidError as refusal:
+        return refusal
 
 
 def compile_plan(
@@ -168,12 +177,30 @@ def compile_plan(
     if table.parameter_set != parameters.name:
         fail("AM-2102", table=table.name, what=f"its parameter set is not {parameters.name}")
     spec = replace(spec, digest=b"")
+    available = f"{parameters.max_level} in {parameters.name}"
+    small = skeleton(spec)
+    if small is not None:
+        needed = least_levels(small, table, parameters, parts or Parts())
+        if needed > parameters.max_level:
+            fail("AM-2301", needed=f"{needed} levels", available=available)
     for segments in (SEGMENTS_MIN, 1):
         made, needed = _cheapest(spec, table, parameters, parts or Parts(), segments)
         if made is not None:
             return replace(made, digest=digest(made, parameters))
-    available = f"{parameters.max_level} in {parameters.name}"
     fail("AM-2301", needed=f"{needed} levels", available=available)
+
+
+def provable(spec: PlanSpec, table: PublicTable, parameters: Parameters) -> CompiledPlan | None:
+    """A circuit for ``spec``, which is not checked: leaves may share constants."""
+    if least_levels(spec, table, parameters, Parts()) > parameters.max_level:
+        return None
+    return _cheapest(spec, table, parameters, Parts(), 1)[0]
+
+
+def least_levels(spec: PlanSpec, table: PublicTable, parameters: Parameters, parts: Parts) -> int:
+    """How many levels every circuit for ``spec`` takes at least, noise apart."""
+    places = [place for group in _places(spec) for place in group]
+    return min(_Program(spec, table, parameters, place, parts).deepest for place in places)
 
 
 def _cheapest(

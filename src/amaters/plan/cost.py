@@ -66,20 +66,12 @@ def estimate(
     products += sum(a.right is not None for a in plan.accumulators)
     read = bytes_read(plan, parameters)
     switches = plan.key_switches + plan.key_switches_per_group
-    upload = sum(
-        sum(parameters.residue_bytes(level)) * parameters.slots + _ENVELOPE_BYTES
-        for level in plan.constant_levels
-    )
-    upload += segments * sum(
-        sum(parameters.residue_bytes(item.level)) * parameters.slots + _ENVELOPE_BYTES
-        for item in plan.vectors_sent
-    )
     return Cost(
         key_switches=switches * segments,
         products=products * segments,
         transforms=transforms * segments,
         bytes_read=read * segments,
-        upload_bytes=upload + len(plan.spec_bytes),
+        upload_bytes=upload_bytes(plan, parameters, segments) + len(plan.spec_bytes),
         download_bytes=download_bytes(plan, parameters, segments),
         seconds=seconds * segments,
         cold_seconds=read * segments * COLD_SECONDS_PER_BYTE,
@@ -94,6 +86,15 @@ def encryption_seconds(parameters: Parameters) -> float:
 def fresh_bytes(parameters: Parameters) -> int:
     """Bytes of one fresh ciphertext at rest and on its way: half of it is a seed."""
     return sum(parameters.residue_bytes(parameters.max_level)) * parameters.slots + _ENVELOPE_BYTES
+
+
+def upload_bytes(plan: CompiledPlan, parameters: Parameters, segments: int) -> int:
+    """Bytes of the constants, and of the vectors that come with every segment."""
+    vectors = [item.level for item in plan.vectors_sent] * segments
+    return sum(
+        sum(parameters.residue_bytes(level)) * parameters.slots + _ENVELOPE_BYTES
+        for level in (*plan.constant_levels, *vectors)
+    )
 
 
 def step_seconds(step: Step, parameters: Parameters) -> float:

@@ -22,6 +22,7 @@ from amaters.plan.cost import (
     output_seconds,
     step_seconds,
 )
+from amaters.plan.explain_refresh import in_parts
 from amaters.plan.explain_values import derived, values_of
 from amaters.plan.expressions import (
     Aggregate,
@@ -80,17 +81,24 @@ def explain(
     parameters = parameters or get_parameters(table.parameter_set)
     statistics = statistics or Statistics()
     found = leakage(prepared, table)
+    more: Document = {"considered": prepared.considered} if prepared.considered else {}
+    if prepared.refresh is None:
+        plan = _tree(prepared, table, parameters, statistics)
+        estimated = _totals(prepared, table, parameters, statistics)
+    else:
+        plan, estimated, more["refresh"] = in_parts(prepared, table, parameters, statistics)
     document: Document = {
         "version": VERSION,
         "kind": prepared.kind,
         "table": table.name,
-        "plan": _tree(prepared, table, parameters, statistics),
+        "plan": plan,
         "parameters": parameters_of(table, parameters),
         "statistics": statistics_of(statistics, parameters, stale=stale),
-        "estimated": _totals(prepared, table, parameters, statistics),
+        "estimated": estimated,
         "actual": dict(actual) if actual is not None else None,
         "server_learns": list(found.learns),
         "server_does_not_learn": list(found.does_not_learn),
+        **more,
     }
     return document
 

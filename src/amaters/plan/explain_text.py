@@ -14,6 +14,10 @@ def as_text(document: Document) -> str:
     width = min(max(len(label) for label, _ in rows), 60)
     lines = [f"{label:<{width}}  {detail}".rstrip() for label, detail in rows]
     lines += ["", _summary(document)]
+    if "refresh" in document:
+        lines.append(_refresh(document["refresh"]))
+    if "considered" in document:
+        lines.append(f"considered   {document['considered']}")
     actual = document["actual"]
     if actual is not None:
         shown = ", ".join(f"{key} {value:,.6g}" for key, value in actual.items())
@@ -88,6 +92,13 @@ def _staleness(statistics: Document) -> str:
     return f"the server was not asked: sizes as this client saw them {age:,.0f} s ago"
 
 
+def _refresh(described: Document) -> str:
+    return (
+        f"refresh      {described['parts']} parts in {described['requests']} requests, "
+        f"{described['masks_up']:,} fresh masks sent back: {described['reason']}"
+    )
+
+
 def _summary(document: Document) -> str:
     if "summary" in document:
         return str(document["summary"])
@@ -101,11 +112,12 @@ def _summary(document: Document) -> str:
     if "upload_bytes" not in estimated:
         return "no encrypted computation: rows are fetched and finished on this client"
     cold = _seconds(estimated["cold_seconds"])
+    rounds = "one round" if estimated["rounds"] == 1 else f"{estimated['rounds']} rounds"
     return (
         f"estimate     {_seconds(estimated['seconds'])} on one core (+ {cold} when cold), "
         f"{estimated['key_switches']:,} key switches, {estimated['levels']} levels\n"
         f"upload       {_bytes(estimated['upload_bytes'])}   "
-        f"download {_bytes(estimated['download_bytes'])}, in one round whose size does not "
+        f"download {_bytes(estimated['download_bytes'])}, in {rounds} whose size does not "
         "depend on data"
     )
 

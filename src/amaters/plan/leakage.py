@@ -23,6 +23,7 @@ from amaters.plan.expressions import (
 from amaters.plan.fetching import DECOYS_MIN
 from amaters.plan.orders import public_values
 from amaters.plan.prepare import Prepared
+from amaters.plan.refresh import Refresh
 from amaters.plan.spec import (
     EqualLeaf,
     MemberLeaf,
@@ -49,7 +50,9 @@ def leakage(prepared: Prepared, table: Table) -> Leakage:
     learns = [f"the table {table.name} and the columns {_names(prepared, table)}"]
     hidden: list[str] = []
     spec = prepared.spec
-    if spec is not None and spec.filter is not None:
+    if prepared.refresh is not None:
+        _refresh(prepared.refresh, prepared, learns, hidden)
+    elif spec is not None and spec.filter is not None:
         learns.append("which operators the filter applies to which columns, and their order")
     _public_values(prepared, table, learns)
     constants = _hidden_constants(prepared, table)
@@ -85,6 +88,18 @@ def leakage(prepared: Prepared, table: Table) -> Leakage:
         hidden += hidden_of_join(prepared.select.join)
     learns.append("the number of rows per segment, the time and size of the request")
     return Leakage(tuple(learns), tuple(sentence for sentence in hidden if sentence))
+
+
+def _refresh(refresh: Refresh, prepared: Prepared, learns: list[str], hidden: list[str]) -> None:
+    """What a filter in parts shows; nothing that is sent depends on what masks say."""
+    count = len(refresh.parts)
+    operators = "which operators each applies to which columns, and their order"
+    learns.append(f"the {count} parts of the filter: {operators}")
+    if count > 1:
+        hidden.append("how the answers of the parts combine")
+    if prepared.compiled is not None:
+        learns.append("that fresh masks come back, one for every row of every segment it read")
+        hidden.append("what the masks say")
 
 
 def _aggregate(prepared: Prepared, table: Table, learns: list[str], hidden: list[str]) -> None:

@@ -55,6 +55,7 @@ class FilterCircuits:
         self.predicates: list[Predicate] = []
         self._early = place != "late"
         self._paths: dict[int, str] = {}
+        self._known: dict[tuple[Node, Literals | None], Truth] = {}
 
     def literal(self, predicate: Predicate, truth: bool) -> tuple[int, bool]:
         """The embedded predicate as a literal of a vector."""
@@ -87,13 +88,17 @@ class FilterCircuits:
         self.graph.owner = outer
         return truth
 
-    def _circuit(  # noqa: PLR0911 - one per kind
-        self, node: Node, literals: Literals | None
-    ) -> Truth:
+    def _circuit(self, node: Node, literals: Literals | None) -> Truth:
         if isinstance(node, AndNode):
             return self._and(node, literals)
         if isinstance(node, OrNode):
             return self._or(node, literals)
+        key = (node, literals)
+        if key not in self._known:  # a graph has equal nodes once, and finds them one by one
+            self._known[key] = self._leaf(node, literals)
+        return self._known[key]
+
+    def _leaf(self, node: Node, literals: Literals | None) -> Truth:
         vector = None if literals is None else Vector(literals)
         column = self.table.column(_column_of(node))
         match node:

@@ -8,7 +8,7 @@ constants of encrypted columns become scalars for the client to encrypt.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from amaters.base.errors import DataError, InvalidError, fail
 from amaters.columns.constants import (
@@ -34,7 +34,7 @@ from amaters.plan.capabilities import (
     require_ready,
 )
 from amaters.plan.check import check_spec
-from amaters.plan.circuit import CompiledPlan, compile_once
+from amaters.plan.circuit import compile_once
 from amaters.plan.cost import Statistics
 from amaters.plan.expressions import (
     And,
@@ -54,13 +54,13 @@ from amaters.plan.expressions import (
 )
 from amaters.plan.logic import normalised, split_public
 from amaters.plan.orders import (
-    First,
     first_rows,
     public_values,
     require_orderable,
     with_selection,
 )
 from amaters.plan.outputs import is_computed
+from amaters.plan.prepared import Prepared
 from amaters.plan.recipes import recipe
 from amaters.plan.spec import (
     ENTRIES_MAX,
@@ -80,42 +80,12 @@ from amaters.plan.spec import (
 )
 from amaters.plan.virtual import virtual_columns
 
+__all__ = ["Prepared", "compiled", "drafts", "prepare", "refuse_rekeyed"]
+
 _INVERSE: dict[str, Operator] = {
     "=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">",
 }  # fmt: skip
 _EQUALITY = ("=", "<>")
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A statement ready to run.
-
-    ``kind`` public: no ciphertext is read, the client fetches what ``fetch`` selects and finishes
-    alone; rows: a mask names the matching slots, which are then fetched; aggregate: encrypted
-    totals of ``spec.terms``, and where ``needs_public_rows`` also the rows that ``fetch``
-    selects, for totals of public columns. ``constants``: 0/1 scalars to encrypt,
-    ``compiled.constant_levels`` their levels. ``first``: of rows, only those that come first
-    are fetched.
-    """
-
-    select: Select
-    kind: str
-    fetch: PlanSpec
-    spec: PlanSpec | None = None
-    compiled: CompiledPlan | None = None
-    constants: tuple[int, ...] = ()
-    needs_public_rows: bool = False
-    first: First | None = None
-
-    @property
-    def selects(self) -> bool:
-        """Whether an aggregate comes with the rows it counts, for its extremes."""
-        return self.spec is not None and self.spec.selection
-
-    @property
-    def terms(self) -> tuple[Term, ...]:
-        """All totals of the statement; those without ciphertexts are the client's to compute."""
-        return recipe(self.select).terms
 
 
 def prepare(
@@ -124,24 +94,39 @@ def prepare(
     statistics: Statistics | None = None,
     parameters: Parameters | None = None,
 ) -> Prepared:
-    """The plan for ``select``. Pure.
+    """The plan for ``select`` in one circuit. Pure.
 
     Raises: AM-2107 (capability missing), AM-2108 (not supported), AM-2301 (too deep), AM-1126 (the
     same since keys were rotated): nothing was sent.
     """
-    statistics = statistics or Statistics()
+    parameters, known = (
+        parameters or get_parameters(table.parameter_set),
+        statistics or Statistics(),
+    )
+    *better, last = drafts(select, table, known)
+    for draft in better:
+        try:
+            return compiled(draft, table, parameters)
+        except InvalidError as error:
+            if error.code != "AM-2301":
+                raise
     try:
-        found = parameters or get_parameters(table.parameter_set)
-        return _prepared(select, table, statistics, found)
+        return compiled(last, table, parameters)
     except InvalidError as error:
-        if error.code == "AM-2301" and statistics.rekeys:
-            fail("AM-1126", table=table.name, count=statistics.rekeys)
+        refuse_rekeyed(error, table, known)
         raise
 
 
-def _prepared(
-    select: Select, table: Table, statistics: Statistics, parameters: Parameters
-) -> Prepared:
+def refuse_rekeyed(error: InvalidError, table: Table, known: Statistics) -> None:
+    """Raise AM-1126 if a plan is too deep for ciphertexts whose key has changed."""
+    if error.code == "AM-2301" and known.rekeys:
+        fail("AM-1126", table=table.name, count=known.rekeys)
+
+
+def drafts(select: Select, table: Table, statistics: Statistics) -> list[Prepared]:
+    """Plans for ``select`` that are not compiled yet, in order of preference; the last one always
+    answers it, if it is not too deep. Raises: AM-2107, AM-2108.
+    """
     builder = _FilterBuilder(table)
     public, node = builder.build(select.where)
     base = PlanSpec(
@@ -160,7 +145,7 @@ def _prepared(
     spec = replace(spec, rekeys=statistics.rekeys)
     if not select.is_aggregate:
         rows = Prepared(select, "rows", base, replace(spec, output="mask"), None, builder.constants)
-        return _rows(rows, table, statistics, parameters)
+        return _rows(rows, statistics)
     public_groups, encrypted_groups = _groups(select, table)
     wanted = recipe(select)
     spec = replace(
@@ -176,40 +161,36 @@ def _prepared(
     spec = with_selection(select, spec)
     computed = [is_computed(spec, term, table.public()) for term in spec.terms]
     if not any(computed) and not spec.selection:
-        return Prepared(select, "public", base)
+        return [Prepared(select, "public", base)]
     check_products(spec, table)
     prepared = Prepared(select, "aggregate", base, spec, None, builder.constants)
     pending = [term for term, done in zip(spec.terms, computed, strict=True) if not done]
     needs = any(term != Term("count") for term in pending)
     needs = needs or (spec.selection and bool(public_values(select)))
-    return _compiled(replace(prepared, needs_public_rows=needs), table, parameters)
+    return [replace(prepared, needs_public_rows=needs)]
 
 
-def _rows(
-    prepared: Prepared, table: Table, statistics: Statistics, parameters: Parameters
-) -> Prepared:
-    """The plan for a SELECT of rows: those that come first, where that fits, or all."""
+def _rows(prepared: Prepared, statistics: Statistics) -> list[Prepared]:
+    """Plans for a SELECT of rows: those that come first, where that fits, or all."""
     spec = prepared.spec
     assert spec is not None
     first = first_rows(prepared.select, statistics, filtered=spec.filter is not None)
+    found = []
     if first is not None:
-        top = replace(prepared, spec=replace(spec, values=first.values), first=first)
-        try:
-            return _compiled(top, table, parameters)
-        except InvalidError as error:
-            if error.code != "AM-2301":
-                raise
+        found.append(replace(prepared, spec=replace(spec, values=first.values), first=first))
     if spec.filter is None:
-        return Prepared(prepared.select, "public", prepared.fetch)
-    return _compiled(prepared, table, parameters)
+        prepared = Prepared(prepared.select, "public", prepared.fetch)
+    return [*found, prepared]
 
 
-def _compiled(prepared: Prepared, table: Table, parameters: Parameters) -> Prepared:
-    assert prepared.spec is not None
+def compiled(prepared: Prepared, table: Table, parameters: Parameters) -> Prepared:
+    """A draft with its circuit. Raises: AM-2108, AM-2301."""
+    if prepared.spec is None:
+        return prepared
     _require_sendable(prepared.spec, table)
-    compiled = compile_once(prepared.spec, table.public(), parameters)
-    spec = prepared.spec.with_digest(compiled.digest)
-    return replace(prepared, spec=spec, compiled=compiled)
+    circuit = compile_once(prepared.spec, table.public(), parameters)
+    spec = prepared.spec.with_digest(circuit.digest)
+    return replace(prepared, spec=spec, compiled=circuit)
 
 
 def _require_sendable(spec: PlanSpec, table: Table) -> None:
