@@ -4,14 +4,14 @@ different constants produce the same requests, and no secret appears in any byte
 
 from __future__ import annotations
 
-import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from door_support import Call, Opened, open_through_door
+from door_support import Opened, open_through_door
+from transcript_support import compare, made_alike, timing
 
 from amaters.base import errors
 from amaters.client.keyset import SECRETS
@@ -26,30 +26,6 @@ DDL = """CREATE TABLE pay (
   city TEXT ENCRYPTED WITH (QUERIES = 'eq'),
   notes TEXT ENCRYPTED
 )"""
-
-
-class Counting:
-    """Randomness that two databases share, so that their transcripts can be compared."""
-
-    def __init__(self) -> None:
-        self._drawn = 0
-
-    def bytes(self, count: int) -> bytes:
-        self._drawn += 1
-        return hashlib.shake_128(self._drawn.to_bytes(8, "little")).digest(count)
-
-
-class Still:
-    """A clock that stands still."""
-
-    def now(self) -> float:
-        return 1_700_000_000.0
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    def cpu(self) -> float:
-        return 0.0
 
 
 def low_rows() -> list[tuple[Any, ...]]:
@@ -92,81 +68,20 @@ def pair(
 ) -> tuple[Opened, Opened]:
     """Two databases of one public shape and different secrets, with the record of their making."""
     if request.param not in pairs:
-        pairs[request.param] = made_alike(request.param)
+        pairs[request.param] = made_alike(request.param, FILLED)
     return pairs[request.param]
 
 
-def made_alike(scheme: str) -> tuple[Opened, Opened]:
-    made = []
-    patch = pytest.MonkeyPatch()
-    # A plan's digest covers the table's random id: both tables get the same.
-    patch.setattr("amaters.columns.declare.new_id", lambda: b"table of workers")
-    for rows in (low_rows(), high_rows()):
-        unsafe = "noop" if scheme == "noop" else None
-        opened = open_through_door(scheme=unsafe, rng=Counting(), clock=Still())
+def filled(rows: list[tuple[Any, ...]]) -> Callable[[Opened], None]:
+    def fill(opened: Opened) -> None:
         opened.db.sql(DDL)
         opened.db.table("pay").insert([row for row in rows if row[0] < 5000])
         opened.db.table("pay").insert([row for row in rows if row[0] >= 5000])
-        made.append(opened)
-    patch.undo()
-    return made[0], made[1]
+
+    return fill
 
 
-OPAQUE = {"sealed_bytes", "mac", "sealed_pack", "canaries", "part_canaries"}
-
-
-def shape(call: Call, names: dict[bytes, bytes], public: set[bytes]) -> tuple[Any, ...]:
-    """A call with ids renamed, and sealed or encrypted bytes replaced by their length."""
-    request = type(call.request).FromString(call.request.SerializeToString())
-    blank(request)
-    data = request.SerializeToString()
-    chunks: Any = [len(chunk) for chunk in call.uploads]
-    if getattr(request, "object_id", None) in public:
-        chunks = call.uploads
-    for found, name in names.items():
-        data = data.replace(found, name)
-    return call.name, data, chunks
-
-
-def blank(message: Any) -> None:
-    """Opaque fields, wherever they are, keep their length only."""
-    for field, value in message.ListFields():
-        if field.name in OPAQUE and field.is_repeated:
-            value[:] = [bytes(len(one)) for one in value]
-        elif field.name in OPAQUE:
-            setattr(message, field.name, bytes(len(value)))
-        elif field.message_type is not None:
-            for item in value if field.is_repeated else [value]:
-                blank(item)
-
-
-def shapes(opened: Opened) -> list[tuple[Any, ...]]:
-    calls = opened.door.calls
-    names: dict[bytes, bytes] = {}
-    public = set()
-    for call in calls:
-        if call.name == "commit":
-            public |= {segment.public_object for segment in call.request.segments}
-        # Ids that the engine or the scheme draws.
-        for reply in call.replies:
-            for new in getattr(reply, "ids", ()):
-                names.setdefault(new, b"object%010d" % len(names))
-            if call.name == "snapshot":
-                names.setdefault(reply.handle, b"handle%010d" % len(names))
-    session = opened.db._asynchronous._session
-    for number, keyset in enumerate(session.keychain):
-        names[keyset.key_id] = b"key" * 5 + bytes([number])
-        if len(session.keyset.replaces):  # a rotation asks for the deep keys too
-            deep = session.keychain.schemes_under(keyset.key_id).of_depth("deep")
-            names[deep.key_id] = b"deep" * 3 + b"key" + bytes([number])
-    return [shape(call, names, public) for call in calls]
-
-
-def compare(pair: tuple[Opened, Opened]) -> None:
-    first, second = (shapes(opened) for opened in pair)
-    assert [call[0] for call in first] == [call[0] for call in second]
-    for one, other in zip(first, second, strict=True):
-        assert one == other, f"{one[0]} differs"
+FILLED = filled(low_rows()), filled(high_rows())
 
 
 both_schemes = pytest.mark.parametrize("pair", ["noop", "bgv"], indirect=True)
@@ -276,12 +191,6 @@ def test_questions_show_their_shape_only(
     assert sizes[0] == sizes[1]
 
 
-def timing(reply: Any) -> bool:
-    """Progress and statistics depend on the clock."""
-    fields = [field.name for field, _ in reply.ListFields()]
-    return fields in (["progress"], ["stats"])
-
-
 @both_schemes
 def test_public_constants_do_differ(pair: tuple[Opened, Opened]) -> None:
     """The comparison can fail: PUBLIC() shows the constant, and EXPLAIN says so."""
@@ -312,7 +221,7 @@ def test_rotation_sends_public_material_only(scheme: str) -> None:
     """Two databases with other secrets send equal requests, but for sealed and encrypted bytes; no
     secret of the old or the new keyset is in any byte; no ciphertext is asked for.
     """
-    alike = made_alike(scheme)
+    alike = made_alike(scheme, FILLED)
     for opened in alike:
         done = opened.db.rotate_keys()
         assert (done.tables, done.segments) == (1, 1)
