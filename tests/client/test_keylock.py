@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -191,3 +192,25 @@ def test_the_passphrase_in_the_environment_is_no_setting() -> None:
     assert "right" not in repr(found)
     assert settings.passphrase({"AMATERS_PASSPHRASE": "right"}) == "right"
     assert settings.passphrase({}) is None
+
+
+def test_a_replacement_is_locked_like_what_it_replaces(tmp_path: Path, ring: Ring) -> None:
+    """Whatever locks a keyset locks the one that rotation makes, also where a person is asked."""
+    other = dataclasses.replace(some_keyset(), key_id=b"n" * 16, replaces=KEY_ID)
+    for kind, lock in (
+        ("none", None),
+        ("passphrase", PassphraseLock("right", QUICK)),
+        ("os-keyring", OsKeyringLock()),
+    ):
+        folder = Keyring(tmp_path / kind, lambda: "right")
+        folder.save(some_keyset(), lock)
+        path = folder.save_like(other, KEY_ID)
+        header = keysets.read_header(path.read_text(), "f")
+        assert (header.protection, header.replaces) == (kind, KEY_ID)
+        assert folder.find(other.key_id, "db") == other
+        assert folder.replacement_of(KEY_ID) == other.key_id
+        assert folder.replacement_of(other.key_id) is None
+        folder.retire(KEY_ID, "one")
+        folder.retire(KEY_ID, "two")
+        assert folder.retired_in(KEY_ID) == ["one", "two"]
+        assert folder.is_retired(KEY_ID) and not folder.is_retired(other.key_id)

@@ -5,7 +5,9 @@ what is interrupted goes on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,10 @@ async def answers(db: AsyncDatabase) -> list[Any]:
     found.append((await db.sql("SELECT count(v) FROM open WHERE k > 700")).rows())
     found.append((await (await db.table("t")).get_many([ROWS[5]["id"], ROWS[2999]["id"]])).rows())
     return found
+
+
+async def table_id(db: AsyncDatabase) -> bytes:
+    return (await db._session.table("t")).id
 
 
 async def rekeys(db: AsyncDatabase) -> list[int]:
@@ -255,8 +261,46 @@ def test_a_rotation_that_somebody_else_began_is_refused_without_its_keyset(tmp_p
         spy.left = 8
         with pytest.raises(Stops):
             await db.rotate_keys()
+        without = await support.open_on(engine, "noop", keyring=tmp_path / "two")
+        for attempt in (without.tables, without.rotate_keys):
+            with pytest.raises(DeniedError, match="AM-1123"):
+                await attempt()
+        with pytest.raises(ConflictError, match="AM-3121"):
+            await without.abandon_rotation()
+        await engine.close()
+
+    asyncio.run(work())
+
+
+def test_a_lost_new_keyset_is_not_a_lost_database(tmp_path: Path) -> None:
+    """As long as no table has changed over, a rotation can be given up: all is as before, nothing
+    is left of it, and another one begins.
+    """
+
+    async def work() -> None:
+        engine = open_engine(":memory:", unsafe_scheme=True)
+        spy = Interrupting(engine)
+        db = await support.open_on(spy, "noop", keyring=tmp_path)
+        await (await db.create_table("t", support.COLUMNS)).insert(ROWS)
+        before = await engine.table_stats(pb.TableStatsRequest(table_id=await table_id(db)))
+        spy.left = 6
+        with pytest.raises(Stops):
+            await db.rotate_keys()
+        new = db._session.keyset
+        Keyring(tmp_path).path(new.key_id).unlink()
+        db = await support.open_on(engine, "noop", keyring=tmp_path)
+        assert (await db.sql("SELECT count(*) FROM t")).scalar() == len(ROWS)
         with pytest.raises(DeniedError, match="AM-1123"):
-            await support.open_on(engine, "noop", keyring=tmp_path / "two")
+            await db.rotate_keys()
+        await db.abandon_rotation()
+        hello = await engine.hello(pb.HelloRequest(protocol=1))
+        assert (hello.keyset_id, hello.rotating_to) == (db._session.keyset.key_id, b"")
+        after = await engine.table_stats(pb.TableStatsRequest(table_id=await table_id(db)))
+        assert after.segment_bytes == before.segment_bytes
+        done = await db.rotate_keys()
+        assert done.new != new.key_id
+        assert (await db.sql("SELECT count(*) FROM t WHERE age <= 120")).scalar() == len(ROWS)
+        assert (await engine.verify(lambda _: None)).ok
         await engine.close()
 
     asyncio.run(work())
@@ -290,6 +334,8 @@ def test_an_engine_cannot_choose_the_keyset(tmp_path: Path) -> None:
         liar.claimed = other._session.keyset.key_id
         with pytest.raises(DeniedError, match="AM-1124"):
             await support.open_on(liar, "noop", keyring=tmp_path)
+        with pytest.raises(DeniedError, match="AM-1124"):
+            await db.rotate_keys()
         await db.close()
 
     asyncio.run(work())
@@ -420,3 +466,46 @@ def test_deep_tables_have_a_secret_of_their_own(scheme: str, tmp_path: Path) -> 
         assert before == after == [sum(range(901, 2100))] * 2
     with am.connect(tmp_path / "db", **options) as db:
         assert db.sql("SELECT sum(v) FROM b WHERE v > 900").scalar() == before[1]
+
+
+def test_a_session_may_sleep_through_rotations(tmp_path: Path) -> None:
+    """It finds the successor of the successor of its keyset, in the user's own keyring."""
+
+    async def work() -> None:
+        engine = open_engine(":memory:", unsafe_scheme=True)
+        db = await filled(engine, "noop", tmp_path)
+        sleeper = await support.open_on(engine, "noop", keyring=tmp_path)
+        expected = await answers(sleeper)
+        for _ in range(3):
+            await db.rotate_keys()
+        assert await answers(sleeper) == expected
+        await sleeper.sql("DELETE FROM open WHERE k < 10")
+        assert sleeper._session.keyset.key_id == db._session.keyset.key_id
+        await engine.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("left", [4, 9, 15, 1 << 30])
+def test_a_lost_state_is_made_again_from_the_log(left: int, tmp_path: Path) -> None:
+    """Every command of a rotation replays: before a table changes over, between two, after all."""
+
+    async def work() -> None:
+        where = tmp_path / "db"
+        spy = Interrupting(open_engine(where, unsafe_scheme=True))
+        db = await filled(spy, "noop", tmp_path / "keys")
+        expected = await answers(db)
+        spy.left = left
+        with contextlib.suppress(Stops):
+            await db.rotate_keys()
+        await spy.inner.close()
+        shutil.rmtree(where / "state")
+        engine = open_engine(where, unsafe_scheme=True)
+        assert (await engine.verify(lambda _: None)).ok
+        db = await support.open_on(engine, "noop", keyring=tmp_path / "keys")
+        assert await answers(db) == expected
+        await db.rotate_keys()
+        assert await answers(db) == expected
+        await engine.close()
+
+    asyncio.run(work())

@@ -30,7 +30,8 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         "AM-1123",
         e.DeniedError,
         "{database} is being rotated to keyset {key_id}, which is not in {keyring}",
-        "import a copy of it (`amaters keys export`) from where the rotation was begun",
+        "import a copy of it from where the rotation was begun; if it is lost and no table has "
+        "changed over yet: `amaters keys rotate DATABASE --abandon`",
         {"dbapi": "OperationalError"},
     ),
     (
@@ -58,14 +59,14 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         "AM-3120",
         e.ConflictError,
         "this database is being rotated to keyset {theirs} already",
-        "finish that first: `amaters keys rotate` with the keyring that has that keyset",
+        "finish that first with the keyring that has that keyset, or give it up: --abandon",
         {"dbapi": "OperationalError"},
     ),
     (
         "AM-3121",
         e.ConflictError,
         "{count} segments of table {table} are not ready for another key",
-        "repeat the rotation: what is ready stays",
+        "go on with the rotation: what is ready stays",
         {"retry": "same", "dbapi": "OperationalError"},
     ),
     (

@@ -132,14 +132,14 @@ def inspect(context: Context, key_id: str) -> None:
 
     keyring = context.keyring()
     header = _choose(keyring, key_id)
-    path, retired = keyring.path(header.key_id), keyring.is_retired(header.key_id)
+    path, retired = keyring.path(header.key_id), keyring.retired_in(header.key_id)
     lines = {
         "id": _hex(header),
         "file": str(path),
         "created": _time(header),
         "locked by": header.protection,
         "replaces": header.replaces.hex() or "none",
-        "state": "retired: older backups need it" if retired else "in use",
+        "state": f"retired: replaced in {', '.join(retired)}" if retired else "in use",
         **describe(header.scheme, header.parameters),
     }
     width = max(len(name) for name in lines)
@@ -151,6 +151,7 @@ def inspect(context: Context, key_id: str) -> None:
 @click.argument("database")
 @click.option("--rows-per-second", type=float, help="At most so many; as fast as it goes.")
 @click.option("--backups", multiple=True, metavar="TARGET", help="Name the backups in TARGET too.")
+@click.option("--abandon", is_flag=True, help="Give up one of which no table has changed yet.")
 @click.option("--unsafe-scheme", type=click.Choice(["noop"]), help="For test databases.")
 @click.pass_obj
 def rotate(
@@ -159,11 +160,16 @@ def rotate(
     *,
     rows_per_second: float | None,
     backups: tuple[str, ...],
+    abandon: bool,
     unsafe_scheme: str | None,
 ) -> None:
     """Move DATABASE to a new keyset and print its id. Interrupted, call it again: it goes on."""
     db = context.open(database, unsafe_scheme=unsafe_scheme)
     with db:
+        if abandon:
+            db.abandon_rotation()
+            say(f"{database} stays under the keyset it had")
+            return
         done = db.rotate_keys(rows_per_second=rows_per_second, backups=backups)
     old, new, keyring = done.old.hex(), done.new.hex(), context.keyring()
     say(

@@ -17,7 +17,7 @@ from amaters.client.attempts import repeated, within
 from amaters.client.batches import AsyncBatch
 from amaters.client.compaction import Compacted, compact
 from amaters.client.result import Result
-from amaters.client.rotation import Rotated, rotate
+from amaters.client.rotation import Rotated, abandon, rotate
 from amaters.client.rows import snapshot
 from amaters.client.session import Session, find_table
 from amaters.client.sources import read_file
@@ -289,6 +289,12 @@ class AsyncDatabase:
         done = await rotate(session, rows_per_second=rows_per_second)
         done.holders = await forget(session, [os.fspath(one) for one in backups])
         return done
+
+    async def abandon_rotation(self) -> None:
+        """Give up a rotation of keys of which no table has changed over yet: for when its new
+        keyset is lost. Raises: ConflictError AM-3121 when one has.
+        """
+        await abandon(self._session)
 
     # ---- statements ------------------------------------------------------------------------------
 

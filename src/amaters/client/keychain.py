@@ -31,6 +31,12 @@ class Keychain:
             if all(known.key_id != keyset.key_id for known, _ in self._opened):
                 self._opened = [*self._opened, (keyset, Schemes(keyset))]
 
+    def drop(self, key_id: bytes) -> None:
+        """Nothing is under this keyset; another one stays."""
+        with self._lock:
+            kept = [pair for pair in self._opened if pair[0].key_id != key_id]
+            self._opened = kept or self._opened
+
     def __iter__(self) -> Iterator[Keyset]:
         """The newest first."""
         return iter([keyset for keyset, _ in reversed(self._opened)])

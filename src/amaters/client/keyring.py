@@ -12,7 +12,7 @@ from amaters.base import errors
 from amaters.client import keyset as keysets
 from amaters.client.keylock import Lock, OsKeyringLock, Passphrase, PassphraseLock, forget
 from amaters.client.keyset import Keyset, KeysetHeader
-from amaters.client.keytext import read_text, replace_text, sync_directory, write_new
+from amaters.client.keytext import read_text, replace_text, write_new
 
 SUFFIX = ".keyset"
 VERSIONS_SUFFIX = ".versions"
@@ -65,12 +65,17 @@ class Keyring:
         """The id of the keyset here that was made to replace another one, None if there is none."""
         return next((h.key_id for _, h in self.headers() if h.replaces == key_id), None)
 
-    def retire(self, key_id: bytes) -> None:
-        """Remember that a keyset was replaced: only older backups need it. It stays until the
-        user deletes it.
+    def retire(self, key_id: bytes, database: str) -> None:
+        """Remember that a keyset was replaced in a database: of that only older backups need it.
+        It stays until the user deletes it.
         """
-        self.path(key_id).with_suffix(RETIRED_SUFFIX).touch(mode=0o600)
-        sync_directory(self.directory)
+        path = self.path(key_id).with_suffix(RETIRED_SUFFIX)
+        replace_text(path, "".join(f"{name}\n" for name in {*self.retired_in(key_id), database}))
+
+    def retired_in(self, key_id: bytes) -> list[str]:
+        """The databases in which a rotation has replaced a keyset."""
+        path = self.path(key_id).with_suffix(RETIRED_SUFFIX)
+        return sorted(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else []
 
     def awaits_retirement(self, key_id: bytes) -> bool:
         """Whether a keyset is here and not retired."""
@@ -78,7 +83,7 @@ class Keyring:
 
     def is_retired(self, key_id: bytes) -> bool:
         """Whether a rotation has replaced it."""
-        return self.path(key_id).with_suffix(RETIRED_SUFFIX).exists()
+        return bool(self.retired_in(key_id))
 
     def protect(self, key_id: bytes, lock: Lock | None) -> Path:
         """Lock a keyset in another way, or not at all (None). The file has the old content or the

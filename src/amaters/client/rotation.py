@@ -61,10 +61,13 @@ async def rotate(session: Session, *, rows_per_second: float | None = None) -> R
     """
     session.require_open()
     old = await _old_keyset(session)
+    target = (await session.hello()).rotating_to
+    if target and all(known.key_id != target for known in session.keychain):
+        session.use(session.keys.successor(old, target, session.url, "AM-1123"))
     keyring = session.keys.keyring
     if keyring is not None and old.replaces and keyring.awaits_retirement(old.replaces):
         # An earlier call was interrupted after its last step: this is its end, not a new rotation.
-        keyring.retire(old.replaces)
+        keyring.retire(old.replaces, session.url)
         return Rotated(old.replaces, old.key_id)
     new = session.keyset
     if new.key_id == old.key_id:
@@ -80,8 +83,23 @@ async def rotate(session: Session, *, rows_per_second: float | None = None) -> R
         if await _is_ended(session, new):
             break
     if keyring is not None:
-        keyring.retire(old.key_id)
+        keyring.retire(old.key_id, session.url)
     return done
+
+
+async def abandon(session: Session) -> bytes:
+    """Give up a rotation of which no table has changed over yet; the id of the keyset that stays.
+    What was made for it is thrown away; its keyset file stays, and the next rotation takes it.
+
+    Raises: ConflictError AM-3121 when a table is under the new keyset by now: finish it instead.
+    """
+    session.require_open()
+    hello = await session.hello()
+    request = pb.EndRotationRequest(request_id=session.new_id(), keyset_id=hello.keyset_id)
+    await session.service.end_rotation(request)
+    session.keychain.drop(hello.rotating_to)
+    session.forget_tables()
+    return hello.keyset_id
 
 
 async def _is_ended(session: Session, new: Keyset) -> bool:

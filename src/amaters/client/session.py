@@ -30,6 +30,7 @@ from amaters.plan.cost import Statistics
 from amaters.wire import service_pb2 as pb
 from amaters.wire.service import PROTOCOL, Service, chunks_of
 
+SUCCESSORS_MAX = 64  # rotations that a session may have slept through
 NoticeCallback = Callable[[str], None]
 
 
@@ -370,7 +371,10 @@ async def open_session(
     shared = _Shared(keys, url, keys.versions(keyset.key_id))
     session = Session(metered(service, meter), meter, keychain, outside, began, shared)
     if reply.rotating_to:
-        session.use(keys.successor(keyset, reply.rotating_to, url, "AM-1123"))
+        short, has = reply.rotating_to.hex()[:16], keys.has(reply.rotating_to)
+        outside.notice(f"{url} is being rotated to keyset {short}: `amaters keys rotate` goes on")
+        if has:
+            session.use(keys.successor(keyset, reply.rotating_to, url, "AM-1123"))
     return session
 
 
@@ -412,13 +416,21 @@ class Keys:
 
         Raises: DeniedError ``code`` when it is not here, AM-1124 when it was made for another.
         """
-        if self.keyring is None or not self.keyring.path(key_id).is_file():
+        if self.keyring is None or not self.has(key_id):
             where = "this connection" if self.keyring is None else self.keyring.directory
             errors.fail(code, database=url, key_id=key_id.hex()[:16], keyring=where)
         found = self.keyring.find(key_id, url)
-        if found.replaces != keyset.key_id:
-            errors.fail("AM-1124", key_id=found.name, old=keyset.name)
+        before, looked_at = found.replaces, 1
+        while before != keyset.key_id:  # it may be the successor of a successor
+            if not before or not self.has(before) or looked_at > SUCCESSORS_MAX:
+                errors.fail("AM-1124", key_id=found.name, old=keyset.name)
+            before = self.keyring.header_of(self.keyring.path(before)).replaces
+            looked_at += 1
         return found
+
+    def has(self, key_id: bytes) -> bool:
+        """Whether a keyset is where keysets come from."""
+        return self.keyring is not None and self.keyring.path(key_id).is_file()
 
     def versions(self, key_id: bytes) -> SchemaVersions:
         """The schema versions that clients with this keyring have seen."""

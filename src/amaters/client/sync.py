@@ -162,6 +162,7 @@ class Database(Blocking[AsyncDatabase]):
     transaction = starting(AsyncDatabase.transaction, Transaction)
     compact = blocking(AsyncDatabase.compact)
     rotate_keys = blocking(AsyncDatabase.rotate_keys)
+    abandon_rotation = blocking(AsyncDatabase.abandon_rotation)
     resume = blocking(AsyncDatabase.resume)
     erase = blocking(AsyncDatabase.erase)
 

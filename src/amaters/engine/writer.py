@@ -200,7 +200,7 @@ class Writer:
 
         if self._keysets.ours == request.keyset_id and not self._keysets.target:
             return pb.Done()
-        if self._keysets.target != request.keyset_id:
+        if request.keyset_id not in (self._keysets.target, self._keysets.ours):
             fail("AM-3010", theirs=self._keysets.ours.hex(), ours=request.keyset_id.hex())
         return self._run(group, request, command)
 

@@ -72,11 +72,20 @@ def apply_switch(places: Places, db: Connection, tid: int, command: cb.KeySwitch
 
 
 def apply_end(places: Places, db: Connection, command: cb.RotationEnd) -> None:
-    """Only the evaluation keys of one keyset stay."""
+    """Only the evaluation keys of one keyset stay, and what segments are; what they would have
+    become under another one leaves. Cost: a pass over the manifests.
+    """
     query = "SELECT object FROM keysets WHERE keyset_id <> ? OR instr(scheme, ?)"
     wanted = (command.keyset_id, _LEADS_FROM)
     places.discard(cb.ObjectRef.FromString(row[0]) for row in db.all(query, wanted))
     db.run("DELETE FROM keysets WHERE keyset_id <> ? OR instr(scheme, ?)", wanted)
+    for tid, place, data in db.all("SELECT tid, id, manifest FROM segments ORDER BY id"):
+        manifest = cb.SegmentManifest.FromString(data)
+        if manifest.rekeyed_to:
+            _drop_unused(places, manifest, manifest.segment)
+            manifest.ClearField("rekeyed")
+            manifest.ClearField("rekeyed_to")
+            _put(places, db, (int(tid), int(place)), manifest)
 
 
 def require_whole_tail(rows: BatchRows | None, live: int) -> None:

@@ -72,7 +72,8 @@ class Service(Protocol):
         """
 
     async def end_rotation(self, request: pb.EndRotationRequest) -> pb.Done:
-        """The keyset that the database was rotated from is forgotten, and what led from it.
+        """The keyset that the database was rotated from is forgotten, and what led from it. With
+        the keyset that it has, before any table has changed: the rotation is abandoned.
 
         Raises: AM-3010, AM-3121 (a table is under another key).
         """
