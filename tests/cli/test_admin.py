@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import amaters as am
+from amaters.base import errors
 from amaters.cli import main as cli_main
+from amaters.engine.service import Engine
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "storage"))
 from formats_support import unpacked
@@ -132,6 +134,35 @@ def test_compact_writes_the_tail_into_a_segment(run: Run, tmp_path: Path) -> Non
     code, _, err = run("compact", home, "other", "--unsafe-scheme", "noop")
     assert code == 1 and "AM-5009" in err
     assert run("compact", tmp_path / "nothing", "--unsafe-scheme", "noop")[0] == 2
+
+
+def test_resume_goes_on_with_an_interrupted_alter(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a database that was restored from a backup made amid it."""
+    home, keys = tmp_path / "db", tmp_path / "keys"
+
+    async def fails(*_: object) -> None:
+        errors.fail("AM-3004")
+
+    with am.connect(home, keys=keys, unsafe_scheme="noop") as db:
+        db.sql("CREATE TABLE t (k BIGINT PRIMARY KEY, v INTEGER ENCRYPTED)")
+        db.table("t").insert([(i, i) for i in range(9000)])
+        with monkeypatch.context() as patch:
+            patch.setattr(Engine, "add_encodings", fails)
+            with pytest.raises(am.ClosedError):
+                db.sql("ALTER TABLE t ALTER COLUMN v ADD QUERY sum")
+        db.backup(tmp_path / "backups")
+    code, out, err = run("resume", home, "--unsafe-scheme", "noop")
+    assert (code, out) == (0, "table t: encrypted 9,000 rows\n"), err
+    assert run("restore", tmp_path / "backups", tmp_path / "other")[0] == 0
+    for seen in keys.glob("*.versions"):  # the older schema is to be believed now
+        seen.unlink()
+    code, out, err = run("resume", tmp_path / "other", "t", "--unsafe-scheme", "noop")
+    assert (code, out) == (0, "table t: encrypted 9,000 rows\n"), err
+    with am.connect(tmp_path / "other", keys=keys, unsafe_scheme="noop") as db:
+        assert db.sql("SELECT sum(v) FROM t").scalar() == sum(range(9000))
+    assert run("resume", tmp_path / "nothing", "--unsafe-scheme", "noop")[0] == 2
 
 
 def test_nothing_is_made_by_looking(run: Run, database: Path, tmp_path: Path) -> None:

@@ -103,6 +103,31 @@ def test_altered_tables_answer_like_duckdb(scheme: str) -> None:
     both.ours.close()
 
 
+def test_a_column_of_an_earlier_name_is_not_the_earlier_column() -> None:
+    """Values of a dropped column do not come back, in tables with keys of their own or none."""
+    both = Both("noop")
+    both.insert(people(FULL))
+    both.run("ALTER TABLE p DROP COLUMN notes")
+    both.run("ALTER TABLE p ADD COLUMN notes VARCHAR")
+    both.run("ALTER TABLE p DROP COLUMN city")
+    both.run("ALTER TABLE p ADD COLUMN city VARCHAR ENCRYPTED WITH (QUERIES = 'eq')",
+             "ALTER TABLE p ADD COLUMN city VARCHAR")  # fmt: skip
+    both.insert([{**people(1, first=9000)[0], "notes": "back", "city": "Nara"}])
+    both.check(
+        "SELECT count(*), count(notes), count(city) FROM p",
+        "SELECT notes, city, age FROM p WHERE city = 'Nara' OR notes = 'back'",
+    )
+    both.ours.sql("CREATE TABLE r (a INTEGER ENCRYPTED WITH (QUERIES = 'sum'))")
+    both.ours.table("r").insert([{"a": n} for n in range(FULL)])
+    both.ours.sql("ALTER TABLE r ADD COLUMN b TEXT DEFAULT 'x'")
+    both.ours.table("r").insert([{"a": 1, "b": "y"}])
+    assert both.ours.sql("SELECT b, sum(a) FROM r GROUP BY b ORDER BY b").rows() == [
+        ("x", sum(range(FULL))), ("y", 1),
+    ]  # fmt: skip
+    assert both.ours.sql("SELECT * FROM r WHERE b = 'y'").names == ("a", "b")
+    both.ours.close()
+
+
 def test_indexes_know_the_defaults_of_younger_columns() -> None:
     """An index over a column that most blocks lack, unique or not, says what a scan says."""
     both = Both("noop")

@@ -239,6 +239,40 @@ def test_rotation_sends_public_material_only(scheme: str) -> None:
         opened.db.close()
 
 
+CHANGES = [
+    (
+        "ALTER TABLE pay ADD COLUMN n INTEGER DEFAULT 5 ENCRYPTED WITH (QUERIES = 'range', "
+        "MIN = 0, MAX = 100), ALTER COLUMN grade ADD VALUE 'D'",
+        "ALTER TABLE pay ADD COLUMN n INTEGER DEFAULT 90 ENCRYPTED WITH (QUERIES = 'range', "
+        "MIN = 20, MAX = 127), ALTER COLUMN grade ADD VALUE 'Z'",
+    ),
+    (
+        "ALTER TABLE pay ALTER COLUMN n SET MAX 300, ALTER COLUMN n ADD QUERY eq",
+        "ALTER TABLE pay ALTER COLUMN n SET MAX 450, ALTER COLUMN n ADD QUERY eq",
+    ),
+    ("DELETE FROM pay WHERE id < 300", "DELETE FROM pay WHERE id < 300"),
+    ("ALTER TABLE pay DROP COLUMN notes", "ALTER TABLE pay DROP COLUMN notes"),
+    ("VACUUM ERASE pay", "VACUUM ERASE pay"),
+]
+
+
+@pytest.mark.parametrize("scheme", ["noop", "bgv"])
+def test_altering_and_erasing_show_shapes_only(scheme: str) -> None:
+    """Other values, bounds, categories and defaults of the same width: equal requests, but for
+    sealed and encrypted bytes; nothing is asked that would show a mask.
+    """
+    alike = made_alike(scheme)
+    for statements in CHANGES:
+        for opened, sql in zip(alike, statements, strict=True):
+            opened.db.sql(sql)
+    compare(alike)
+    calls = alike[0].door.names()
+    assert {"add_encodings", "forget_history"} <= set(calls)
+    assert not {"execute", "put_constants"} & set(calls)
+    for opened in alike:
+        opened.db.close()
+
+
 # ---- markers ------------------------------------------------------------------------------------
 
 SECRET_TEXTS = [
