@@ -89,7 +89,7 @@ def measure(scale: float, *, noop: bool) -> tuple[list[str], bool]:
             asked = list(_asked(database, plain))
     lines = [
         f"Scale factor {scale:g}, {rows['lineitem']:,} line items, an in-memory database on a "
-        f"2-core virtual machine; loading all tables took {seconds:.0f} s.",
+        f"2-core virtual machine that did other work too; loading took {seconds:.0f} s.",
         "",
         "| query | seconds | engine CPU s | sent MB | received MB | equal |",
         "|---|---|---|---|---|---|",
