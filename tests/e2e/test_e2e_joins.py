@@ -76,6 +76,17 @@ ASKED = (  # on the fact, with vectors or lists of keys
     "SELECT year(d.day) AS y, count(*), sum(q) FROM f JOIN d ON f.k = d.id WHERE q > 3 GROUP BY y",
     "SELECT extract(QUARTER FROM day) AS x, sum(q) FROM f JOIN d ON f.k = d.id "
     "WHERE month(day) > 2 AND extract(DAY FROM day) < 20 OR q = 7 GROUP BY x HAVING x > 1",
+    "SELECT count(*), sum(q), count(d.id), sum(price) FROM f LEFT JOIN d ON f.k = d.id",
+    "SELECT count(*), sum(q) FROM f LEFT JOIN d ON f.k = d.id WHERE d.id IS NULL AND q > 20",
+    "SELECT d.name, count(*), sum(q) FROM f LEFT JOIN d ON f.k = d.id AND price > 20 AND flag "
+    "GROUP BY d.name",
+    "SELECT count(*), sum(q) FROM f LEFT JOIN d ON f.k = d.id JOIN n ON d.c = n.code WHERE q > 9",
+    "SELECT region, count(*), sum(q) FROM f JOIN d ON f.k = d.id LEFT JOIN n ON d.c = n.code "
+    "WHERE price > 5 OR region IS NULL GROUP BY region",
+    "SELECT count(*), sum(q) FROM f LEFT JOIN d ON f.k = d.id WHERE f.r = d.c OR q < 50",
+    "SELECT f.id, name FROM f LEFT OUTER JOIN d ON d.id = f.k AND d.c = 'F' WHERE q > 90",
+    "SELECT id, name FROM f LEFT JOIN d USING (id) WHERE q > 95",
+    "SELECT year(day) y, count(*) FROM f LEFT JOIN d ON f.k = d.id WHERE q > 3 GROUP BY y",
     "SELECT DISTINCT d.name FROM f JOIN d ON f.k = d.id WHERE q < 30",
     "SELECT count(*), sum(q) FROM f JOIN d ON k = d.id WHERE d.price IS NULL AND f.r IS NOT NULL",
     "SELECT count(*), sum(q) FROM f JOIN d ON k = d.id WHERE NULL",
@@ -85,6 +96,8 @@ ASKED = (  # on the fact, with vectors or lists of keys
 )
 HERE = (  # nothing encrypted of the fact, or only small tables
     "SELECT count(*), sum(f.id) FROM f JOIN d ON f.k = d.id WHERE d.name = 'fig' AND r = 'a'",
+    "SELECT d.id, region FROM d LEFT JOIN n ON d.c = n.code",
+    "SELECT count(*), count(n.code) FROM d LEFT JOIN n ON d.c = n.code AND region = 'EU'",
     "SELECT n.region, count(*), sum(price) FROM d, n WHERE d.c = n.code GROUP BY 1",
     "SELECT d.id, region FROM d JOIN n ON d.c = n.code WHERE price > 5 OR flag",
 )
@@ -162,7 +175,11 @@ def test_joins_on_ciphertexts() -> None:
 @pytest.mark.parametrize(
     ("question", "code"),
     [
-        ("SELECT count(*) FROM f LEFT JOIN d ON f.k = d.id", "AM-2226"),
+        ("SELECT count(*) FROM f RIGHT JOIN d ON f.k = d.id", "AM-2226"),
+        ("SELECT count(*) FROM f FULL JOIN d ON f.k = d.id", "AM-2226"),
+        ("SELECT count(*) FROM f LEFT JOIN d ON f.k = d.id AND f.r = 'a'", "AM-2226"),
+        ("SELECT count(*) FROM d LEFT JOIN f ON f.k = d.id", "AM-2227"),
+        ("SELECT count(q) FROM f LEFT JOIN d ON f.e = d.id", "AM-2144"),
         ("SELECT count(*) FROM f NATURAL JOIN d", "AM-2226"),
         ("SELECT count(*) FROM f CROSS JOIN d", "AM-2228"),
         ("SELECT count(*) FROM f, d WHERE f.k > d.id", "AM-2228"),

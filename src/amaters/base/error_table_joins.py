@@ -98,8 +98,8 @@ def _joins_text(define: Callable[..., None]) -> None:
         "AM-2226",
         e.InvalidError,
         "{what} is not supported ({where})",
-        "write JOIN ... ON: inner joins are answered; for the rows without a partner ask a "
-        "second time",
+        "write JOIN or LEFT JOIN ... ON; a table may be LEFT JOINed on its unique key, with "
+        "conditions on its own columns",
         dbapi="NotSupportedError",
     )
     define(

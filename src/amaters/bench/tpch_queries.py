@@ -58,7 +58,7 @@ QUERIES = (
     Query(10, "no", "a group per customer, told apart by vectors: too many", "AM-2143"),
     Query(11, "runs", "a value from a subquery in HAVING"),
     Query(12, "layout", "dates are compared through generated columns, their differences"),
-    Query(13, "no", "an outer join", "AM-2226"),
+    Query(13, "no", "an outer join to many rows of the other table", "AM-2227"),
     Query(14, "runs", "LIKE over a dimension's text inside CASE"),
     Query(15, "runs", "totals per public key, answered first, then joined"),
     Query(16, "no", "LIKE '%...%' over a sealed text", "AM-2140"),

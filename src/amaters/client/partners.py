@@ -40,7 +40,7 @@ class JoinedRows:
         self.table = table
         self.roots = roots(join)
         self._known = [
-            _Known(dimension, batch, _row_of(dimension, batch))
+            _Known(dimension, batch, _row_of(dimension, batch, table))
             for dimension, batch in zip(join.dimensions, rows, strict=True)
         ]
 
@@ -58,7 +58,7 @@ class JoinedRows:
         for known in self._known:
             if all(column_id in columns for column_id in known.dimension.left):
                 found = self._found(known, columns, rows.length)
-                if self.roots[known.dimension.offset] == OPEN:
+                if self.roots[known.dimension.offset] == OPEN and not known.dimension.is_outer:
                     matched &= found != NOBODY
                 self._add(known, found, columns)
         self._add_parts(columns)
@@ -70,7 +70,8 @@ class JoinedRows:
         columns = dict(rows.columns)
         for known in self._known:
             found = self._found(known, columns, rows.length)
-            matched &= found != NOBODY
+            if not known.dimension.is_outer:
+                matched &= found != NOBODY
             self._add(known, found, columns)
         self._add_parts(columns)
         return ColumnBatch(columns, rows.length).take(matched)
@@ -167,10 +168,12 @@ def date_part(part: str, dates: ColumnValues) -> ColumnValues:
     return ColumnValues(np.where(dates.valid, found[part], 0), dates.valid)
 
 
-def _row_of(dimension: Dimension, rows: ColumnBatch) -> dict[Any, int]:
+def _row_of(dimension: Dimension, rows: ColumnBatch, table: Table) -> dict[Any, int]:
     """Row by key. Raises: DataError AM-5012 when the keys of a unique column repeat."""
     keys = [rows.columns[column_id] for column_id in dimension.right]
-    valid = np.logical_and.reduce([key.valid for key in keys]).tolist()
+    own = {dimension.offset + key: data for key, data in rows.columns.items()}
+    asked = matches(dimension.only, ColumnBatch(own, rows.length), table)
+    valid = np.logical_and.reduce([asked, *(key.valid for key in keys)]).tolist()
     listed = _tuples([key.values for key in keys])
     found = {key: row for row, (key, ok) in enumerate(zip(listed, valid, strict=True)) if ok}
     if len(found) != sum(valid):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from amaters.columns.schema import Table
+    from amaters.plan.expressions import Predicate
 
 DIMENSION_STEP = 1 << 16  # between the column ids of two tables of a join
 PARTS_OFFSET = 255 * DIMENSION_STEP  # ids of computed columns lie above this
@@ -17,7 +18,8 @@ class Dimension:
     """A table of a join of which every row of the fact has at most one row: the one whose columns
     ``right`` (its own ids) equal ``left`` (ids of the joined table).
 
-    In the joined table the id of its column c is ``offset`` + c.
+    In the joined table the id of its column c is ``offset`` + c. ``is_outer``: a row of the fact
+    without one stays, its columns NULL. ``only``: which of its rows may be partners at all.
     """
 
     table: Table
@@ -25,6 +27,8 @@ class Dimension:
     offset: int
     left: tuple[int, ...]
     right: tuple[int, ...]
+    is_outer: bool = False
+    only: Predicate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ def with_join(
                 "on": _on(join, dimension.left, dimension.right, dimension.table),
                 "through": how if plan is not None else "this client",
                 "is_local": dimension.table.is_local,
+                "is_outer": dimension.is_outer,
             }
         )
     joined = {
@@ -92,7 +93,8 @@ def _below(operator: Document, listed: Sequence[Document]) -> Document:
 def _read(item: Document) -> Document:
     where = "an earlier answer" if item["is_local"] else "whole"
     name = item["table"] if item["table"] == item["name"] else f"{item['table']} {item['name']}"
-    detail = f"Read {name} ({where}, {item['rows']:,} rows) for {item['through']} on {item['on']}"
+    on = f"{'LEFT JOIN ' if item['is_outer'] else ''}ON {item['on']}"
+    detail = f"Read {name} ({where}, {item['rows']:,} rows) for {item['through']}, {on}"
     return {"id": name, "operator": "Read", "detail": detail, "estimated": {}, "children": []}
 
 

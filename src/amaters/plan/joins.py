@@ -103,6 +103,8 @@ def roots(join: Join) -> Mapping[int, int]:
         if len(ways) > 1 or (ways != {OPEN} and len(dimension.left) > 1):
             fail("AM-2144", table=dimension.name, fact=join.name)
         found[dimension.offset] = ways.pop()
+        if dimension.is_outer and found[dimension.offset] != OPEN:
+            fail("AM-2144", table=dimension.name, fact=join.name)
     if any(found[offset_of(part.source)] != OPEN for part in join.parts):
         fail("AM-2146", columns="parts of dates", fact=join.name)
     if join.parts:

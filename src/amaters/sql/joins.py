@@ -17,6 +17,8 @@ from amaters.base.errors import fail
 from amaters.columns.schema import Column, Table
 from amaters.columns.types import TypeKind
 from amaters.plan.expressions import DIMENSION_STEP, Dimension, Join
+from amaters.sql.literals import Arguments
+from amaters.sql.predicates import Conditions
 from amaters.sql.scope import (
     Catalogue,
     Scope,
@@ -30,16 +32,20 @@ from amaters.sql.scope import (
 from amaters.sql.sources import PART, Source, aliases_of, date_parts, find_column
 
 TABLES_MAX = 16
-_INNER = "write FROM a JOIN b ON a.key = b.key (inner joins only)"
+_INNER = "write FROM a [LEFT] JOIN b ON a.key = b.key"
 
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """Two columns of different tables that must be equal: (index of the source, column) twice."""
+    """Two columns of different tables that must be equal: (index of the source, column) twice.
+
+    ``owner``: the LEFT JOINed source whose ON it is from; it says nothing of any other.
+    """
 
     left: tuple[int, Column]
     right: tuple[int, Column]
     node: exp.Expr
+    owner: int | None = None
 
     def seen_from(self, index: int) -> tuple[tuple[int, Column], Column] | None:
         """(the other side, own column), None when source ``index`` has no part in it."""
@@ -77,14 +83,19 @@ class JoinScope(Scope):
 
 @dataclass(slots=True)
 class Joined:
-    """What FROM, ON, USING and WHERE say together. ``rest``: conditions that join nothing."""
+    """What FROM, ON, USING and WHERE say together. ``rest``: conditions that join nothing;
+    ``only``: those that a LEFT JOIN asks of its own rows, by index of the source.
+    """
 
     sources: list[Source] = field(default_factory=list)
     equations: list[Equation] = field(default_factory=list)
     rest: list[exp.Expr] = field(default_factory=list)
+    only: dict[int, list[exp.Expr]] = field(default_factory=dict)
 
 
-def bind_joins(tree: exp.Select, catalogue: Catalogue) -> tuple[exp.Select, JoinScope, Join]:
+def bind_joins(
+    tree: exp.Select, catalogue: Catalogue, arguments: Arguments
+) -> tuple[exp.Select, JoinScope, Join]:
     """``tree`` as a SELECT over one joined table, the names in it, and how it is joined.
 
     Raises: AM-2203 to AM-2205, AM-2225 to AM-2228.
@@ -109,13 +120,16 @@ def bind_joins(tree: exp.Select, catalogue: Catalogue) -> tuple[exp.Select, Join
     table = _table(joined, fact, offsets, columns)
     order = _reached(joined, fact)
     assert order is not None
-    join = Join(
-        joined.sources[fact].table,
-        joined.sources[fact].name,
-        tuple(_dimension(joined, index, equations, offsets) for index, equations in order),
-        parts,
-    )
-    return tree, JoinScope(table, join.name, aliases_of(tree), sources, offsets), join
+    name = joined.sources[fact].name
+    scope = JoinScope(table, name, aliases_of(tree), sources, offsets)
+    conditions = Conditions(scope, arguments)
+    dimensions = []
+    for index, equations in order:
+        made = _dimension(joined, index, equations, offsets)
+        if index in joined.only:
+            made = replace(made, only=conditions.bind(_all_of(joined.only[index])))
+        dimensions.append(made)
+    return tree, scope, Join(joined.sources[fact].table, name, tuple(dimensions), parts)
 
 
 # ---- FROM ------------------------------------------------------------------------------------
@@ -133,13 +147,18 @@ def _add(joined: Joined, node: exp.Expr, catalogue: Catalogue) -> None:
 
 def _add_join(joined: Joined, node: exp.Join, catalogue: Catalogue) -> None:
     side, kind = str(node.side).upper(), str(node.kind).upper()
-    if side or kind not in ("", "INNER", "CROSS") or node.method:
+    is_outer = side == "LEFT" and kind in ("", "OUTER")
+    if not (is_outer or (not side and kind in ("", "INNER", "CROSS"))) or node.method:
         words = " ".join(word for word in (node.method, side, kind) if word)
         fail("AM-2226", what=f"{words} JOIN", where=where(node.this))
-    only(node, ("this", "kind", "on", "using"), _INNER)
+    only(node, ("this", "side", "kind", "on", "using"), _INNER)
     _add(joined, node.this, catalogue)
-    if node.args.get("on") is not None:
-        _split(joined, node.args["on"])
+    if is_outer:
+        joined.sources[-1] = replace(joined.sources[-1], is_outer=True)
+    if node.args.get("on") is not None and is_outer:
+        _split_outer(joined, node.args["on"])
+    elif node.args.get("on") is not None:
+        _split(joined, node.args["on"], len(joined.sources) - 1)
     for name in node.args.get("using") or ():
         _add_using(joined, name)
 
@@ -152,19 +171,50 @@ def _add_using(joined: Joined, name: exp.Expr) -> None:
     other = find_column(bare_name, tuple(joined.sources[:last]))
     if own is None or other is None:
         wrong(name, f"USING names {name.name}, which one side lacks", _INNER)
-    joined.equations.append(Equation(other, (last, own), name))
     source = joined.sources[last]
+    joined.equations.append(Equation(other, (last, own), name, last if source.is_outer else None))
     joined.sources[last] = replace(source, merged=source.merged | {own.id})
 
 
-def _split(joined: Joined, condition: exp.Expr) -> None:
-    """Equations out of a condition; one that stands in every branch of an OR holds everywhere."""
+def _split_outer(joined: Joined, condition: exp.Expr) -> None:
+    """ON of the LEFT JOIN of the last source: what finds its rows, and what is asked of them.
+
+    Raises: AM-2226 for conditions on other tables.
+    """
+    last = len(joined.sources) - 1
     for part in _conjuncts(condition):
         equation = _equation(joined, part)
-        if equation is not None:
+        if equation is not None and equation.seen_from(last) is not None:
+            joined.equations.append(replace(equation, owner=last))
+            continue
+        names = (find_column(c, tuple(joined.sources)) for c in part.find_all(exp.Column))
+        if any(found is not None and found[0] != last for found in names):
+            what = "LEFT JOIN ON a condition that is not of the joined table alone"
+            fail("AM-2226", what=what, where=where(part))
+        joined.only.setdefault(last, []).append(part)
+
+
+def _joins(joined: Joined, equation: Equation, last: int | None) -> bool:
+    """Whether an equation holds in every row: not where it is about a LEFT JOINed table, unless
+    the table that is joined just now is found by it.
+    """
+    outer = [i for i, _ in (equation.left, equation.right) if joined.sources[i].is_outer]
+    return not outer or (
+        last is not None and last not in outer and equation.seen_from(last) is not None
+    )
+
+
+def _split(joined: Joined, condition: exp.Expr, last: int | None = None) -> None:
+    """Equations out of a condition; one that stands in every branch of an OR holds everywhere.
+
+    ``last``: the source whose ON this is.
+    """
+    for part in _conjuncts(condition):
+        equation = _equation(joined, part)
+        if equation is not None and _joins(joined, equation, last):
             joined.equations.append(equation)
             continue
-        if isinstance(part, exp.Or):
+        if isinstance(part, exp.Or) and not any(s.is_outer for s in joined.sources):
             joined.equations += _common(joined, part)
             part = _without(joined, part)  # noqa: PLW2901 - what is left of it
         joined.rest.append(part)
@@ -235,7 +285,7 @@ def _without(joined: Joined, node: exp.Expr) -> exp.Expr:
 
 def _drop_known(joined: Joined, tree: exp.Select) -> None:
     """What joins the tables holds in every row, so elsewhere in this SELECT it is TRUE."""
-    known = {_identity(equation) for equation in joined.equations}
+    known = {_identity(e) for e in joined.equations if _joins(joined, e, None)}
     for part in joined.rest:
         for node in list(part.find_all(exp.EQ)):
             if node.find_ancestor(exp.Select) is not tree:
@@ -299,7 +349,8 @@ def _tied(joined: Joined, index: int, reached: set[int]) -> list[Equation]:
     found = []
     for equation in joined.equations:
         sides = equation.seen_from(index)
-        if sides is not None and sides[0][0] in reached:
+        wanted = index if joined.sources[index].is_outer else None
+        if sides is not None and sides[0][0] in reached and equation.owner == wanted:
             found.append(equation)
     return found
 
@@ -322,7 +373,9 @@ def _dimension(
         left.append(offsets[other] + theirs.id)
         right.append(own.id)
     source = joined.sources[index]
-    return Dimension(source.table, source.name, offsets[index], tuple(left), tuple(right))
+    return Dimension(
+        source.table, source.name, offsets[index], tuple(left), tuple(right), source.is_outer
+    )
 
 
 def _comparable(a: Column, b: Column) -> bool:
@@ -348,6 +401,7 @@ def _table(
                     id=offset + column.id,
                     name=name,
                     primary_key=column.primary_key and index == fact,
+                    nullable=column.nullable or source.is_outer,
                     generated=column.generated if index == fact else None,
                     hidden=column.hidden or column.id in source.merged,
                 )

@@ -47,7 +47,7 @@ def bind_select(tree: exp.Select, catalogue: Catalogue, arguments: Arguments) ->
     if source is None:
         refuse(tree, "SELECT without FROM", "name a table")
     if tree.args.get("joins"):
-        single, joined, join = bind_joins(tree, catalogue)
+        single, joined, join = bind_joins(tree, catalogue, arguments)
         return replace(_Binding(single, joined.table, joined, arguments).bind(), join=join)
     table = find_table(catalogue, source.this)
     scope = Scope(table, source.this.alias or table.name, aliases_of(tree))

@@ -26,12 +26,13 @@ _FIX = "take the YEAR, QUARTER, MONTH or DAY of a DATE of a table that is joined
 @dataclass(frozen=True, slots=True)
 class Source:
     """One table of FROM, under its name there; ``merged``: columns that USING made one with those
-    of an earlier table.
+    of an earlier table. ``is_outer``: it was LEFT JOINed.
     """
 
     table: Table
     name: str
     merged: frozenset[int] = frozenset()
+    is_outer: bool = False
 
     def find(self, name: str) -> Column | None:
         """The column of this name, letter case apart; an exact match first."""
