@@ -139,6 +139,16 @@ class Model(RuleBasedStateMachine):
     def compact(self, name: str) -> None:
         self.db.compact(name)
 
+    @rule()
+    def rotate(self) -> None:
+        """Everything is under other keys, also what a backup of before brought back."""
+        done = self.db.rotate_keys()
+        assert done.old != done.new
+
+    @rule(name=st.sampled_from(NAMES))
+    def refresh(self, name: str) -> None:
+        self.db.compact(name, fresh=True)
+
     @rule(name=st.sampled_from(NAMES))
     def index(self, name: str) -> None:
         if name in self.indexes:

@@ -171,6 +171,8 @@ def rotate(
             say(f"{database} stays under the keyset it had")
             return
         done = db.rotate_keys(rows_per_second=rows_per_second, backups=backups)
+    if done.was_over:
+        say("an earlier rotation had come to its end: call it again to rotate once more")
     old, new, keyring = done.old.hex(), done.new.hex(), context.keyring()
     say(
         f"{database} is under keyset {new} now: {done.tables} tables, {done.segments} segments "

@@ -49,6 +49,7 @@ class Rotated:
     tables: int = 0
     segments: int = 0
     rows: int = 0
+    was_over: bool = False  # an earlier call had done all of it, and was interrupted at its end
     holders: list[Holder] = field(default_factory=list)  # of data under the old keyset
 
 
@@ -68,7 +69,7 @@ async def rotate(session: Session, *, rows_per_second: float | None = None) -> R
     if keyring is not None and old.replaces and keyring.awaits_retirement(old.replaces):
         # An earlier call was interrupted after its last step: this is its end, not a new rotation.
         keyring.retire(old.replaces, session.url)
-        return Rotated(old.replaces, old.key_id)
+        return Rotated(old.replaces, old.key_id, was_over=True)
     new = session.keyset
     if new.key_id == old.key_id:
         new = await asyncio.to_thread(_replacement, session, old)

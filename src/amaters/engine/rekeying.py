@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from amaters.base.errors import fail
@@ -38,8 +39,9 @@ class RekeyKeys:
 class Rekeying:
     """Makes segments anew; several threads may. ``stop`` ends what is being made."""
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Surroundings, *, threads: int) -> None:
         self._with = around
+        self._threads = threads
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._made: dict[tuple[bytes, bytes], Rekeyer] = {}
@@ -85,7 +87,7 @@ class Rekeying:
                 return None
             making = _Making(self._with, snapshot.entry, row, self._rekeyer(keys), self._stop)
             try:
-                return making.make(request)
+                return making.make(request, self._threads)
             except BaseException:
                 making.discard()
                 raise
@@ -152,22 +154,22 @@ class _Making:
         self._stop = stop
         self._made: list[bytes] = []
 
-    def make(self, request: pb.RekeySegmentRequest) -> cb.SegmentRekey:
+    def make(self, request: pb.RekeySegmentRequest, threads: int) -> cb.SegmentRekey:
         entry, old = self._entry, self._row.manifest.segment
         made = pb.NewSegment()
         made.CopyFrom(old)
         refs = self._sealed(request, made)
         self._canaries(request, made)
-        noises = [0.0]
-        for item in made.encodings:
-            if item.rekeys >= REKEYS_MAX:
-                fail("AM-3122", table=entry.record.name, count=REKEYS_MAX)
-            ref = self._bundle(item)
-            refs.append(ref)
+        if any(item.rekeys >= REKEYS_MAX for item in made.encodings):
+            fail("AM-3122", table=entry.record.name, count=REKEYS_MAX)
+        with ThreadPoolExecutor(threads) as pool:
+            moved = list(pool.map(self._bundle, made.encodings))
+        rules, noises = Rules(entry.parameters), [0.0]
+        for item, ref in zip(made.encodings, moved, strict=True):
             item.object_id, item.rekeys = ref.object_id, item.rekeys + 1
             parts = item.parts or self._row.parts
-            noises.append(Rules(entry.parameters).stored(parts, item.rekeys, 1, 0, 0).noise)
-        made.noise = max(noises)
+            noises.append(rules.stored(parts, item.rekeys, 1, 0, 0).noise)
+        made.noise, refs = max(noises), [*refs, *moved]
         return cb.SegmentRekey(
             table_id=request.table_id,
             rekeyed=cb.SegmentManifest(segment=made, objects=refs),

@@ -102,7 +102,7 @@ class Engine:
             storage, self._catalogue, self._snapshots, self._uploads, self._rows, self._committer
         )
         self._merger = Merger(around, clock, bytes_per_second=merge_bytes_per_second or None)
-        self._rekeying = Rekeying(around)
+        self._rekeying = Rekeying(around, threads=threads)
         if self._merges:
             self._merger.poke()
         self._delivery = Delivery()
