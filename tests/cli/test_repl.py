@@ -89,3 +89,13 @@ def test_forms_files_and_times(
     assert "there is no form xml" in err
     assert "say .timer on" in err
     assert err.splitlines()[-1].endswith(" s")
+
+
+def test_without_a_place_for_history(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The prompt works, and says so."""
+    (tmp_path / "amaters").write_text("a file where the folder should be")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    typed_in(".tables\n.quit\n")
+    assert "no history" in capsys.readouterr().err

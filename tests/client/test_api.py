@@ -186,3 +186,13 @@ def test_one_statement_for_many_sets() -> None:
         db.sql_many("INSERT INTO t SELECT id + ?, a FROM t WHERE id = ?", [(10, 1), (20, 2)])
         assert table.range().rows() == [(1, 9), (2, 8), (11, 9), (22, 8)]
         assert db.sql_many("DELETE FROM t WHERE id = :i", [{"i": 1}, {"i": 5}]).changed == 1
+
+
+def test_a_progress_callback_that_waits_is_told() -> None:
+    """It would wait for itself; its error is that of the statement."""
+    with am.connect(":memory:", unsafe_scheme="noop", unsafe_parameters="insecure_n1024") as db:
+        table = db.create_table("t", {"a": am.Int8(encrypt=["range"])})
+        table.insert([(n % 100,) for n in range(1000)])
+        with pytest.raises(am.InvalidError, match="AM-5046"):
+            db.sql("SELECT count(*) FROM t WHERE a > 3", progress=lambda _: print(db.tables()))
+        assert db.sql("SELECT count(*) FROM t WHERE a > 3").scalar() == 960

@@ -48,4 +48,11 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         "commit() or rollback() first",
         {},
     ),
+    (
+        "AM-5046",
+        e.InvalidError,
+        "a progress callback cannot wait for the database that calls it",
+        "note what it says, and use the database when the statement has returned",
+        {},
+    ),
 )

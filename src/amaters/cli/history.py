@@ -42,6 +42,7 @@ class CleanHistory(FileHistory):
 
     def __init__(self, path: Path, catalogue: Callable[[], Catalogue]) -> None:
         path.touch(mode=0o600)
+        path.chmod(0o600)  # also where a file was there before
         super().__init__(str(path))
         self._catalogue = catalogue
 

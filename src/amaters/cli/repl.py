@@ -16,6 +16,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
 from prompt_toolkit.completion import ThreadedCompleter
 from prompt_toolkit.filters import Condition
+from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.output import ColorDepth
 
 from amaters.base import errors, settings
@@ -66,16 +67,24 @@ class Repl:
         self._learned: tuple[str, ...] = ()
         self._tables: dict[str, Table] = {}
         self._catalogue: dict[str, Schema] = {}
-        path = settings.data_home(os.environ) / "amaters" / "history"
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         completer = StatementCompleter([*self._commands, ".quit"], lambda: self._catalogue)
         self._prompt: PromptSession[str] = PromptSession(
-            history=CleanHistory(path, lambda: self._catalogue),
+            history=self._history(),
             completer=ThreadedCompleter(completer),
             multiline=Condition(lambda: not is_complete(get_app().current_buffer.text)),
             prompt_continuation=lambda width, number, soft: "...> ".rjust(width),
             color_depth=None if has_colours(sys.stdout) else ColorDepth.DEPTH_1_BIT,
         )
+
+    def _history(self) -> History:
+        """The file in the user's data directory, or none where it cannot be written."""
+        path = settings.data_home(os.environ) / "amaters" / "history"
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return CleanHistory(path, lambda: self._catalogue)
+        except OSError as error:
+            say(f"no history: {path} cannot be written ({_why(error)})")
+            return InMemoryHistory()
 
     def run(self) -> None:
         """The loop. Errors of one statement do not end it."""

@@ -69,8 +69,12 @@ class Portal:
     def call(self, work: Coroutine[Any, Any, R]) -> R:
         """The coroutine's result. An interrupt cancels it and waits until it has cleaned up.
 
-        Raises: ClosedError AM-5002 after ``close``.
+        Raises: ClosedError AM-5002 after ``close``; InvalidError AM-5046 from a progress callback,
+        which runs on this loop and would wait for itself.
         """
+        if threading.current_thread() is self._thread:
+            work.close()
+            errors.fail("AM-5046")
         if not self.running:
             work.close()
             errors.fail("AM-5002")
