@@ -180,3 +180,13 @@ def test_indexes_find_what_scans_find() -> None:
     for name in ("number", "range_of_100", "town"):
         times = [found[name][f"{way}_ms"] for way in ("index", "scan", "cold_index", "cold_scan")]
         assert all(time is not None for time in times)
+
+
+def test_both_depths_and_a_large_filter_both_ways() -> None:
+    """Comparisons at both depths; 64 conditions in parts and in one circuit, answers compared."""
+    found = {str(item["name"]): item for item in run("depth", 1500)}
+    assert list(found) == [
+        "eq_default", "lt_default", "eq_deep", "lt_deep", "where64_refresh", "where64_deep",
+    ]  # fmt: skip
+    assert int(str(found["where64_refresh"]["parts"])) >= 2
+    assert int(str(found["where64_deep"]["limbs"])) > INSECURE_N1024.max_level

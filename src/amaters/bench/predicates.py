@@ -19,22 +19,28 @@ _OPERATORS = {"eq": "=", "lt": "<"}
 def predicates(bench: Workbench, rows: int | None) -> list[Record]:
     """Eight pairs of records: operator and width, encrypted constants and PUBLIC ones."""
     made = []
-    for bits, declared in _TYPES.items():
-        values = _values(bits, rows or ROWS)
-        table = bench.table("uniform", {"x": declared(encrypt=["eq", "range"])})
-        stored = bench.store(table, {"x": _stored(values, bits)})
+    for bits in _TYPES:
+        stored, values = uniform(bench, bits, rows or ROWS)
         for name in _OPERATORS:
             for public in (False, True):
-                made.append(_one(bench, stored, values, (name, bits, public)))
+                made.append(compared(bench, stored, values, (name, bits, public)))
     return made
 
 
-def _one(
+def uniform(bench: Workbench, bits: int, rows: int) -> tuple[Stored, NDArray[np.uint64]]:
+    """A table with one column of uniform values, and these."""
+    values = _values(bits, rows)
+    table = bench.table("uniform", {"x": _TYPES[bits](encrypt=["eq", "range"])})
+    return bench.store(table, {"x": _stored(values, bits)}), values
+
+
+def compared(
     bench: Workbench,
     stored: Stored,
     values: NDArray[np.uint64],
     case: tuple[str, int, bool],
 ) -> Record:
+    """One comparison; ``case``: operator, bits, whether its constant is PUBLIC."""
     name, bits, public = case
     # A value that occurs; for less-than the median, so that both answers are frequent.
     constant = int(values[0]) if name == "eq" else int(np.sort(values)[len(values) // 2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amaters.base.errors import fail
+from amaters.bench.depth import depth
 from amaters.bench.indexes import indexes
 from amaters.bench.ingest import ingest
 from amaters.bench.kernels import kernels
@@ -33,6 +34,7 @@ TABLE: dict[str, Benchmark] = {
     "merged": merged,
     "storage": storage,
     "indexes": indexes,
+    "depth": depth,
 }
 
 

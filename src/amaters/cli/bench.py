@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NAMES = (
     "kernels", "predicates", "sum", "orders", "ingest", "tpch", "scan", "peers", "merged",
-    "storage", "indexes", "all",
+    "storage", "indexes", "depth", "all",
 )  # fmt: skip
 
 
