@@ -119,3 +119,37 @@ def test_an_engine_that_cannot_read_the_keyset_answers_the_demo(
     for secret in (keyset.secret_key, keyset.sealing_key, keyset.dictionary_key, keyset.mac_key):
         assert secret not in stored
         assert secret[:32] not in stored
+
+
+def test_an_engine_in_another_process_rotates_keys(tmp_path: Path) -> None:
+    """All of it crosses the pipe; the answers stay; no secret of either keyset is in a file of the
+    engine, and at the end nothing names the old secret key.
+    """
+    database, keyring = tmp_path / "db", Keyring(tmp_path / "keyring")
+    columns = {name: values[:2500] for name, values in demo_queries.columns().items()}
+    questions = [question.sql for question in demo_queries.QUERIES[:4]]
+
+    async def run() -> None:
+        child = await _spawn(database, tmp_path / "report", [])
+        outside = Outside(SystemClock(), SystemRng(), lambda _: None, no_progress, 2)
+        pipe, choice = connect_streams(child.stdout, child.stdin), choose(None, SMALL)
+        session = await open_session(
+            pipe, url="pipe", keys=Keys(keyring), choice=choice, outside=outside
+        )
+        db = AsyncDatabase(session)
+        await db.sql(demo_queries.DDL)
+        await (await db.table("persons")).insert(columns)
+        before = [(await db.sql(question)).rows() for question in questions]
+        done = await db.rotate_keys()
+        assert done.segments == 3
+        assert [(await db.sql(question)).rows() for question in questions] == before
+        await db.close()
+        assert await child.wait() == 0
+
+    asyncio.run(run())
+    stored = [file.read_bytes() for file in (database / "objects").rglob("*") if file.is_file()]
+    for _, header in keyring.headers():
+        keyset = keyring.find(header.key_id, "test")
+        for secret in (keyset.secret_key, keyset.deep_key, keyset.sealing_key, keyset.mac_key):
+            assert not any(secret in data for data in stored)
+        assert any(header.key_id in data for data in stored) is bool(header.replaces)

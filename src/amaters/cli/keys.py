@@ -63,8 +63,13 @@ def _planned(name: str, plan: KeyPlan) -> dict[str, str]:
 def create(context: Context, parameters: str, *, os_keyring: bool) -> None:
     """Make a keyset and print its id. A --passphrase-file or AMATERS_PASSPHRASE locks it."""
     from amaters.client.keylock import OsKeyringLock
-    from amaters.client.keymaking import make_keyset
+    from amaters.client.keymaking import make_keyset, plan_keys
 
+    planned = plan_keys(parameters)
+    say(
+        f"making a secret key of {planned.secret_bytes:,} B; its database will be sent evaluation "
+        f"keys of {planned.evaluation_bytes / 1e6:.1f} MB (amaters keys plan)"
+    )
     keyset = make_keyset("bgv", parameters, SystemClock(), SystemRng())
     path = context.keyring().save(keyset, OsKeyringLock() if os_keyring else None)
     say(f"wrote {path}; copy it to a safe place: a lost keyset is lost data")
