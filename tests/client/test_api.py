@@ -151,6 +151,9 @@ async def _timed_out() -> None:
         with pytest.raises(am.UnavailableError, match="AM-5041"):
             await db.sql("SELECT id FROM t", timeout_seconds=0)
         assert (await db.sql("SELECT id FROM t", timeout_seconds=math.inf)).rows() == [(1,)]
+    async with am.connect_async(":memory:", unsafe_scheme="noop", timeout_seconds=0) as db:
+        with pytest.raises(am.UnavailableError, match="AM-5041"):
+            await db.transaction().sql("SELECT id FROM t")
 
 
 def test_a_statement_has_a_time_limit() -> None:

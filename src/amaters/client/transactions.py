@@ -16,6 +16,7 @@ import numpy as np
 
 from amaters.base import errors
 from amaters.client import lookup, many, reader, upserts
+from amaters.client.attempts import within
 from amaters.client.batches import commit_overlays
 from amaters.client.changes import updated
 from amaters.client.finish import Totals, totals_of
@@ -72,11 +73,13 @@ class AsyncTransaction:
     async def sql(
         self, text: str | Parsed, parameters: Sequence[Any] | Mapping[str, Any] | None = None
     ) -> Result:
-        """Run one statement as part of the transaction. Raises: as ``AsyncDatabase.sql``; AM-3130,
-        AM-3131.
+        """Run one statement as part of the transaction, within the connection's time limit.
+
+        Raises: as ``AsyncDatabase.sql``; AM-3130, AM-3131.
         """
         session = self._session.measured()
-        return await self.run(session, await self._bind(session, text, parameters))
+        async with within(session, None):
+            return await self.run(session, await self._bind(session, text, parameters))
 
     async def sql_many(
         self,
@@ -90,7 +93,9 @@ class AsyncTransaction:
         parsed = await asyncio.to_thread(many.parsed_change, text)
         sets = list(parameter_sets)
         if sets and many.is_insert(parsed):
-            return await self.run(session, await self._bind(session, parsed, sets, bound_rows))
+            async with within(session, None):
+                bound = await self._bind(session, parsed, sets, bound_rows)
+                return await self.run(session, bound)
         done = [await self.sql(parsed, one) for one in sets]
         return many.total(done, session.stats())
 
