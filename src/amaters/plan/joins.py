@@ -216,6 +216,8 @@ class _Lowering:
         columns = predicate_columns(predicate)
         own = {column_id for column_id in columns if is_of_fact(column_id)}
         found = {self.roots[offset_of(column_id)] for column_id in columns - own}
+        if not columns and OPEN in self.roots.values():
+            return OPEN  # a constant: a list that was empty is one
         if own and not found and shows_answer(predicate):
             found = {OPEN}  # not for the server to see
         if len(found) != 1:

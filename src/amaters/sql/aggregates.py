@@ -26,6 +26,9 @@ _FUNCTIONS: Mapping[type[exp.Expr], str] = {exp.Count: "count", exp.Sum: "sum", 
 class GroupConditions(Conditions):
     """Conditions and expressions over the groups of a query: aggregates have values there."""
 
+    def _is_here(self) -> bool:
+        return True
+
     def aggregated(self, node: exp.Expr) -> Aggregate:
         """The aggregate ``node`` is."""
         return bind_aggregate(node, self.scope, self.arguments)

@@ -39,6 +39,7 @@ from amaters.plan.scalar_types import type_of
 from amaters.sql.literals import (
     Arguments,
     as_number,
+    is_answered,
     is_constant,
     literal,
     parse_blob,
@@ -71,6 +72,9 @@ class Conditions:
     def bind(self, node: exp.Expr) -> Predicate:
         """The predicate that ``node`` is."""
         node = bare(node)
+        if is_constant(node) and is_answered(node) and not self._is_here():
+            what = "a condition on the answer of a subquery alone, which would decide what is sent,"
+            refuse(node, what, "ask the subquery by itself first")
         match node:
             case exp.And() | exp.Or():
                 children = tuple(self.bind(part) for part in _operands(node))
@@ -85,6 +89,10 @@ class Conditions:
         if operator is not None:
             return self._comparison(node, operator, node.this, node.expression)
         return self._alone(node)
+
+    def _is_here(self) -> bool:
+        """Whether this client evaluates the conditions, so that none of them shows."""
+        return self.scope.table.is_local
 
     def _postfix(self, node: exp.Expr) -> Predicate:
         match node:
