@@ -21,6 +21,7 @@ from amaters.client.database import AsyncDatabase
 from amaters.client.keyring import Keyring
 from amaters.client.rows import snapshot
 from amaters.engine.service import open_engine
+from amaters.wire import blocks
 from amaters.wire import service_pb2 as pb
 
 ROWS = support.people(3000)
@@ -129,12 +130,28 @@ def test_nothing_of_the_old_keys_is_left_in_the_directory(tmp_path: Path) -> Non
     options = {**support.small("bgv"), "keys": tmp_path / "keys"}
     with am.connect(tmp_path / "db", **options) as db:
         db.sql("CREATE TABLE t (a INTEGER ENCRYPTED WITH (QUERIES = 'range,sum'))")
-        db.table("t").insert({"a": list(range(2500))})
+        db.table("t").insert({"a": list(range(2300))})
+        (table,) = db._asynchronous._engine._storage.tables()
+        sealed = [bytes(box) for block in table.tail for box in blocks.decode_pack(block.sealed)]
+        assert len(sealed) == 2300 - 2 * support.FULL
         done = db.rotate_keys()
     files = [path for path in (tmp_path / "db").rglob("*") if path.is_file()]
     objects = [path.read_bytes() for path in files if "objects" in path.parts]
     assert objects and not [data for data in objects if done.old in data]
     assert [data for data in objects if done.new in data]
+    everything = b"".join(path.read_bytes() for path in files)
+    assert done.new in everything and not any(box in everything for box in sealed)
+
+
+CHANGES = (
+    "put_keyset",
+    "upload",
+    "rekey_segment",
+    "switch_keys",
+    "end_rotation",
+    "add_encodings",
+    "update_schema",
+)
 
 
 class Stops(Exception):  # noqa: N818
@@ -148,7 +165,7 @@ class Interrupting(support.Spy):
 
     def __getattr__(self, name: str) -> Any:
         method = super().__getattr__(name)
-        if name not in ("put_keyset", "upload", "rekey_segment", "switch_keys", "end_rotation"):
+        if name not in CHANGES:
             return method
 
         async def single(*arguments: Any) -> Any:
@@ -509,3 +526,46 @@ def test_a_lost_state_is_made_again_from_the_log(left: int, tmp_path: Path) -> N
         await engine.close()
 
     asyncio.run(work())
+
+
+def test_a_table_that_is_half_altered(tmp_path: Path) -> None:
+    """ALTER TABLE stops when some segments have the new encodings; keys are rotated; ALTER TABLE
+    goes on: old encodings have changed keys, new ones are fresh, and both answer.
+    """
+
+    async def work() -> None:
+        engine = open_engine(":memory:", unsafe_scheme=True)
+        spy = Interrupting(engine)
+        db = await filled(spy, "noop", tmp_path)
+        expected = await answers(db)
+        spy.left = 4
+        with pytest.raises(Stops):
+            await db.sql("ALTER TABLE t ALTER COLUMN bonus ADD QUERY range")
+        spy.left = 1 << 30
+        await db.rotate_keys()
+        assert await answers(db) == expected
+        assert await db.resume("t") > 0
+        found = await db.sql("SELECT count(*), sum(salary) FROM t WHERE bonus > 1000 AND age > 30")
+        whole = (await db.sql("SELECT bonus, salary, age FROM t")).rows()
+        chosen = [row[1] for row in whole if row[0] is not None and row[0] > 1000 and row[2] > 30]
+        assert found.rows() == [(len(chosen), sum(one for one in chosen if one is not None))]
+        await db.rotate_keys()
+        assert (await db.sql("SELECT count(*) FROM t WHERE bonus > 1000 AND age > 30")).rows() == [
+            (len(chosen),)
+        ]
+        assert (await engine.verify(lambda _: None)).ok
+        await engine.close()
+
+    asyncio.run(work())
+
+
+def test_a_database_without_tables(tmp_path: Path) -> None:
+    """There is nothing to switch, and the keys change all the same."""
+    options = {**support.small("bgv"), "keys": tmp_path / "keys"}
+    with am.connect(tmp_path / "db", **options) as db:
+        done = db.rotate_keys()
+        assert (done.tables, done.segments, done.rows) == (0, 0, 0)
+        db.sql("CREATE TABLE t (a INTEGER ENCRYPTED WITH (QUERIES = 'range'))")
+        db.table("t").insert({"a": list(range(1500))})
+    with am.connect(tmp_path / "db", **options) as db:
+        assert db.sql("SELECT count(*) FROM t WHERE a < 100").scalar() == 100
