@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from amaters.client.keyshare import export_locked, import_text
 from amaters.client.session import Keys, open_session
 from amaters.engine.service import Engine
 from amaters.fhe.parameters import DEEP, DEFAULT, INSECURE_DEEP_N2048, INSECURE_N1024, deeper
+from amaters.plan import refresh
 from amaters.storage.database import open_memory
 
 DEEP_SLOTS = INSECURE_DEEP_N2048.slots
@@ -205,3 +207,56 @@ def test_a_keyset_of_other_keys_is_denied() -> None:
         await db.close()
 
     asyncio.run(run())
+
+
+def test_true_parameters_of_both_depths_under_one_keyset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One full segment of 32,768 slots and one of 16,384 in a database with real keys: a filter
+    that is too deep for one is a single circuit on the other (which would be run in parts as well,
+    for that is faster), and both answer it. CREATE TABLE says what fits, EXPLAIN what keys are
+    sent.
+    """
+    monkeypatch.setattr(refresh, "SECONDS_MIN", inf)
+    ddl = (
+        "CREATE TABLE {name} (k BIGINT PRIMARY KEY, "
+        "a UTINYINT NOT NULL ENCRYPTED WITH (QUERIES = 'group,sum', VALUES = (1, 2, 3)), "
+        "b UTINYINT ENCRYPTED WITH (QUERIES = 'range', MIN = 0, MAX = 15)) WITH (DEPTH = '{depth}')"
+    )
+    count = DEEP.slots - 64
+    values = {
+        "k": [5 * number for number in range(count)],
+        "a": [1 + number % 3 for number in range(count)],
+        "b": [None if number % 7 == 0 else number % 16 for number in range(count)],
+    }
+    where = "b < 3"
+    for number in range(10):
+        op, word = ("=", "AND") if number % 2 else ("<>", "OR")
+        where = f"(a {op} {1 + number % 3} {word} {where})"
+    with am.connect(":memory:") as db:
+        text = db.explain(ddl.format(name="d", depth="deep"))
+        assert "Evaluation keys: 154.5 MB" in text and "one circuit combines up to" in text
+        made = db.sql(ddl.format(name="d", depth="deep")).message
+        assert "one circuit combines up to" in made
+        db.sql(ddl.format(name="p", depth="default"))
+        db.table("d").insert(values)
+        few = {name: found[:16_320] for name, found in values.items()}
+        db.table("p").insert(few)
+        for name, held in (("d", values), ("p", few)):
+            sql = f"SELECT count(*), sum(a) FROM {name} WHERE {where}"
+            assert ("Client refresh" in db.explain(sql)) == (name == "p")
+            found = db.sql(sql)
+            pairs = zip(held["a"], held["b"], strict=True)
+            expected = [a for a, b in pairs if a is not None and chosen(a, b)]
+            assert found.rows() == [(len(expected), sum(expected))]
+            assert (found.stats.segments, found.stats.tail_rows) == (1, 0)
+
+
+def chosen(a: int, b: int | None) -> bool:
+    """The filter of the test above: ``b < 3`` is NULL, so not TRUE, where b is NULL."""
+    truth: bool | None = None if b is None else b < 3
+    for number in range(10):
+        other = (a == 1 + number % 3) if number % 2 else (a != 1 + number % 3)
+        if number % 2:
+            truth = False if not other else truth
+        else:
+            truth = True if other else truth
+    return truth is True

@@ -26,7 +26,6 @@ from amaters.client.transactions import AsyncTransaction
 from amaters.client.vacuum import Erased, erase, forget, vacuum
 from amaters.columns.declare import Declaration, build_table
 from amaters.columns.schema import Table
-from amaters.fhe.parameters import Parameters
 from amaters.plan.explain import Document
 from amaters.plan.explain_formats import render
 from amaters.plan.expressions import (
@@ -47,7 +46,7 @@ from amaters.plan.expressions import (
     Update,
     Vacuum,
 )
-from amaters.plan.fitting import what_fits
+from amaters.plan.fitting import fitting_text
 
 if TYPE_CHECKING:
     from amaters.client.planview import Plan
@@ -447,21 +446,9 @@ async def _create(session: Session, statement: CreateTable) -> Result:
         return _message(session, f"table {name} exists already")
     await session.create_table(statement.table)
     parameters = session.parameters_of(statement.table)
-    fits = await asyncio.to_thread(fitting_text, statement.table, parameters)
+    fits = await asyncio.to_thread(fitting_text, statement.table.public(), parameters)
+    fits = f"; {fits}" if fits else ""
     return _message(session, f"created table {name}{fits}")
-
-
-def fitting_text(table: Table, parameters: Parameters) -> str:
-    """What a filter on a new table may combine, as the planner finds it."""
-    fits = what_fits(table.public(), parameters)
-    if fits is None:
-        return ""
-    sent = f" (encrypted constants of up to {fits.sent})" if fits.sent < fits.rows else ""
-    of_bits = "equalities" if fits.bits == 1 else f"conditions of {fits.bits} bits"
-    return (
-        f"; one circuit combines up to {fits.rows} {of_bits}{sent}, "
-        f"{fits.totals} with SUM and GROUP BY; larger filters are asked in parts"
-    )
 
 
 async def _drop(session: Session, statement: DropTable) -> Result:

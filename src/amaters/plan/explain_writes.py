@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from amaters.columns.schema import Column, Table
+from amaters.fhe.keys import relinearization_shapes, stored_bytes
 from amaters.fhe.parameters import Parameters
 from amaters.plan.cost import Statistics, encryption_seconds, fresh_bytes
 from amaters.plan.explain import VERSION, Document, operator, parameters_of, statistics_of
@@ -22,6 +23,7 @@ from amaters.plan.expressions import (
     OnConflict,
     Transact,
 )
+from amaters.plan.fitting import fitting_text
 
 _SEAL_SECONDS = 10e-6  # encoding and sealing one row
 
@@ -110,6 +112,13 @@ def explain_create_table(statement: CreateTable, parameters: Parameters) -> Docu
         cost = {"ciphertexts": slices, "bytes": slices * size, "seconds": 0.0} if slices else {}
         text = f"Column {column.name} {column.type.sql_name}, {_protection(column)}"
         children.append(operator(f"column {column.id}", "Column", text, cost))
+    fits = fitting_text(table.public(), parameters)
+    if fits:
+        children.append(operator("fits", "Fits", f"Filters: {fits}", {}))
+    if table.scheme == "bgv":
+        keys = stored_bytes(parameters, relinearization_shapes(parameters)) / 1e6
+        text = f"Evaluation keys: {keys:,.1f} MB, sent with the first table of these parameters"
+        children.append(operator("keys", "Keys", text, {}))
     detail = f"Create table {table.name}; ciphertexts and bytes are per segment"
     encrypted = table.encrypted_columns
     learns = [f"the names and types of table {table.name} and its columns, and which may be NULL"]

@@ -67,6 +67,19 @@ def what_fits(table: PublicTable, parameters: Parameters) -> Fits | None:
     return _found(alike, shape, parameters)
 
 
+def fitting_text(table: PublicTable, parameters: Parameters) -> str:
+    """What a filter on a table may combine, for a person; empty if it has nothing to compare."""
+    fits = what_fits(table, parameters)
+    if fits is None:
+        return ""
+    sent = f" (encrypted constants of up to {fits.sent})" if fits.sent < fits.rows else ""
+    conditions = "equalities" if fits.bits == 1 else f"conditions of {fits.bits} bits"
+    return (
+        f"one circuit combines up to {fits.rows} {conditions}{sent}, "
+        f"{fits.totals} with SUM and GROUP BY; larger filters are asked in parts"
+    )
+
+
 @lru_cache(maxsize=256)
 def _found(table: PublicTable, shape: tuple[int, int, int], parameters: Parameters) -> Fits:
     asked, summed, grouped = shape
