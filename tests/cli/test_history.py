@@ -45,6 +45,15 @@ CLEANED = {
     "SELECT salary AS dept FROM pay WHERE dept = 'x';": (
         "SELECT salary AS dept FROM pay WHERE dept = ?;"
     ),
+    "SELECT salary dept FROM pay GROUP BY 1 HAVING count(*) > 1 AND dept = 44;": (
+        "SELECT salary dept FROM pay GROUP BY ? HAVING count(*) > ? AND dept = ?;"
+    ),
+    "SELECT id FROM (SELECT id, salary dept FROM pay) WHERE dept = 44;": (
+        "SELECT id FROM (SELECT id, salary dept FROM pay) WHERE dept = ?;"
+    ),
+    "WITH q(dept) AS (FROM pay) SELECT id FROM q WHERE dept = 44 LIMIT 5;": (
+        "WITH q(dept) AS (FROM pay) SELECT id FROM q WHERE dept = ? LIMIT 5;"
+    ),
     "SELECT id FROM pay WHERE id = 5 + salary;": "SELECT id FROM pay WHERE id = ? + salary;",
     "SELECT id FROM pay WHERE salary + id = 44;": "SELECT id FROM pay WHERE salary + id = ?;",
     "SELECT id FROM pay WHERE (p.id = 5) AND NOT dept = 'x';": (

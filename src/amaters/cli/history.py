@@ -111,7 +111,10 @@ def _parses(text: str) -> bool:
 def _public_names(tokens: Sequence[Token], catalogue: Catalogue) -> frozenset[str]:
     """Lower-case names that mean a public column, whatever table of the text they belong to."""
     words = [token.text.lower() for token in tokens]
-    if "create" in words or "alter" in words:  # tables may not be yet what they will be
+    # Tables may not be yet what they will be, or a name may stand for what another SELECT or the
+    # select list computes: names of columns tell nothing then.
+    several = words.count("select") > 1 or words.count("from") > 1
+    if several or not {"create", "alter", "with", "having"}.isdisjoint(words):
         return frozenset()
     columns = [column for table in catalogue.values() for column in table.columns]
     taken = {column.name.lower() for column in columns if column.encrypted}
