@@ -151,6 +151,37 @@ def test_indexes_know_the_defaults_of_younger_columns() -> None:
 
 MADE = """CREATE TABLE made (a SMALLINT NOT NULL ENCRYPTED, b SMALLINT NOT NULL,
     g INTEGER GENERATED ALWAYS AS (a * b) STORED NOT NULL ENCRYPTED WITH (QUERIES = 'sum'))"""
+
+
+def test_defaults_fill_what_an_insert_does_not_name() -> None:
+    """DEFAULT in CREATE TABLE, public and encrypted; NULL that is written is NULL."""
+    both = Both("noop")
+    for ours, duck in (("ENCRYPTED WITH (QUERIES = 'eq')", ""), ("", "")):
+        name = "d1" if ours else "d2"
+        columns = (
+            "k BIGINT PRIMARY KEY, n INTEGER DEFAULT 7 {0}, t TEXT DEFAULT 'none' {0}, "
+            "d DATE DEFAULT '2020-02-29' {0}, b BOOLEAN DEFAULT TRUE {0}, "
+            "x DECIMAL(9,2) DEFAULT 1.5"
+        )
+        both.ours.sql(f"CREATE TABLE {name} ({columns.format(ours)})")
+        both.duck.execute(f"CREATE TABLE {name} ({columns.format(duck)})")
+        for statement in (
+            f"INSERT INTO {name} (k) VALUES (1), (2)",
+            f"INSERT INTO {name} (k, n, t) VALUES (3, NULL, 'other'), (4, 9, NULL)",
+        ):
+            both.run(statement)
+        both.check(
+            f"SELECT * FROM {name}",
+            f"SELECT count(*) FROM {name} WHERE n = 7",
+            f"SELECT k FROM {name} WHERE t = 'none' OR t IS NULL",
+        )
+    for column in ("n INTEGER DEFAULT 'x'", "n SMALLINT DEFAULT 70000", "k INTEGER PRIMARY KEY "
+                   "DEFAULT 3", "g TEXT DEFAULT 'D' ENCRYPTED WITH (VALUES = 'A,B')"):  # fmt: skip
+        with pytest.raises(am.InvalidError, match="AM-2064"):
+            both.ours.sql(f"CREATE TABLE bad ({column}, other INTEGER)")
+    both.ours.close()
+
+
 REFUSED = [
     ("ALTER TABLE p DROP COLUMN id", "AM-2062"),
     ("ALTER TABLE p DROP COLUMN dept", "AM-2062"),  # an index is on it
@@ -161,8 +192,8 @@ REFUSED = [
     ("ALTER TABLE p ADD COLUMN age INTEGER", "AM-2021"),
     ("ALTER TABLE p ADD COLUMN n INTEGER NOT NULL", "AM-2063"),
     ("ALTER TABLE p ADD COLUMN n INTEGER PRIMARY KEY", "AM-2205"),
-    ("ALTER TABLE p ADD COLUMN n INTEGER DEFAULT 'x'", "AM-2002"),
-    (f"ALTER TABLE p ADD COLUMN n {ENCRYPTED.replace('5', '500')}", "AM-2061"),
+    ("ALTER TABLE p ADD COLUMN n INTEGER DEFAULT 'x'", "AM-2064"),
+    (f"ALTER TABLE p ADD COLUMN n {ENCRYPTED.replace('5', '500')}", "AM-2064"),
     ("ALTER TABLE other ADD COLUMN n INTEGER ENCRYPTED", "AM-2061"),
     ("ALTER TABLE p ALTER COLUMN dept ADD QUERY eq", "AM-2062"),
     ("ALTER TABLE p ALTER COLUMN city ADD QUERY sum", "AM-2024"),
@@ -204,7 +235,7 @@ def test_python_says_the_same_as_sql() -> None:
     db = am.connect(":memory:", **small("noop"))
     table = db.create_table("p", COLUMNS)
     table.insert(people(FULL))
-    table.add_column("n", am.Int16(min=0, max=9, encrypt=["sum"]), default=3)
+    table.add_column("n", am.Int16(min=0, max=9, encrypt=["sum"], default=3))
     table.add_query("n", "eq")
     table.rename_column("n", "m")
     table.widen("m", max=90)

@@ -29,6 +29,13 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         {"dbapi": "IntegrityError"},
     ),
     (
+        "AM-2064",
+        e.InvalidError,
+        "column {column} cannot have this DEFAULT: {what}",
+        "give a constant that the column may hold, or none",
+        {},
+    ),
+    (
         "AM-3100",
         e.ConflictError,
         "a segment of table {table} was rewritten, or encrypted by another client, meanwhile",

@@ -105,7 +105,7 @@ async def _require_no_nulls(
         for action in actions
         if isinstance(action, al.AddColumn)
         and not action.declaration.nullable
-        and action.default is None
+        and action.declaration.default is None
         and action.name.lower() not in {column.name.lower() for column in table.columns}
     ]
     if not checked and not added:

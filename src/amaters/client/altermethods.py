@@ -26,14 +26,14 @@ class Altering:
         name: str,
         declaration: Declaration,
         *,
-        default: object = None,
         if_not_exists: bool = False,
     ) -> str:
-        """Add a column, declared as in ``create_table``; rows that are there hold ``default``.
+        """Add a column, declared as in ``create_table``; rows that are there hold its
+        ``default``, or NULL.
 
         Raises: InvalidError AM-2021, AM-2061, AM-2063.
         """
-        return await _alter(self, al.AddColumn(name, declaration, default, if_not_exists))
+        return await _alter(self, al.AddColumn(name, declaration, if_not_exists))
 
     async def drop_column(self: _Named, name: str, *, if_exists: bool = False) -> str:
         """Drop a column. Its values stay in stored rows until VACUUM ERASE. Raises: AM-2062."""

@@ -22,11 +22,10 @@ from amaters.columns.types import Storage, TypeKind, from_storage
 
 @dataclass(frozen=True, slots=True)
 class AddColumn:
-    """``default`` is a Python value: that of rows which are there, and of later ones without."""
+    """A new column, declared as in CREATE TABLE; rows that are there hold its DEFAULT."""
 
     name: str
     declaration: Declaration
-    default: object = None
     if_not_exists: bool = False
 
 
@@ -231,12 +230,9 @@ def _with_column(table: Table, action: AddColumn) -> Table:
              fix="rows of this table have no sealed part; create a table with an encrypted column "
                  "and copy the rows")  # fmt: skip
     made = build_column(action.name, replace(declared, index=False), table.next_column)
-    made = replace(made, default=_default(table, made, action.default))
     if there is not None and _is_repeated(there, made):
         return table
     _require_free(table, action.name)
-    if made.dictionary is not None and isinstance(made.default, str):
-        made = made.with_dictionary(made.dictionary.extended([made.default], column=made.name))
     column = made
     if made.encoders:
         column = replace(made, unready=True, queries=frozenset(), target=made)
@@ -251,22 +247,6 @@ def _is_repeated(there: Column, made: Column) -> bool:
         return False
     known = replace(there.target, id=made.id, name=made.name, dictionary=made.dictionary)
     return known == made
-
-
-def _default(table: Table, column: Column, value: object) -> Storage | None:
-    """The storage value of a DEFAULT, which the column must allow."""
-    if value is None:
-        return None
-    name = f"{table.name}.{column.name}"
-    found = from_python(column.type, [value], name).values.tolist()[0]
-    outside = column.categories and found not in column.categories
-    if column.minimum is not None and column.maximum is not None and not column.categories:
-        outside = not column.minimum <= int(found) <= column.maximum
-    if outside:
-        fail("AM-2061", table=table.name, column=column.name, what="has a DEFAULT it may not hold",
-             fix="choose one within MIN and MAX, or among VALUES")  # fmt: skip
-    kept: Storage = found
-    return kept
 
 
 def _without_column(table: Table, action: DropColumn) -> Table:

@@ -5,7 +5,7 @@ validation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, NoReturn, Protocol, TypedDict, Unpack, cast
 
@@ -44,6 +44,7 @@ class Declaration:
     ``encrypt`` is None for a public column, else its capabilities; none of them is a sealed column.
     ``minimum``, ``maximum`` and ``values`` are Python values. ``index``: the column gets an index
     of its own. ``generated``: what its values are computed from, over names of other columns.
+    ``default``: the Python value of rows that are written without the column; None: NULL.
     """
 
     type: SqlType
@@ -55,6 +56,7 @@ class Declaration:
     maximum: object = None
     values: tuple[object, ...] = ()
     generated: Scalar | None = None
+    default: object = None
 
 
 class ScalarLike(Protocol):
@@ -76,6 +78,7 @@ class Options(TypedDict, total=False):
     max: object
     values: Iterable[object]
     generated: ScalarLike | None
+    default: object
 
 
 def declare(type_: SqlType, **options: Unpack[Options]) -> Declaration:
@@ -94,6 +97,7 @@ def declare(type_: SqlType, **options: Unpack[Options]) -> Declaration:
         maximum=options.get("max"),
         values=tuple(options.get("values", ())),
         generated=None if generated is None else generated.as_scalar(),
+        default=options.get("default"),
     )
 
 
@@ -196,7 +200,7 @@ def _indexes(
 
 
 def build_column(name: str, declaration: Declaration, number: int) -> Column:
-    """The validated column with id ``number``. Raises: AM-2020 to AM-2032."""
+    """The validated column with id ``number``. Raises: AM-2020 to AM-2032, AM-2064."""
     check_name(name, "a column's name")
     encrypted = declaration.encrypt is not None
     _check_key(name, declaration)
@@ -207,7 +211,7 @@ def build_column(name: str, declaration: Declaration, number: int) -> Column:
     categories = _categories(name, declaration, queries)
     minimum, maximum = _bounds(name, declaration, categories)
     needs_dictionary = declaration.type.kind is TypeKind.TEXT and "eq" in queries
-    return Column(
+    made = Column(
         id=number,
         name=name,
         type=declaration.type,
@@ -221,6 +225,29 @@ def build_column(name: str, declaration: Declaration, number: int) -> Column:
         dictionary=Dictionary(()) if needs_dictionary and not categories else None,
         prefix=prefix,
     )
+    return made if declaration.default is None else _with_default(made, declaration)
+
+
+def _with_default(column: Column, declaration: Declaration) -> Column:
+    """The column with its DEFAULT, which it must allow. Raises: AM-2064."""
+    if declaration.generated is not None or column.primary_key:
+        kind = "generated" if declaration.generated is not None else "the primary key"
+        fail("AM-2064", column=column.name, what=f"it is {kind}")
+    try:
+        default = to_storage(column.type, declaration.default)
+    except InvalidError:
+        default = None
+    if default is None:
+        fail("AM-2064", column=column.name, what=f"it is no {column.type.sql_name}")
+    outside = bool(column.categories) and default not in column.categories
+    if column.minimum is not None and column.maximum is not None and not column.categories:
+        outside = not column.minimum <= int(default) <= column.maximum
+    if outside:
+        fail("AM-2064", column=column.name, what="it is outside of MIN and MAX, or VALUES")
+    dictionary = column.dictionary
+    if dictionary is not None:
+        dictionary = dictionary.extended([str(default)], column=column.name)
+    return replace(column, default=default, dictionary=dictionary)
 
 
 def check_name(name: str, what: str) -> None:

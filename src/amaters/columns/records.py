@@ -38,7 +38,7 @@ from amaters.columns.types import SqlType, Storage, TypeKind
 from amaters.wire import schema_pb2 as pb
 
 FORMAT = 1
-FORMAT_ALTERED = 2  # of a table that was altered, which older programs would misread
+FORMAT_ALTERED = 2  # of tables with what older programs would misread: altered ones, defaults
 PUBLIC_BYTES_MAX = 4 << 20
 SEALED_BYTES_MAX = 32 << 20
 _LABEL = b"amaters.schema.v1"
@@ -116,7 +116,7 @@ def open_schema(
 def encode_public(table: PublicTable) -> bytes:
     """What the server stores and reads of a table."""
     message = pb.PublicTable(
-        format=FORMAT_ALTERED if table.next_column else FORMAT,
+        format=FORMAT_ALTERED if _is_altered(table) else FORMAT,
         id=table.id,
         name=table.name,
         version=table.version,
@@ -136,6 +136,10 @@ def encode_public(table: PublicTable) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
+def _is_altered(table: PublicTable) -> bool:
+    return bool(table.next_column) or any(column.default is not None for column in table.columns)
+
+
 def decode_public(data: bytes) -> PublicTable:
     """The public table in these bytes. Raises: AM-2052 unless every field is possible."""
     if len(data) > PUBLIC_BYTES_MAX:
@@ -145,8 +149,8 @@ def decode_public(data: bytes) -> PublicTable:
     except DecodeError:
         _damaged("the public part cannot be parsed")
     columns = tuple(_column_of(column) for column in message.columns)
-    known = FORMAT_ALTERED if message.next_column else FORMAT
-    if message.format != known or message.version < 1:
+    younger = message.next_column or any(column.default is not None for column in columns)
+    if message.format != (FORMAT_ALTERED if younger else FORMAT) or message.version < 1:
         _damaged("the public part has another format")
     if len(message.id) != ID_BYTES or len(message.key_id) != ID_BYTES:
         _damaged("an id has the wrong length")

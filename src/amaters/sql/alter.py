@@ -63,22 +63,10 @@ def _added(node: exp.Expr, exists: bool, arguments: Arguments) -> al.AddColumn:
     if not isinstance(node, exp.ColumnDef):
         wrong(node, "ADD COLUMN without a type", "write ADD COLUMN c TYPE")
     only(node, ("this", "kind", "constraints"), "write ADD COLUMN c TYPE [DEFAULT v] [ENCRYPTED]")
-    default: Value = None
-    others = []
-    for constraint in node.args.get("constraints") or ():
-        kind = constraint.args.get("kind")
-        if isinstance(kind, exp.DefaultColumnConstraint):
-            default = literal(kind.this, arguments).value
-        else:
-            others.append(constraint)
-    node = node.copy()
-    node.set("constraints", [constraint.copy() for constraint in others])
     declared = column_declaration(node, arguments)
     if declared.primary_key:
         refuse(node, "PRIMARY KEY in ADD COLUMN", "a table keeps the key it was created with")
-    if isinstance(default, str):
-        default = read_value(declared.type, default)
-    return al.AddColumn(node.name, declared, default, if_not_exists=exists)
+    return al.AddColumn(node.name, declared, if_not_exists=exists)
 
 
 def bind_vacuum(tree: VacuumTables, catalogue: Catalogue, arguments: Arguments) -> Vacuum:

@@ -147,6 +147,7 @@ def column_declaration(node: exp.ColumnDef, arguments: Arguments) -> Declaration
     primary_key, nullable = False, True
     encrypted: exp.Expr | None = None
     generated: Scalar | None = None
+    default: Value = None
     for constraint in node.args.get("constraints") or ():
         match constraint.args.get("kind"):
             case exp.PrimaryKeyColumnConstraint():
@@ -155,15 +156,19 @@ def column_declaration(node: exp.ColumnDef, arguments: Arguments) -> Declaration
                 nullable = bool(null.args.get("allow_null"))
             case Encrypted() as found:
                 encrypted = found
+            case exp.DefaultColumnConstraint() as found:
+                default = literal(found.this, arguments).value
             case Generated() as found:
                 generated = bind_generated(found, arguments)
             case other:
-                fix = "the constraints are PRIMARY KEY, NOT NULL, ENCRYPTED and GENERATED"
+                fix = "the constraints are PRIMARY KEY, NOT NULL, DEFAULT, ENCRYPTED, GENERATED"
                 refuse(constraint, f"{(other or constraint).key.upper()} on a column", fix)
     declared = Declaration(type_, primary_key=primary_key, nullable=nullable)
     if encrypted is not None:
         declared = _encrypted(encrypted, type_, arguments, (primary_key, nullable))
-    return replace(declared, generated=generated)
+    if isinstance(default, str):
+        default = read_value(type_, default)
+    return replace(declared, generated=generated, default=default)
 
 
 def _encrypted(
