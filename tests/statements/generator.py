@@ -61,14 +61,15 @@ class Generator:
     """Makes statements with up to ``leaves_max`` conditions, ``secret_leaves_max`` of them over
     encrypted columns.
 
-    ``seen`` counts operators by type and nullability of the columns they touch, ``secret`` the same
-    over encrypted columns alone.
+    ``orders``: the share of extremes and quantiles among aggregates. ``seen`` counts operators by
+    type and nullability of the columns they touch, ``secret`` the same over encrypted columns.
     """
 
     tables: list[TableCase]
     rng: random.Random
     leaves_max: int = 9
     secret_leaves_max: int = 3
+    orders: float = 0.0
     seen: Counter[Cell] = field(default_factory=Counter)
     secret: Counter[Cell] = field(default_factory=Counter)
 
@@ -224,6 +225,9 @@ class _Statement:
         return ours, theirs, averages
 
     def _aggregate(self) -> tuple[str, str]:
+        orders = self.generator.orders
+        if orders and self.rng.random() < orders:
+            return self._ordered()
         if self.rng.random() < 0.15:
             return "COUNT(*)", "COUNT(*)"
         if self.rng.random() < 0.06:
@@ -254,6 +258,20 @@ class _Statement:
         self.touch("SUM", left, right)
         a, b = named(left), named(right)
         return f"SUM({a} * {b})", f"SUM(CAST({a} AS HUGEINT) * {b})"
+
+    def _ordered(self) -> tuple[str, str]:
+        """An extreme or a quantile, in one of the ways they are written."""
+        found = [c for c in self.table.columns if c.can("range") or c.can("group")]
+        column = self.rng.choice(found)
+        name, fraction = named(column), self.rng.choice(["0", "0.1", "0.5", "0.75", "1"])
+        forms = ["MIN({0})", "MAX({0})", "QUANTILE_DISC({0}, {1})", "MEDIAN({0})"]
+        if column.kind not in ("TEXT", "BOOLEAN"):
+            forms += [
+                "QUANTILE_CONT({0}, {1})",
+                "PERCENTILE_CONT({1}) WITHIN GROUP (ORDER BY {0} DESC)",
+            ]
+        text = self.rng.choice(forms).format(name, fraction)
+        return text, text
 
     def _expression(self) -> tuple[str, str]:
         """An aggregate that is more than a function of a column, or arithmetic around some."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from amaters.client.finish import finish_rows, finish_totals, totals_of
+from amaters.client.orders import ordered_values
 from amaters.columns.batch import ColumnBatch
 from amaters.columns.schema import Table
 from amaters.plan.evaluate import matches
@@ -36,7 +37,7 @@ class Plain:
         batch = self.batches[select.table.name]
         batch = batch.take(matches(select.where, batch, select.table))
         if select.is_aggregate:
-            answer = finish_totals(select, totals_of(select, batch))
+            answer = finish_totals(select, totals_of(select, batch), ordered_values(select, batch))
         else:
             answer = finish_rows(select, batch)
         return list(zip(*answer.columns, strict=True))

@@ -32,7 +32,7 @@ from amaters.client.result import Result
 from amaters.client.rows import OpenedRows, joined, needs_sealed, open_block, read_tail, snapshot
 from amaters.client.selection import Selected, real_rows, selected_rows, with_public
 from amaters.client.session import Session
-from amaters.columns.batch import ColumnBatch, ColumnValues, concatenate
+from amaters.columns.batch import ColumnBatch, ColumnValues, concatenate, empty
 from amaters.columns.schema import Column, Table
 from amaters.columns.types import integer
 from amaters.plan.cost import Statistics
@@ -53,7 +53,6 @@ from amaters.plan.orders import (
     order_aggregates,
     ordered_columns,
     public_values,
-    split_terms,
 )
 from amaters.plan.prepare import Prepared
 from amaters.plan.recipes import ROWS, recipe
@@ -209,12 +208,32 @@ class Selection:
         for canaries in matching_canaries(guards, self.statement.where, self.table):
             totals.merge(totals_of(self.statement, canaries, prepared.spec.terms), sign=-1)
         if prepared.selects:
-            values = masked_values(self.statement), public_values(self.statement)
-            selected = await self._selected(values, guards, public)
-            found.append(real_rows(self.table, selected, [*values[0], *values[1]]))
-            _, here = split_terms(self.statement, prepared.terms)
+            found.append(await self._counted(prepared.spec, guards, public))
+            here = [term for term in prepared.terms if term not in prepared.spec.terms]
             totals.merge(totals_of(self.statement, found[-1], here))
         return await self._finished(totals, found)
+
+    async def _counted(
+        self,
+        spec: PlanSpec,
+        guards: Mapping[bytes, SegmentGuard],
+        public: Sequence[OpenedRows],
+    ) -> ColumnBatch:
+        """The rows that an aggregate counts, of its columns those that extremes need."""
+        values = masked_values(self.statement), public_values(self.statement)
+        needed = [*values[0], *values[1]]
+        if spec.selection:
+            selected = await self._selected(values, guards, public)
+            return real_rows(self.table, selected, needed)
+        found = []
+        for block in public:
+            if block.segment_id not in guards:
+                errors.fail("AM-5012", what="it returned rows of a segment nobody asked for")
+            real = real_slots(guards[block.segment_id], block.slots)
+            rows = block.rows.take(real)
+            kept = matches(spec.public_filter, rows, self.table)
+            found.append(rows.take(kept).select(needed))
+        return concatenate(found) if found else empty([self.table.column(c) for c in needed])
 
     async def _finished(self, totals: Totals, found: list[ColumnBatch]) -> Answer:
         """The answer from totals and, for extremes, from the rows that match."""
@@ -245,6 +264,7 @@ class Selection:
             needed |= predicate_columns(where)
         if prepared.selects:
             needed |= {*public_values(self.statement), *self.table.always_needed}
+            needed |= predicate_columns(spec.public_filter)
             needed = {column for column in needed if not self.table.column(column).encrypted}
         request = pb.FetchRequest(handle=pinned.handle, plan=prepared.fetch.to_bytes())
         kept: list[OpenedRows] = []

@@ -10,7 +10,6 @@ from amaters.columns.schema import Table
 from amaters.fhe.parameters import Parameters
 from amaters.plan.circuit import CompiledPlan
 from amaters.plan.cost import Statistics, download_bytes
-from amaters.plan.orders import split_terms
 from amaters.plan.prepare import Prepared
 
 
@@ -38,11 +37,9 @@ def values_of(
 
 def derived(prepared: Prepared, table: Table) -> list[dict[str, Any]]:
     """Totals of rows whose values are returned anyway: the engine makes none of them."""
-    if not prepared.selects:
-        return []
-    _, here = split_terms(prepared.select, prepared.terms)
+    made = prepared.spec.terms if prepared.spec is not None else ()
     found = []
-    for term in here:
+    for term in (term for term in prepared.terms if term not in made):
         product = " * ".join(table.column(column).name for column in term.columns) or "*"
         nothing = {"ciphertexts": 0, "products": 0, "download_bytes": 0, "seconds": 0.0}
         found.append({"total": f"{term.kind}({product})", **nothing, "source": "from the values"})

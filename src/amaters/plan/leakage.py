@@ -115,9 +115,9 @@ def _aggregate(prepared: Prepared, table: Table, learns: list[str], hidden: list
         count = len(column.categories)
         learns.append(f"that groups are formed over {column.name} ({count} categories)")
         hidden.append(f"which row belongs to which {column.name}")
+    _read_whole(public_values(prepared.select), table, learns)
     if spec.selection:
         _masked(spec.values, table, learns)
-        _read_whole(public_values(prepared.select), table, learns)
         hidden.append("which of MIN, MAX, median and quantiles is asked for, and of which fraction")
     for column_id in spec.public_groups:
         name = table.column(column_id).name

@@ -166,7 +166,7 @@ def drafts(select: Select, table: Table, statistics: Statistics) -> list[Prepare
     prepared = Prepared(select, "aggregate", base, spec, None, builder.constants)
     pending = [term for term, done in zip(spec.terms, computed, strict=True) if not done]
     needs = any(term != Term("count") for term in pending)
-    needs = needs or (spec.selection and bool(public_values(select)))
+    needs = needs or bool(public_values(select))
     return [replace(prepared, needs_public_rows=needs)]
 
 

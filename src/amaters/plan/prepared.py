@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from amaters.plan.circuit import CompiledPlan
 from amaters.plan.expressions import Select
-from amaters.plan.orders import First
+from amaters.plan.orders import First, order_aggregates
 from amaters.plan.recipes import recipe
 from amaters.plan.spec import PlanSpec, Term
 
@@ -42,8 +42,10 @@ class Prepared:
 
     @property
     def selects(self) -> bool:
-        """Whether an aggregate comes with the rows it counts, for its extremes."""
-        return self.spec is not None and self.spec.selection
+        """Whether an aggregate needs the rows it counts, for its extremes. If conditions on them
+        or columns of them are encrypted, they come as ``spec.selection``.
+        """
+        return self.kind == "aggregate" and bool(order_aggregates(self.select))
 
     @property
     def terms(self) -> tuple[Term, ...]:
