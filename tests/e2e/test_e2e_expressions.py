@@ -127,8 +127,8 @@ def rows(count: int, seed: int) -> list[tuple[Any, ...]]:
     ]
 
 
-def pair(scheme: str, count: int) -> Iterator[tuple[am.Database, Any]]:
-    """One table in both engines: a full segment and a tail."""
+def pair(scheme: str, count: int, *, dead: bool) -> Iterator[tuple[am.Database, Any]]:
+    """One table in both engines: a full segment, of which some rows may be dead, and a tail."""
     data = rows(count, 17)
     plain = duckdb.connect()
     plain.sql(PLAIN)
@@ -137,17 +137,25 @@ def pair(scheme: str, count: int) -> Iterator[tuple[am.Database, Any]]:
         db.sql(DDL)
         db.table("t").insert(data[:-100])
         db.table("t").insert(data[-100:])
+        if dead:
+            for engine in (db, plain):
+                engine.sql("DELETE FROM t WHERE id BETWEEN 200 AND 290")
         yield db, plain
 
 
 @pytest.fixture(scope="module")
 def noop() -> Iterator[tuple[am.Database, Any]]:
-    yield from pair("noop", 1200)
+    yield from pair("noop", 1200, dead=False)
+
+
+@pytest.fixture(scope="module")
+def masked() -> Iterator[tuple[am.Database, Any]]:
+    yield from pair("noop", 1200, dead=True)
 
 
 @pytest.fixture(scope="module")
 def bgv() -> Iterator[tuple[am.Database, Any]]:
-    yield from pair("bgv", 1100)
+    yield from pair("bgv", 1100, dead=True)
 
 
 def shown(value: Any) -> str:
@@ -174,6 +182,12 @@ def assert_equal(question: str, db: am.Database, plain: Any) -> None:
 def test_expressions_equal_duckdb(question: str, noop: tuple[am.Database, Any]) -> None:
     """Every form, over public and encrypted columns, NULLs, segments and a tail."""
     assert_equal(question, *noop)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_expressions_over_dead_rows(question: str, masked: tuple[am.Database, Any]) -> None:
+    """The same under the mask of live rows."""
+    assert_equal(question, *masked)
 
 
 @pytest.mark.parametrize("question", ON_CIPHERTEXTS)

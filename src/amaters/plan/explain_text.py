@@ -58,15 +58,20 @@ def _draw(operator: Document, lead: str, below: str, rows: list[tuple[str, str]]
         note = "" if used["state"] == "ready" else f", not used: {used['state']}"
         rows.append((f"{below}  index: {used['name']} ({', '.join(used['conditions'])}){note}", ""))
     for total in operator.get("totals", ()):
-        count = total["ciphertexts"]
-        source = total.get("source", "of public columns")
-        note = f"{count} ciphertexts" if count else f"{source}, computed by the client"
-        rows.append((f"{below}  total: {total['total']}", note))
+        rows.append((f"{below}  total: {total['total']}", _total_text(total)))
     rows += [(f"{below}  {text}", note) for text, note in values_text(operator.get("values", ()))]
     for index, child in enumerate(children):
         last = index == len(children) - 1
         branch, rest = ("└─ ", "   ") if last else ("├─ ", "│  ")
         _draw(child, below + branch, below + rest, rows)
+
+
+def _total_text(total: Document) -> str:
+    if not total["ciphertexts"]:
+        return f"{total.get('source', 'of public columns')}, computed by the client"
+    products, size = f"products {total['products']:,}", _bytes(total["download_bytes"])
+    made = f"ciphertexts {total['ciphertexts']:,}"
+    return f"{products:<22} {made:<15} {f'down {size}':<16} {_seconds(total['seconds'])}"
 
 
 def _costs_text(estimated: Document) -> str:
