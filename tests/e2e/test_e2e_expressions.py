@@ -71,6 +71,15 @@ QUESTIONS = (
     "SELECT p, n + count(*) FROM t GROUP BY p, n",
     "SELECT sum(CASE n WHEN 1 THEN a WHEN 2 THEN b END) FROM t",
     "SELECT sum(2 * CASE WHEN a > 1 THEN b ELSE 0 END + 1) FROM t",
+    "SELECT sum(coalesce(a,0)), count(coalesce(a, n)), avg(coalesce(a,1)), "
+    "sum(coalesce(a, n, 7) * 2), sum(coalesce(e, d)) FROM t",
+    "SELECT coalesce(sum(a), 0), coalesce(sum(e) FILTER (WHERE a > 100), 1), nullif(count(*), 5), "
+    "sum(b) / nullif(count(*) - count(*), 0) FROM t",
+    "SELECT sum(abs(a)), sum(if(a > 0, b, 1)), sum(nullif(n, 2)), count(nullif(a, 1)) FROM t",
+    "SELECT id, coalesce(a, n), nullif(n, 1), abs(m), n % 3, q % 2, q % 0.4, if(p = 'u', 1, 0), "
+    "coalesce(p, g, 'none') FROM t WHERE a > 2",
+    "SELECT h, sum(coalesce(a, -1)) FROM t GROUP BY h HAVING coalesce(sum(a), 0) > -1000",
+    "SELECT p, sum(b) % 7, -7 % 3 FROM t GROUP BY p ORDER BY abs(sum(a) - 3), p",
 )
 ON_CIPHERTEXTS = (
     "SELECT g, h, count(*), sum(b), sum(b*(1-d)), sum(b*(1-d)*(1+e)), avg(b), avg(d) FROM t "
@@ -80,7 +89,11 @@ ON_CIPHERTEXTS = (
     "SELECT p, sum(b*(1-d)*(1+e)), sum(a+e), count(DISTINCT g) FROM t WHERE d < 0.06 GROUP BY p",
 )
 REFUSED = {
-    "AM-2121": ("SELECT sum(a / 2) FROM t", "SELECT id FROM t WHERE n / m > 1"),
+    "AM-2121": (
+        "SELECT sum(a / 2) FROM t",
+        "SELECT id FROM t WHERE n / m > 1",
+        "SELECT id FROM t WHERE n % 2 = 1",
+    ),
     "AM-2122": ("SELECT sum(n*n*n*n*n*n*n*n*n) FROM t",),
     "AM-2123": ("SELECT sum(b * b * d) FROM t", "SELECT sum(a * b * d * e) FROM t"),
     "AM-2124": ("SELECT id FROM t WHERE a < b", "SELECT sum(b) FROM t WHERE a + n > 2"),
@@ -92,7 +105,7 @@ REFUSED = {
         "SELECT sum(count(*)) FROM t",
         "SELECT id FROM t WHERE sum(a) > 2",
         "SELECT count(DISTINCT a + 1) FROM t",
-        "SELECT id % 2 FROM t",
+        "SELECT round(id) FROM t",
         "SELECT sum(a) + 1 IS NULL FROM t",
     ),
     "AM-2207": ("SELECT a + sum(b) FROM t", "SELECT p FROM t GROUP BY p ORDER BY n + count(*)"),
@@ -100,9 +113,10 @@ REFUSED = {
         "SELECT p + 1 FROM t",
         "SELECT sum(p) FROM t",
         "SELECT CASE WHEN a > 1 THEN 'x' ELSE 2 END FROM t",
+        "SELECT coalesce(p, 3) FROM t",
         "SELECT id FROM t WHERE p < n",
     ),
-    "AM-2120": ("SELECT sum(b) // (count(*) - count(*)) FROM t",),
+    "AM-2120": ("SELECT sum(b) // (count(*) - count(*)) FROM t", "SELECT id % 0 FROM t"),
 }
 
 

@@ -19,7 +19,7 @@ def fill_planning(define: Callable[..., None]) -> None:
     define(
         "AM-2121",
         e.InvalidError,
-        "only + - and * of columns and numbers can be totalled or stored",
+        "only + - and * of columns and numbers can be totalled, stored or compared in WHERE",
         "divide totals instead, as in SUM(a) / COUNT(*), or multiply by a decimal",
         dbapi="NotSupportedError",
     )

@@ -17,6 +17,7 @@ from amaters.plan.expressions import (
     Arithmetic,
     Between,
     Case,
+    Coalesce,
     ColumnRef,
     Compare,
     In,
@@ -53,6 +54,9 @@ def evaluate(
             holds = (truth(condition, value_of, aggregates) for condition, _ in branches)
             taken = (value for (_, value), held in zip(branches, holds, strict=True) if held)
             return evaluate(next(taken, otherwise), value_of, aggregates)
+        case Coalesce(values=values):
+            found = (evaluate(value, value_of, aggregates) for value in values)
+            return next((value for value in found if value is not None), None)
         case Aggregate() if aggregates is not None:
             return aggregates[scalar]
     raise TypeError(f"not a scalar: {type(scalar).__name__}")

@@ -17,7 +17,7 @@ from typing import Any
 from amaters.base.errors import fail
 
 Value = int | Decimal | str | bytes | bool | date | None
-OPERATORS = ("+", "-", "*", "/", "//")
+OPERATORS = ("+", "-", "*", "/", "//", "%")
 _EXACT = decimal.Context(prec=400)
 
 
@@ -68,7 +68,7 @@ def compute(op: str, left: Any, right: Any) -> Any:
     """
     if left is None or right is None:
         return None
-    if op in ("/", "//"):
+    if op in ("/", "//", "%"):
         return _divided(op, left, right)
     if isinstance(left, float) or isinstance(right, float):
         left, right = _double(left), _double(right)
@@ -85,8 +85,12 @@ _DECIMAL_OPERATIONS: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
 }
 
 
-def _divided(op: str, left: Any, right: Any) -> int | float:
-    """A double by IEEE 754's rules, infinities included; ``//`` of integers towards zero."""
+def _divided(op: str, left: Any, right: Any) -> int | Decimal | float:
+    """A double by IEEE 754's rules, infinities included; ``//`` of integers towards zero, and ``%``
+    of exact numbers what that leaves, with the sign of ``left``.
+    """
+    if op == "%":
+        return _rest(left, right)
     if op == "//" and isinstance(left, int) and isinstance(right, int):
         if right == 0:
             fail("AM-2120")
@@ -97,6 +101,20 @@ def _divided(op: str, left: Any, right: Any) -> int | float:
         infinite = math.copysign(math.inf, a) * math.copysign(1.0, b)
         return math.nan if a == 0.0 or math.isnan(a) else infinite
     return a / b
+
+
+def _rest(left: Any, right: Any) -> int | Decimal | float:
+    if isinstance(left, float) or isinstance(right, float):
+        a, b = _double(left), _double(right)
+        return math.nan if b == 0.0 or math.isinf(a) else math.fmod(a, b)
+    if right == 0:
+        fail("AM-2120")
+    if isinstance(left, int) and isinstance(right, int):
+        whole = abs(left) % abs(right)
+        return whole if left >= 0 else -whole
+    scale = max(-int(Decimal(value).as_tuple().exponent) for value in (left, right))
+    rest = _EXACT.remainder(Decimal(left), Decimal(right))
+    return _EXACT.quantize(rest, Decimal(1).scaleb(-max(scale, 0)))
 
 
 def _double(value: Any) -> float:

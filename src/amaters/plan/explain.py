@@ -28,6 +28,7 @@ from amaters.plan.expressions import (
     Aggregate,
     Arithmetic,
     Case,
+    Coalesce,
     ColumnRef,
     Delete,
     Predicate,
@@ -383,6 +384,8 @@ def scalar_text(scalar: Scalar, table: Table) -> str:
             values = (scalar_text(value, table) for _, value in branches)
             whens = " ".join(f"WHEN ? THEN {value}" for value in values)
             return f"CASE {whens} ELSE {scalar_text(otherwise, table)} END"
+        case Coalesce(values=several):
+            return f"coalesce({', '.join(scalar_text(value, table) for value in several)})"
         case Aggregate(function=function, argument=argument, where=where):
             inner = "*" if argument is None else scalar_text(argument, table)
             if isinstance(argument, Arithmetic):

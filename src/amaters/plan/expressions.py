@@ -144,6 +144,13 @@ class Case(Scalar):
 
 
 @dataclass(frozen=True, slots=True)
+class Coalesce(Scalar):
+    """The first of ``values`` (at least one) that is not NULL."""
+
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Aggregate(Scalar):
     """``function`` (of ``AGGREGATES`` or ``ORDER_AGGREGATES``) over a group's rows where ``where``.
 
@@ -424,7 +431,7 @@ def scalar_parts(scalar: Scalar) -> tuple[Scalar, ...]:
         return scalar.left, scalar.right
     if isinstance(scalar, Case):
         return *(value for _, value in scalar.branches), scalar.otherwise
-    return ()
+    return scalar.values if isinstance(scalar, Coalesce) else ()
 
 
 def aggregates_of(scalar: Scalar) -> tuple[Aggregate, ...]:

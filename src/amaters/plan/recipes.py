@@ -18,6 +18,8 @@ from amaters.plan.expressions import (
     And,
     Arithmetic,
     Case,
+    Coalesce,
+    IsNull,
     Or,
     Predicate,
     Scalar,
@@ -157,6 +159,8 @@ def _branches(
 
 def _lifted(scalar: Scalar) -> Scalar:
     """``scalar`` with its first CASE outermost: arithmetic goes into the branches."""
+    if isinstance(scalar, Coalesce):
+        return _chosen(scalar.values)
     if not isinstance(scalar, Arithmetic):
         return scalar
     left, right = _lifted(scalar.left), _lifted(scalar.right)
@@ -165,6 +169,23 @@ def _lifted(scalar: Scalar) -> Scalar:
     if isinstance(right, Case):
         return _mapped(right, lambda value: Arithmetic(scalar.op, left, value))
     return Arithmetic(scalar.op, left, right)
+
+
+def _chosen(values: tuple[Scalar, ...]) -> Scalar:
+    """COALESCE as a CASE on what is not NULL."""
+    first = _lifted(values[0])
+    if len(values) == 1:
+        return first
+    if isinstance(first, Case):
+        return _mapped(first, lambda value: _chosen((value, *values[1:])))
+    rest = _chosen(values[1:])
+    if has_null(first):
+        return rest
+    columns = sorted(scalar_columns(first))
+    if not columns:
+        return first
+    known = tuple(IsNull(column, negated=True) for column in columns)
+    return Case(((And(known), first),), rest)
 
 
 def _mapped(case: Case, change: Callable[[Scalar], Scalar]) -> Case:

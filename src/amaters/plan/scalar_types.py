@@ -20,6 +20,7 @@ from amaters.plan.expressions import (
     Aggregate,
     Arithmetic,
     Case,
+    Coalesce,
     ColumnRef,
     Literal,
     Scalar,
@@ -86,6 +87,8 @@ def type_of(scalar: Scalar, table: Table) -> ScalarType:
         case Case(branches=branches, otherwise=otherwise):
             values = [*(value for _, value in branches), otherwise]
             return _common([type_of(value, table) for value in values])
+        case Coalesce(values=several):
+            return _common([type_of(value, table) for value in several])
         case Aggregate():
             return _aggregate(scalar, table)
     raise TypeError(f"not a scalar: {type(scalar).__name__}")
@@ -169,7 +172,7 @@ def _arithmetic(op: str, left: ScalarType, right: ScalarType) -> ScalarType:
         return _decimal(a.precision + b.precision, a.scale + b.scale)
     scale = max(a.scale, b.scale)
     whole = max(a.precision - a.scale, b.precision - b.scale)
-    return _decimal(whole + scale + 1, scale)
+    return _decimal(whole + scale + (op != "%"), scale)
 
 
 def _interval(op: str, left: ScalarType, right: ScalarType) -> tuple[int, int]:
@@ -178,7 +181,7 @@ def _interval(op: str, left: ScalarType, right: ScalarType) -> tuple[int, int]:
             return left.low + right.low, left.high + right.high
         case "-":
             return left.low - right.high, left.high - right.low
-        case "//":
+        case "//" | "%":
             most = max(abs(left.low), abs(left.high))
             return -most, most
     corners = [a * b for a, b in product((left.low, left.high), (right.low, right.high))]

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from amaters.plan.expressions import Arithmetic, Case, Literal, Predicate, Scalar
+from amaters.plan.expressions import (
+    Arithmetic,
+    Case,
+    Coalesce,
+    Literal,
+    Predicate,
+    Scalar,
+    scalar_parts,
+)
 from amaters.plan.scalar_types import type_of
 from amaters.sql.literals import constant_text, is_constant, literal
 from amaters.sql.scope import bare, only, refuse, wrong
@@ -17,9 +25,13 @@ if TYPE_CHECKING:
 
 OPERATORS: Mapping[type[exp.Expr], str] = {
     exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.IntDiv: "//",
+    exp.Mod: "%",
+}  # fmt: skip
+_FUNCTIONS: Mapping[type[exp.Expr], str] = {
+    exp.Coalesce: "COALESCE", exp.Nullif: '"nullif"', exp.If: '"if"', exp.Abs: "abs",
 }  # fmt: skip
 DEPTH_MAX = 64
-_FORMS = "use columns, constants, + - * / //, CASE WHEN ... THEN ... END and aggregates"
+_FORMS = "use columns, constants, + - * / // %, CASE, COALESCE, NULLIF, IF, ABS and aggregates"
 _QUANTILES: Mapping[type[exp.Expr], str] = {
     exp.PercentileCont: "quantile_cont", exp.PercentileDisc: "quantile_disc",
 }  # fmt: skip
@@ -29,19 +41,23 @@ _COMPARISONS: Mapping[type[exp.Expr], str] = {
 }  # fmt: skip
 
 
+def is_plain_constant(node: exp.Expr) -> bool:
+    """Whether ``literal`` folds ``node`` to what SQL says it is: divisions give doubles instead."""
+    return is_constant(node) and node.find(exp.Div, exp.IntDiv, exp.Mod, *_FUNCTIONS) is None
+
+
 class Scalars:
     """Binds expressions; what a column and an aggregate mean is up to ``conditions``."""
 
     def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
 
-    def bind(self, node: exp.Expr, depth: int = 0) -> Scalar:
+    def bind(self, node: exp.Expr, depth: int = 0) -> Scalar:  # noqa: PLR0911 - one per kind
         """The scalar that ``node`` is. Raises: AM-2204 to AM-2208."""
         node = bare(node)
         if depth > DEPTH_MAX:
             refuse(node, f"an expression nested deeper than {DEPTH_MAX}", "split the statement")
-        divides = node.find(exp.Div, exp.IntDiv) is not None
-        if is_constant(node) and not divides:
+        if is_plain_constant(node):
             return literal(node, self._conditions.arguments)
         match node:
             case exp.Column():
@@ -52,11 +68,39 @@ class Scalars:
                 return self._case(node, depth)
             case exp.AggFunc() | exp.Filter() | exp.WithinGroup():
                 return self._conditions.aggregated(node)
+            case exp.Coalesce() | exp.Nullif() | exp.If() | exp.Abs():
+                return self._function(node, depth)
         operator = OPERATORS.get(type(node))
         if operator is None:
             refuse(node, f"{node.key.upper()} in an expression", _FORMS)
         left = self._number(node.this, depth)
         return Arithmetic(operator, left, self._number(node.expression, depth))
+
+    def _function(self, node: exp.Expr, depth: int) -> Scalar:
+        """What is a CASE under another name, and COALESCE."""
+        scalar: Scalar
+        match node:
+            case exp.Coalesce():
+                parts = [node.this, *node.expressions]
+                scalar = Coalesce(tuple(self.bind(part, depth + 1) for part in parts))
+            case exp.Nullif():
+                equal = self._conditions.bind(
+                    exp.EQ(this=node.this.copy(), expression=node.expression.copy())
+                )
+                scalar = Case(((equal, Literal(None)),), self.bind(node.this, depth + 1))
+            case exp.Abs():
+                below = exp.LT(this=node.this.copy(), expression=exp.Literal.number(0))
+                value = self._number(node.this, depth)
+                negated = Arithmetic("-", Literal(0), value)
+                scalar = Case(((self._conditions.bind(below), negated),), value)
+            case _:
+                branch = (self._conditions.bind(node.this), self.bind(node.args["true"], depth + 1))
+                other = node.args.get("false")
+                scalar = Case(
+                    (branch,), Literal(None) if other is None else self.bind(other, depth + 1)
+                )
+        self._check_alike(node, scalar)
+        return scalar
 
     def _number(self, node: exp.Expr, depth: int) -> Scalar:
         """An operand of arithmetic."""
@@ -86,15 +130,14 @@ class Scalars:
             return self._conditions.bind(when)
         return self._conditions.bind(exp.EQ(this=node.this.copy(), expression=when.copy()))
 
-    def _check_alike(self, node: exp.Expr, case: Case) -> None:
+    def _check_alike(self, node: exp.Expr, scalar: Scalar) -> None:
         """Numbers with numbers, and everything else with its own type."""
         table = self._conditions.scope.table
-        types = [
-            type_of(value, table) for value in (*(v for _, v in case.branches), case.otherwise)
-        ]
+        types = [type_of(value, table) for value in scalar_parts(scalar)]
         names = {"a number" if t.is_numeric else t.name for t in types if t.family != "null"}
         if len(names) > 1:
-            wrong(node, f"a CASE of {' and '.join(sorted(names))}", "use one type in all branches")
+            what = f"{node.key.upper()} of {' and '.join(sorted(names))}"
+            wrong(node, what, "use one type in all branches")
 
 
 def spelling(node: exp.Expr, conditions: Conditions) -> str:  # noqa: PLR0911 - one per kind
@@ -112,6 +155,8 @@ def spelling(node: exp.Expr, conditions: Conditions) -> str:  # noqa: PLR0911 - 
         return _aggregate_name(node, conditions)
     if isinstance(node, exp.Case):
         return _case_name(node, conditions)
+    if isinstance(node, tuple(_FUNCTIONS)):
+        return f"{_FUNCTIONS[type(node)]}({', '.join(_arguments(node, conditions))})"
     if is_constant(node):
         return constant_text(node, literal(node, conditions.arguments).value)
     return node.sql("duckdb").lower()
@@ -134,6 +179,12 @@ def _aggregate_name(node: exp.Expr, conditions: Conditions) -> str:
     given = [node.this, node.args.get("quantile") or node.args.get("expression")]
     parts = ", ".join(spelling(part, conditions) for part in given if part is not None)
     return f"{_QUANTILES.get(type(node), node.key)}({parts})"
+
+
+def _arguments(node: exp.Expr, conditions: Conditions) -> list[str]:
+    names = ("this", "expression", "true", "false")
+    found = [node.args[name] for name in names if isinstance(node.args.get(name), exp.Expr)]
+    return [spelling(part, conditions) for part in (*found, *node.expressions)]
 
 
 def _case_name(node: exp.Case, conditions: Conditions) -> str:

@@ -30,7 +30,7 @@ from amaters.sql.literals import (
     literal,
 )
 from amaters.sql.predicates import Conditions
-from amaters.sql.scalars import Scalars, spelling
+from amaters.sql.scalars import Scalars, is_plain_constant, spelling
 from amaters.sql.scope import Catalogue, Scope, bare, find_table, only, refuse, where, wrong
 from amaters.sql.sources import aliases_of
 
@@ -140,7 +140,7 @@ class _Binding:
         if isinstance(inner, exp.Column):
             column = self.scope.column(inner)
             return OutputItem(alias or column.name, ColumnRef(column.id))
-        if is_constant(inner):
+        if is_plain_constant(inner):
             constant = literal(inner, self.arguments)
             return OutputItem(alias or constant_text(inner, constant.value), constant)
         return OutputItem(alias or spelling(inner, self._grouped), self._scalar(inner))
