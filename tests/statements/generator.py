@@ -232,7 +232,7 @@ class _Statement:
             return "COUNT(*)", "COUNT(*)"
         if self.rng.random() < 0.06:
             return self._product()
-        if self.rng.random() < 0.2:
+        if self.rng.random() < 0.12:
             return self._expression()
         choices = [
             (function, column)

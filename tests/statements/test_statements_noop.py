@@ -19,7 +19,7 @@ from .runner import Report, database, run_part
 from .tables import make_table
 
 SEED = 1994
-STATEMENTS = 1400
+STATEMENTS = 1600
 ROWS = 2200
 OFTEN = 30
 REFUSED_MAX = 0.05
