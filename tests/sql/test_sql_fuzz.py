@@ -18,6 +18,11 @@ SEEDS = (
     "COPY pay ( id , age ) FROM 'f.csv' ( HEADER , DELIMITER '|' , NULL 'NA' )",
     "EXPLAIN ( ANALYZE , FORMAT json ) SELECT AVG ( age ) FROM pay",
     "DROP TABLE IF EXISTS pay",
+    "SELECT CASE WHEN SUM ( rate ) > 1 THEN COALESCE ( COUNT ( DISTINCT grade ) , 0 ) // 2 ELSE "
+    "- AVG ( salary * ( 1 - rate ) ) END FROM pay GROUP BY dept HAVING SUM ( salary ) FILTER "
+    "( WHERE age > 3 ) / 2 >= NULLIF ( COUNT ( * ) , 0 ) ORDER BY IF ( @ "
+    "SUM ( rate ) % 3 = 1 , 2 , 1 )",
+    "CREATE TABLE g ( a INTEGER , b BIGINT GENERATED ALWAYS AS ( 2 * a - 1 ) STORED ENCRYPTED )",
     " ".join(PAY.replace("(", " ( ").replace(")", " ) ").replace(",", " , ").split()),
 )
 WORDS = sorted(

@@ -79,6 +79,8 @@ class Scalars:
     def _function(self, node: exp.Expr, depth: int) -> Scalar:
         """What is a CASE under another name, and COALESCE."""
         scalar: Scalar
+        if node.this is None:
+            refuse(node, f"{node.key.upper()} of nothing", _FORMS)
         match node:
             case exp.Coalesce():
                 parts = [node.this, *node.expressions]
