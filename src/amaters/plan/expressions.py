@@ -8,10 +8,8 @@ client. Columns are named by their id in the table; literals keep the Python val
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from typing import Literal as Literals
 
@@ -24,147 +22,36 @@ from amaters.plan.dimensions import DIMENSION_STEP as DIMENSION_STEP
 from amaters.plan.dimensions import DatePart as DatePart
 from amaters.plan.dimensions import Dimension as Dimension
 from amaters.plan.dimensions import Join as Join
+from amaters.plan.predicates import AGGREGATES as AGGREGATES
+from amaters.plan.predicates import COMPARISONS as COMPARISONS
+from amaters.plan.predicates import ORDER_AGGREGATES as ORDER_AGGREGATES
+from amaters.plan.predicates import Aggregate as Aggregate
+from amaters.plan.predicates import And as And
+from amaters.plan.predicates import Between as Between
+from amaters.plan.predicates import Case as Case
+from amaters.plan.predicates import Coalesce as Coalesce
+from amaters.plan.predicates import Compare as Compare
+from amaters.plan.predicates import In as In
+from amaters.plan.predicates import IsNull as IsNull
+from amaters.plan.predicates import Like as Like
+from amaters.plan.predicates import Not as Not
+from amaters.plan.predicates import Or as Or
+from amaters.plan.predicates import Predicate as Predicate
+from amaters.plan.predicates import Relation as Relation
+from amaters.plan.predicates import Truth as Truth
+from amaters.plan.predicates import aggregates_of as aggregates_of
+from amaters.plan.predicates import bare_columns as bare_columns
+from amaters.plan.predicates import has_null as has_null
+from amaters.plan.predicates import operands_of as operands_of
+from amaters.plan.predicates import predicate_columns as predicate_columns
+from amaters.plan.predicates import scalar_columns as scalar_columns
+from amaters.plan.predicates import scalar_parts as scalar_parts
 
 if TYPE_CHECKING:
     from amaters.columns.altering import Action
     from amaters.columns.batch import ColumnBatch
     from amaters.columns.indexes import IndexDefinition
     from amaters.columns.schema import Table
-
-COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "=": operator.eq,
-    "<>": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-AGGREGATES = ("count_star", "count", "sum", "avg")
-ORDER_AGGREGATES = ("min", "max", "median", "quantile_disc", "quantile_cont")
-
-
-@dataclass(frozen=True, slots=True)
-class Predicate:
-    """Base of all predicates; three-valued logic, a row matches when the predicate is TRUE."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compare(Predicate):
-    """``column op literal`` with op in ``COMPARISONS``; with a NULL literal it is always NULL."""
-
-    op: str
-    column_id: int
-    literal: Literal
-
-
-@dataclass(frozen=True, slots=True)
-class Between(Predicate):
-    """``column [NOT] BETWEEN low AND high``, both inclusive; empty when low > high."""
-
-    column_id: int
-    low: Literal
-    high: Literal
-    negated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class In(Predicate):
-    """``column [NOT] IN (literals)``; a NULL among the literals never makes it TRUE.
-
-    ``is_padded``: only how many literals there are may show, not that all of them are NULL.
-    """
-
-    column_id: int
-    literals: tuple[Literal, ...]
-    negated: bool = False
-    is_padded: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class IsNull(Predicate):
-    """``column IS [NOT] NULL``; never NULL itself."""
-
-    column_id: int
-    negated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Like(Predicate):
-    """``column [NOT] LIKE pattern``, a text; ``escape``: one character or empty."""
-
-    column_id: int
-    pattern: Literal
-    escape: str = ""
-    negated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class And(Predicate):
-    """All of ``children`` (at least one)."""
-
-    children: tuple[Predicate, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Or(Predicate):
-    """Any of ``children`` (at least one)."""
-
-    children: tuple[Predicate, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Not(Predicate):
-    """SQL's NOT: NULL stays NULL."""
-
-    child: Predicate
-
-
-@dataclass(frozen=True, slots=True)
-class Truth(Predicate):
-    """The constant TRUE, FALSE or NULL (None)."""
-
-    value: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Relation(Predicate):
-    """``left op right`` over scalars of one row or group, op in ``COMPARISONS``."""
-
-    op: str
-    left: Scalar
-    right: Scalar
-
-
-@dataclass(frozen=True, slots=True)
-class Case(Scalar):
-    """The value of the first branch whose condition is TRUE, else ``otherwise``."""
-
-    branches: tuple[tuple[Predicate, Scalar], ...]
-    otherwise: Scalar
-
-
-@dataclass(frozen=True, slots=True)
-class Coalesce(Scalar):
-    """The first of ``values`` (at least one) that is not NULL."""
-
-    values: tuple[Scalar, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregate(Scalar):
-    """``function`` (of ``AGGREGATES`` or ``ORDER_AGGREGATES``) over a group's rows where ``where``.
-
-    ``argument``: a scalar over columns of the row, None for ``count_star``; rows where it is NULL
-    do not count. ``distinct``: each value once; the argument is a column then. Quantiles have a
-    ``fraction`` in [0, 1], counted from the largest value on if ``descending``.
-    """
-
-    function: str
-    argument: Scalar | None = None
-    where: Predicate | None = None
-    distinct: bool = False
-    fraction: Decimal | float = Decimal("0.5")
-    descending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +112,7 @@ class Select:
     def aggregates(self) -> tuple[Aggregate, ...]:
         """The aggregates of outputs and HAVING, each once."""
         found = [a for item in self.items for a in aggregates_of(item.expression)]
-        found += [a for scalar in _operands(self.having) for a in aggregates_of(scalar)]
+        found += [a for scalar in operands_of(self.having) for a in aggregates_of(scalar)]
         return tuple(dict.fromkeys(found))
 
     @property
@@ -423,83 +310,3 @@ class Explain:
 
 
 Statement = Explainable | Explain
-
-
-def scalar_parts(scalar: Scalar) -> tuple[Scalar, ...]:
-    """The operands of a scalar; an aggregate has none, its argument is another row's."""
-    if isinstance(scalar, Arithmetic):
-        return scalar.left, scalar.right
-    if isinstance(scalar, Case):
-        return *(value for _, value in scalar.branches), scalar.otherwise
-    return scalar.values if isinstance(scalar, Coalesce) else ()
-
-
-def aggregates_of(scalar: Scalar) -> tuple[Aggregate, ...]:
-    """The aggregates in a scalar, left to right."""
-    if isinstance(scalar, Aggregate):
-        return (scalar,)
-    parts = list(scalar_parts(scalar))
-    if isinstance(scalar, Case):
-        parts[:0] = [part for condition, _ in scalar.branches for part in _operands(condition)]
-    return tuple(found for part in parts for found in aggregates_of(part))
-
-
-def _operands(predicate: Predicate | None) -> tuple[Scalar, ...]:
-    """The scalars that a predicate compares."""
-    if isinstance(predicate, Relation):
-        return predicate.left, predicate.right
-    if isinstance(predicate, Not):
-        return _operands(predicate.child)
-    if isinstance(predicate, (And, Or)):
-        return tuple(part for child in predicate.children for part in _operands(child))
-    return ()
-
-
-def bare_columns(scalar: Scalar) -> frozenset[int]:
-    """The columns that a scalar reads outside its aggregates: those of the row or group itself."""
-    if isinstance(scalar, Aggregate):
-        return frozenset()
-    found = frozenset({scalar.column_id}) if isinstance(scalar, ColumnRef) else frozenset[int]()
-    parts = list(scalar_parts(scalar))
-    if isinstance(scalar, Case):
-        for condition, _ in scalar.branches:
-            operands = _operands(condition)
-            parts += operands
-            found |= predicate_columns(condition).difference(*map(scalar_columns, operands))
-    return found.union(*map(bare_columns, parts))
-
-
-def has_null(scalar: Scalar) -> bool:
-    """Whether arithmetic has a NULL in it, and so is NULL."""
-    if isinstance(scalar, Arithmetic):
-        return has_null(scalar.left) or has_null(scalar.right)
-    return isinstance(scalar, Literal) and scalar.value is None
-
-
-def scalar_columns(scalar: Scalar | None) -> frozenset[int]:
-    """The ids of every column a scalar reads, conditions and arguments of aggregates included."""
-    found = frozenset[int]()
-    if isinstance(scalar, ColumnRef):
-        return frozenset({scalar.column_id})
-    if isinstance(scalar, Aggregate):
-        return scalar_columns(scalar.argument) | predicate_columns(scalar.where)
-    if isinstance(scalar, Case):
-        found = found.union(*(predicate_columns(condition) for condition, _ in scalar.branches))
-    if scalar is not None:
-        found = found.union(*(scalar_columns(part) for part in scalar_parts(scalar)))
-    return found
-
-
-def predicate_columns(predicate: Predicate | None) -> frozenset[int]:
-    """The ids of every column a predicate reads."""
-    if predicate is None or isinstance(predicate, Truth):
-        return frozenset()
-    if isinstance(predicate, (And, Or)):
-        return frozenset().union(*(predicate_columns(child) for child in predicate.children))
-    if isinstance(predicate, Not):
-        return predicate_columns(predicate.child)
-    if isinstance(predicate, (Compare, Between, In, IsNull, Like)):
-        return frozenset({predicate.column_id})
-    if isinstance(predicate, Relation):
-        return scalar_columns(predicate.left) | scalar_columns(predicate.right)
-    raise TypeError(f"not a predicate: {type(predicate).__name__}")
