@@ -242,7 +242,7 @@ REFUSED = {
         "SELECT age FROM pay LIMIT 5%", "SELECT age FROM pay USING SAMPLE 5",
         "SELECT age FROM pay FOR UPDATE", "SELECT * EXCLUDE (age) FROM pay",
         "SELECT DISTINCT ON (age) age FROM pay", "SELECT age FROM read_csv('x')",
-        "SELECT age FROM pay QUALIFY TRUE", "SELECT CASE WHEN TRUE THEN 1 END FROM pay",
+        "SELECT age FROM pay QUALIFY TRUE",
         "SELECT age FROM pay WHERE age = abs(-1)",
         "SELECT age FROM pay WHERE age = CAST(1.5 AS INT)",
         "SELECT age FROM pay WHERE age BETWEEN SYMMETRIC 2 AND 1",
