@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 
 from amaters.base import errors
 from amaters.client.finish import Answer
+from amaters.client.keyed import answer_by_key
 from amaters.client.partners import JoinedRows
 from amaters.client.reader import Selection, matching_rows, needed_columns, statistics_of
 from amaters.client.result import Result
@@ -33,6 +34,7 @@ from amaters.plan.expressions import (
     predicate_columns,
 )
 from amaters.plan.joins import Lowered, is_of_fact, lower
+from amaters.plan.keyed import Keyed, keyed
 from amaters.plan.refresh import plan_select
 
 DIMENSION_ROWS_MAX = 200_000
@@ -42,13 +44,15 @@ WHOLE_SHARE = 4  # a fact of less than a quarter of a segment is read rather tha
 @dataclass(frozen=True, slots=True)
 class Question:
     """A join whose dimensions have been read. ``lowered``: what the fact is asked, None when the
-    fact is read whole. ``sizes``: rows of the fact, then of each dimension.
+    fact is read whole. ``sizes``: rows of the fact, then of each dimension. ``keyed``: it is asked
+    for totals by its key, which are joined here.
     """
 
     select: Select
     rows: JoinedRows
     lowered: Lowered | None
     sizes: tuple[int, ...]
+    keyed: Keyed | None = None
 
     @property
     def table(self) -> JoinedTable:
@@ -64,7 +68,13 @@ async def select_joined(session: Session, statement: Select) -> Result:
     if question.lowered is None:
         return await _read_whole(session, question)
     select = replace(question.lowered.select, table=question.table)
-    return await Selection(session, select).run()
+    found = await Selection(session, select).run()
+    if question.keyed is None:
+        return found
+    made = await asyncio.to_thread(
+        answer_by_key, statement, question.keyed, found.columns, question.rows
+    )
+    return replace(found, names=made.names, types=made.types, columns=made.columns)
 
 
 async def ask(session: Session, statement: Select) -> Question:
@@ -84,11 +94,13 @@ async def ask(session: Session, statement: Select) -> Question:
             read[table.id] = await read_whole(session, table)
     parts = [read[dimension.table.id] for dimension in join.dimensions]
     rows = await asyncio.to_thread(JoinedRows, join, statement.table, parts)
-    lowered = None
+    lowered, by_key = None, None
     slots = session.parameters_of(join.fact).slots
     if _is_asked(statement, join) and sizes[0] > slots // WHOLE_SHARE:
-        lowered = lower(statement, rows.partners)
-    return Question(statement, rows, lowered, tuple(sizes))
+        by_key = keyed(statement)
+        asked = statement if by_key is None else by_key.select
+        lowered = await asyncio.to_thread(lower, asked, rows.partners)
+    return Question(statement, rows, lowered, tuple(sizes), by_key)
 
 
 async def read_whole(session: Session, table: Table) -> ColumnBatch:
@@ -114,7 +126,8 @@ async def explain_joined(session: Session, statement: Select) -> Document:
     select = replace(question.lowered.select, table=table)
     prepared = await asyncio.to_thread(plan_select, select, table, known, parameters)
     document = explain(prepared, table, known, parameters=parameters)
-    return with_join(document, join, sizes, prepared.compiled, parameters)
+    by_key = question.keyed is not None
+    return with_join(document, join, sizes, prepared.compiled, parameters, by_key=by_key)
 
 
 async def _size(session: Session, table: Table) -> int:

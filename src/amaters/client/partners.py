@@ -66,6 +66,11 @@ class JoinedRows:
 
     def complete(self, rows: ColumnBatch) -> ColumnBatch:
         """Rows of the fact with their partners, those only that have all of them."""
+        whole, matched = self.joined(rows)
+        return whole.take(matched)
+
+    def joined(self, rows: ColumnBatch) -> tuple[ColumnBatch, Mask]:
+        """Rows of the fact with all their partners, whatever leads to them, and which have them."""
         matched = np.ones(rows.length, dtype=np.bool_)
         columns = dict(rows.columns)
         for known in self._known:
@@ -74,7 +79,7 @@ class JoinedRows:
                 matched &= found != NOBODY
             self._add(known, found, columns)
         self._add_parts(columns)
-        return ColumnBatch(columns, rows.length).take(matched)
+        return ColumnBatch(columns, rows.length), matched
 
     def extended(self, rows: ColumnBatch, sources: Sequence[VirtualSource]) -> ColumnBatch:
         """``partnered`` with virtual columns; rows without the keys stay as they are."""

@@ -52,14 +52,24 @@ def hidden_of_join(join: Join) -> list[str]:
 
 
 def with_join(
-    document: Document, join: Join, sizes: Sizes, plan: CompiledPlan | None, parameters: Parameters
+    document: Document,
+    join: Join,
+    sizes: Sizes,
+    plan: CompiledPlan | None,
+    parameters: Parameters,
+    *,
+    by_key: bool = False,
 ) -> Document:
-    """``document``, of the question the fact is asked, with the tables that are read before."""
+    """``document``, of the question the fact is asked, with the tables that are read before.
+
+    ``by_key``: it is asked for totals by its key, which are joined here.
+    """
     ways = roots(join)
     listed = []
     for dimension, rows in zip(join.dimensions, sizes.dimensions, strict=True):
         root = ways[dimension.offset]
-        how = "vectors" if root == OPEN else "a list of keys"
+        listed_keys = "a list of keys, and of totals by key" if by_key else "a list of keys"
+        how = "vectors" if root == OPEN else listed_keys
         listed.append(
             {
                 "table": dimension.table.name,
