@@ -75,7 +75,7 @@ def kills(home: Path, scheme: str, parameters: str, rows: int, count: int) -> di
 @pytest.mark.parametrize("scheme", ["noop", "bgv"])
 def test_kills(tmp_path: Path, scheme: str) -> None:
     """Some thousand rows, a few lives."""
-    counts = kills(tmp_path, scheme, "insecure_n1024", 2000, 5)
+    counts = kills(tmp_path, scheme, "insecure_n1024", 2000, 4)
     assert counts["did"]
 
 
