@@ -79,6 +79,7 @@ QUESTIONS = (
     "SELECT id, coalesce(a, n), nullif(n, 1), abs(m), n % 3, q % 2, q % 0.4, if(p = 'u', 1, 0), "
     "coalesce(p, g, 'none') FROM t WHERE a > 2",
     "SELECT h, sum(coalesce(a, -1)) FROM t GROUP BY h HAVING coalesce(sum(a), 0) > -1000",
+    "SELECT sum(a * 1), sum(a * 1.0), sum(a * 1.00), sum(n * 2.0), sum(n * 2) FROM t",
     "SELECT p, sum(b) % 7, -7 % 3 FROM t GROUP BY p ORDER BY abs(sum(a) - 3), p",
 )
 ON_CIPHERTEXTS = (

@@ -59,6 +59,8 @@ class ScalarType:
             return value
         if self.name == "TIMESTAMP" and isinstance(value, datetime.date):
             return at_midnight(value)
+        if self.family == "int" and isinstance(value, Decimal):
+            return int(value)  # equal expressions share a value: 1 and 1.0 are equal
         if self.family == "double" and isinstance(value, int | Decimal):
             return float(value)
         if self.family == "decimal" and isinstance(value, int | Decimal):
