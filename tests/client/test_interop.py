@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 import duckdb
@@ -139,3 +139,17 @@ def test_round_trip_through_a_second_database(table: Table) -> None:
         copy = other.create_table("copy", COLUMNS)
         assert copy.insert(table.query().reader()) == 3
         assert copy.range().rows() == ROWS
+
+
+def test_totals_of_more_than_38_digits_stay_exact() -> None:
+    """Arrow's wider decimals take over."""
+    large = 10**38 + 7
+    for value in (large, -large):
+        result = am.Result(("x",), ("HUGEINT",), ([value, None, 3],))
+        assert result.arrow().column("x").to_pylist() == [Decimal(value), None, Decimal(3)]
+    cents = Decimal(large).scaleb(-2, Context(prec=60))
+    result = am.Result(("x",), ("DECIMAL(38,2)",), ([cents],))
+    assert result.arrow().column("x").to_pylist() == [cents]
+    assert am.Result(("x",), ("HUGEINT",), ([3],)).arrow().schema.field("x").type == (
+        pa.decimal128(38, 0)
+    )

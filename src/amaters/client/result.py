@@ -82,10 +82,12 @@ class Result:
         return self.columns[0][0]
 
     def arrow(self) -> pyarrow.Table:
-        """The result as a ``pyarrow.Table``; HUGEINT becomes ``decimal128(38, 0)``."""
+        """The result as a ``pyarrow.Table``; HUGEINT becomes ``decimal128(38, 0)``, and totals with
+        more than 38 digits a ``decimal256``.
+        """
         pa = require("pyarrow", "Arrow results")
         arrays = [
-            pa.array(_for_arrow(column, name), type=arrow_type(name))
+            pa.array(_for_arrow(column, name), type=_type_of(column, name))
             for column, name in zip(self.columns, self.types, strict=True)
         ]
         return pa.Table.from_arrays(arrays, names=list(self.names))
@@ -164,6 +166,18 @@ def arrow_type(name: str) -> Any:
         "NULL": pa.null(),
     }
     return simple[name]
+
+
+def _type_of(column: Sequence[Value], name: str) -> Any:
+    """``arrow_type``, or a wider decimal for totals that have outgrown it."""
+    if name == "HUGEINT" or name.startswith("DECIMAL(38"):
+        found = _DECIMAL.fullmatch(name)
+        scale = int(found[2]) if found else 0
+        limit = Decimal(10) ** (38 - scale)
+        numbers = (Decimal(value) for value in column if isinstance(value, int | Decimal))
+        if any(abs(number) >= limit for number in numbers):
+            return require("pyarrow", "Arrow results").decimal256(76, scale)
+    return arrow_type(name)
 
 
 def _for_arrow(column: Sequence[Value], name: str) -> Sequence[Value]:
