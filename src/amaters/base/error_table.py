@@ -279,7 +279,7 @@ def _more_declarations(define: Callable[..., None]) -> None:
         "AM-2028",
         e.InvalidError,
         "column {column}: unknown query capability {query}",
-        "the capabilities are: eq, range, sum, group, prefix(n)",
+        "the capabilities are: eq, range, sum, group, prefix(n), accumulate",
     )
     define("AM-2029", e.InvalidError, "{type} is not a type this version stores", "{fix}")
     define(

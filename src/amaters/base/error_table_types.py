@@ -19,4 +19,11 @@ ROWS: tuple[tuple[str, type[e.AmatersError], str, str, dict[str, str]], ...] = (
         "leave it out: totals do not show which rows they are about",
         {"dbapi": "NotSupportedError"},
     ),
+    (
+        "AM-2151",
+        e.InvalidError,
+        "column {column} cannot be set together with an accumulate column, which hides its rows",
+        "set accumulate columns in a statement of their own",
+        {"dbapi": "NotSupportedError"},
+    ),
 )

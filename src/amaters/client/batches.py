@@ -256,10 +256,14 @@ async def _validated(session: Session, table: Table, given: Changes) -> _Part | 
 
 
 async def commit_rows(
-    session: Session, table: Table, rows: ColumnBatch, going: Mapping[Any, int]
+    session: Session,
+    table: Table,
+    rows: ColumnBatch,
+    going: Mapping[Any, int],
+    dropped: Mapping[Any, int] | None = None,
 ) -> None:
     """One commit: the rows of ``going`` (keys as stored, with the row versions they must still
-    have) leave, ``rows``, which are valid, come.
+    have) leave, ``rows``, which are valid, come. ``dropped``: canaries of segments that are left.
 
     Raises: ConflictError AM-3060 when one changed since, AM-5010 for a new key that exists,
     AM-3061.
@@ -270,7 +274,8 @@ async def commit_rows(
         table = await extend_dictionaries(session, table, rows)
     keys = set(rows.columns[table.primary_key.id].values.tolist()) if rows.length else set()
     replaced, removed = keys & going.keys(), going.keys() - keys
-    part = _Part(Insertion(session, table, rows), replaced, set(removed), going)
+    insertion = Insertion(session, table, rows, dropped=dict(dropped or {}))
+    part = _Part(insertion, replaced, set(removed), going)
     await _Commit(session, [part]).run()
 
 
@@ -304,5 +309,5 @@ async def _overlaid(session: Session, table: Table | None, overlay: Overlay) -> 
     if rows.length:
         unique.refuse_repeated_values(table, rows)
         table = await extend_dictionaries(session, table, rows)
-    insertion = Insertion(session, table, rows, checks=checks)
+    insertion = Insertion(session, table, rows, checks=checks, dropped=overlay.dropped)
     return _Part(insertion, overlay.replaced(), set(overlay.gone), overlay.read)

@@ -12,16 +12,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+
 from amaters.base import errors
 from amaters.client.batches import commit_rows
 from amaters.client.having import evaluate
 from amaters.client.reader import Matching, matching_rows
 from amaters.client.result import Result
 from amaters.client.session import Session
-from amaters.columns.batch import ColumnBatch, empty
+from amaters.columns.batch import ColumnBatch, concatenate, empty
 from amaters.columns.schema import Column, Table
 from amaters.columns.types import TypeKind
-from amaters.plan.expressions import Delete, Literal, Scalar, Update
+from amaters.plan.evaluate import matches
+from amaters.plan.expressions import Delete, Literal, Predicate, Scalar, Update
+from amaters.plan.fetching import hides
 
 CHANGED = "AM-3060"
 ATTEMPTS_MAX = 32
@@ -36,10 +40,11 @@ async def update(session: Session, statement: Update) -> Result:
     """
 
     async def attempt() -> Result:
-        found = await matching_rows(session, statement.table, statement.where)
-        rows = await asyncio.to_thread(updated, statement, found.rows)
-        await _replace(session, statement.table, found, rows)
-        return _result(session, "updated", found)
+        found = await matching_rows(session, statement.table, rows_read(statement))
+        rows, count = await asyncio.to_thread(rewritten, statement, found.rows)
+        dropped = found.fakes if hides(statement) else {}
+        await _replace(session, statement.table, found, rows, dropped)
+        return _result(session, "updated", found, count)
 
     return await _repeated(attempt)
 
@@ -50,7 +55,7 @@ async def delete(session: Session, statement: Delete) -> Result:
     async def attempt() -> Result:
         found = await matching_rows(session, statement.table, statement.where)
         await _replace(session, statement.table, found, empty(statement.table.columns))
-        return _result(session, "deleted", found)
+        return _result(session, "deleted", found, found.rows.length)
 
     return await _repeated(attempt)
 
@@ -65,21 +70,53 @@ async def _repeated(attempt: Callable[[], Awaitable[Result]]) -> Result:
     errors.fail("AM-3061", attempts=ATTEMPTS_MAX)
 
 
-async def _replace(session: Session, table: Table, found: Matching, rows: ColumnBatch) -> None:
+async def _replace(
+    session: Session,
+    table: Table,
+    found: Matching,
+    rows: ColumnBatch,
+    dropped: Mapping[Any, int] | None = None,
+) -> None:
     if found.rows.length:
         keys = found.rows.columns[table.primary_key.id].values.tolist()
         going = dict(zip(keys, found.versions, strict=True))
-        await commit_rows(session, table, rows, going)
+        await commit_rows(session, table, rows, going, dropped)
 
 
-def _result(session: Session, verb: str, found: Matching) -> Result:
-    count = found.rows.length
+def _result(session: Session, verb: str, found: Matching, count: int) -> Result:
+    written = found.rows.length
+    shown = f"which {count:,} rows were {verb}"
+    if count != written:
+        shown = f"that all {written:,} rows were written again"
     return Result(
         message=f"{verb} {count:,} rows",
-        learned=(*found.learned, f"which {count:,} rows were {verb}"),
+        learned=(*found.learned, shown),
         stats=session.stats(),
         changed=count,
     )
+
+
+def rows_read(statement: Update) -> Predicate | None:
+    """The condition on the rows that an UPDATE fetches and replaces: none where it hides which
+    rows it changes.
+    """
+    return None if hides(statement) else statement.where
+
+
+def rewritten(statement: Update, rows: ColumnBatch) -> tuple[ColumnBatch, int]:
+    """The rows that are written for those of ``rows_read``, and how many of them changed.
+
+    Where that is hidden they are all the rows, in the order they were: neither their number nor
+    their order tells which are others now.
+    """
+    if not hides(statement):
+        return updated(statement, rows), rows.length
+    mask = matches(statement.where, rows, statement.table)
+    changed = updated(statement, rows.take(mask))
+    order = np.concatenate([np.flatnonzero(~mask), np.flatnonzero(mask)])
+    ids = sorted(rows.columns)
+    mixed = concatenate([rows.take(~mask).select(ids), changed.select(ids)])
+    return mixed.take(np.argsort(order, kind="stable")), int(mask.sum())
 
 
 def updated(statement: Update, rows: ColumnBatch) -> ColumnBatch:

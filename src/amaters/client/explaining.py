@@ -21,6 +21,7 @@ from amaters.client.sources import read_file
 from amaters.client.writer import divide
 from amaters.columns import altering as al
 from amaters.columns.schema import Table
+from amaters.fhe.parameters import Parameters
 from amaters.plan.altercost import segment_cost, total
 from amaters.plan.cost import Statistics
 from amaters.plan.explain import Document, changing
@@ -32,6 +33,7 @@ from amaters.plan.explain_writes import (
     Arrival,
     explain_create_table,
     explain_drop_table,
+    explain_hidden,
     explain_index,
     explain_insert,
     explain_insert_from,
@@ -57,7 +59,7 @@ from amaters.plan.expressions import (
     Vacuum,
     excluded_id,
 )
-from amaters.plan.fetching import asked
+from amaters.plan.fetching import asked, hides
 from amaters.plan.points import explain_point
 from amaters.plan.refresh import plan_select
 from amaters.wire import service_pb2 as pb
@@ -219,7 +221,8 @@ async def _of_rows(session: Session, statement: Select | Update | Delete) -> Doc
         return await explain_joined(session, statement)  # reads what the statement reads first
     if not isinstance(question, Select):
         items = tuple(OutputItem(column.name, ColumnRef(column.id)) for column in table.columns)
-        question = Select(table, question.where, items)
+        hidden = isinstance(question, Update) and hides(question)
+        question = Select(table, None if hidden else question.where, items)
     known, stale = await _sizes(session, table)
     parameters = session.parameters_of(table)
 
@@ -228,7 +231,12 @@ async def _of_rows(session: Session, statement: Select | Update | Delete) -> Doc
         prepared = plan_select(select, table, known, parameters)
         return explained(prepared, table, known, parameters=parameters, stale=stale)
 
-    return changing(await asyncio.to_thread(document), statement)
+    found = await asyncio.to_thread(document)
+    if isinstance(statement, Update) and hides(statement):
+        return explain_hidden(
+            found, statement, _arrival(known.rows + known.tail_rows, parameters), parameters
+        )
+    return changing(found, statement)
 
 
 async def _of_insert(
@@ -236,8 +244,7 @@ async def _of_insert(
 ) -> Document:
     known, stale = await _sizes(session, table)
     parameters = session.parameters_of(table)
-    division = divide(rows, parameters.slots)
-    arrival = Arrival(rows, len(division.segments), rows - division.tail_start)
+    arrival = _arrival(rows, parameters)
     return explain_insert(table, arrival, conflict, parameters, known, stale=stale)
 
 
@@ -279,3 +286,8 @@ def check_format(form: str) -> None:
     if form not in FORMATS:
         fix = f"the formats are {', '.join(FORMATS)}"
         errors.fail("AM-5007", what=f"EXPLAIN format {form!r}", fix=fix)
+
+
+def _arrival(rows: int, parameters: Parameters) -> Arrival:
+    division = divide(rows, parameters.slots)
+    return Arrival(rows, len(division.segments), rows - division.tail_start)

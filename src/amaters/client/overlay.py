@@ -20,7 +20,7 @@ class Overlay:
     there was no row; ``fakes`` that of a canary that lay there instead.
 
     ``blind``: written without looking whether there is a row. ``reserved``: keys of new rows of a
-    table that has no key of its own.
+    table that has no key of its own. ``dropped``: canaries of segments that nothing is left of.
     """
 
     table: Table
@@ -31,6 +31,7 @@ class Overlay:
     read: dict[Any, int] = field(default_factory=dict)
     fakes: dict[Any, int] = field(default_factory=dict)
     reserved: set[Any] = field(default_factory=set)
+    dropped: dict[Any, int] = field(default_factory=dict)
 
     @property
     def is_changed(self) -> bool:

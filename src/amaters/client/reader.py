@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -104,11 +104,14 @@ async def matching_rows(
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """Rows of one read version. Shape: ``versions`` has one row version per row."""
+    """Rows of one read version. Shape: ``versions`` has one row version per row. ``fakes``: the
+    canaries that were fetched with them, their row versions by key.
+    """
 
     rows: ColumnBatch
     versions: list[int]
     learned: tuple[str, ...]
+    fakes: Mapping[Any, int]
 
 
 class Selection:
@@ -132,6 +135,7 @@ class Selection:
             self.needed |= {ROW_VERSION.id}
         self.received = Received()
         self.tail_rows = 0
+        self.fakes: dict[Any, int] = {}
 
     async def run(self) -> Result:
         work = self._totals if self.statement.is_aggregate else self._rows
@@ -143,7 +147,7 @@ class Selection:
         prepared, found = await self._look(self._matching)
         versions = found.columns[ROW_VERSION.id].values.tolist()
         rows = found.select(sorted(self.needed - {ROW_VERSION.id}))
-        return Matching(rows, versions, leakage(prepared, self.table).learns)
+        return Matching(rows, versions, leakage(prepared, self.table).learns, self.fakes)
 
     async def _look(self, work: _Work[T]) -> tuple[Prepared, T]:
         """Plan, pin a read version, and do ``work`` on it."""
@@ -419,6 +423,11 @@ class Selection:
                 errors.fail("AM-5012", what="it returned rows of a segment nobody asked for")
             real = real_slots(guards[block.segment_id], block.slots)
             rows = block.rows.select(sorted(self.needed)).take(real)
+            if self.versions:
+                fakes = block.rows.take(~real).columns
+                keys = fakes[self.table.primary_key.id].values.tolist()
+                known = fakes[ROW_VERSION.id].values.tolist()
+                self.fakes |= dict(zip(keys, known, strict=True))
             found.append(rows.take(matches(self.statement.where, rows, self.table)))
             count += found[-1].length
             if enough is not None and count >= enough:

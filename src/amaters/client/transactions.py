@@ -18,7 +18,7 @@ from amaters.base import errors
 from amaters.client import lookup, many, reader, upserts
 from amaters.client.attempts import within
 from amaters.client.batches import commit_overlays
-from amaters.client.changes import updated
+from amaters.client.changes import rewritten, rows_read
 from amaters.client.finish import Totals, totals_of
 from amaters.client.overlay import Overlay
 from amaters.client.result import Result
@@ -47,6 +47,7 @@ from amaters.plan.expressions import (
     Transact,
     Update,
 )
+from amaters.plan.fetching import hides
 from amaters.plan.indexes import primary_keys
 from amaters.plan.orders import order_aggregates
 
@@ -276,6 +277,7 @@ class AsyncTransaction:
         where: Predicate | None,
         *,
         fetch: str = "exact",
+        replaces: bool = False,
     ) -> tuple[ColumnBatch, tuple[str, ...]]:
         """The rows where a condition is true as this transaction sees them; all columns."""
         table = overlay.table
@@ -287,6 +289,8 @@ class AsyncTransaction:
             learned: tuple[str, ...] = (f"the {len(keys)} primary keys asked for",)
         else:
             found = await reader.matching_rows(session, table, where, fetch=fetch)
+            if replaces:
+                overlay.dropped.update(found.fakes)
             overlay.note(dict(zip(overlay.keys_of(found.rows), found.versions, strict=True)))
             rows, learned = overlay.merged(found.rows), found.learned
         return rows.take(matches(where, rows, table)), learned
@@ -338,10 +342,13 @@ class AsyncTransaction:
 
     async def _update(self, session: Session, statement: Update) -> Result:
         overlay = self._overlay(statement.table)
-        rows, learned = await self._matching(session, overlay, statement.where)
-        if rows.length:
-            overlay.put(await asyncio.to_thread(updated, statement, rows))
-        return _done(session, "updated", rows.length, learned)
+        rows, learned = await self._matching(
+            session, overlay, rows_read(statement), replaces=hides(statement)
+        )
+        written, count = await asyncio.to_thread(rewritten, statement, rows)
+        if written.length:
+            overlay.put(written)
+        return _done(session, "updated", count, learned)
 
     async def _delete(self, session: Session, statement: Delete) -> Result:
         overlay = self._overlay(statement.table)

@@ -138,6 +138,7 @@ class Insertion:
     original: ColumnBatch
     going: dict[Any, int] = field(default_factory=dict)  # rows that are replaced or deleted
     checks: dict[Any, int] = field(default_factory=dict)  # rows that stay and must be the same
+    dropped: dict[Any, int] = field(default_factory=dict)  # canaries of segments that are left
     batch: ColumnBatch = field(default_factory=lambda: ColumnBatch({}, 0))
     division: Division = Division((), 0)
     prepared: list[Prepared | None] = field(default_factory=list)
@@ -179,7 +180,7 @@ class Insertion:
         self.prepared = [None] * len(self.division.segments)
         self.kept.clear()
         self._raise_version(max(self.going.values(), default=0))
-        self.taken |= self.going.keys()
+        self.taken |= self.going.keys() | self.dropped.keys()
         if not self._keyless:
             # A canary's key must not be that of a row in another segment of this batch.
             self.taken |= set(self.batch.columns[self.table.primary_key.id].values.tolist())
@@ -313,7 +314,7 @@ class Insertion:
                 used=self.used,
                 kept=self.kept.get(index),
                 lease=None if is_shared and stop < total else self.lease,
-                has_moved=bool(self.moved),
+                has_moved=bool(self.moved or self.going),
             )
             keys = made.planted.rows.columns[self.table.primary_key.id].values
             self.taken |= set(keys[made.planted.canaries.positions].tolist())
@@ -355,6 +356,8 @@ class Insertion:
         key = self.table.primary_key
         _fill(request.removed, self.table, self.removed | self.going)
         _fill(request.checked, self.table, self.checks)
+        left = sorted(self.dropped.keys() - self.removed.keys())
+        _fill(request.dropped, self.table, {key: self.dropped[key] for key in left})
         if self.moved:
             rows = joined(self.table, self.moved)
             request.moved.keys = encode_columns([key], rows)

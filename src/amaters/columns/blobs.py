@@ -1,7 +1,7 @@
 """BLOB values. Their storage value is a text with one character U+0000 to U+00FF per byte.
 
 Texts compare by code points, so such texts compare like the bytes: what stores, indexes, groups and
-sorts texts does so with blobs (decision 16).
+sorts texts does so with blobs (decision 13).
 """
 
 from __future__ import annotations

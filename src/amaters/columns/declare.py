@@ -281,6 +281,9 @@ def _queries(name: str, type_: SqlType, given: tuple[str, ...]) -> frozenset[Que
         _refuse(name, type_, "range", fix)
     if "prefix" in given and type_.kind is not TypeKind.TEXT:
         _refuse(name, type_, "prefix", "declare range: only texts have prefixes")
+    if "accumulate" in given and set(given) != {"sum", "accumulate"}:
+        fix = "declare it for sum,accumulate: other encodings would have to follow each change"
+        _refuse(name, type_, "accumulate", fix)
     return frozenset(cast("tuple[Query, ...]", given))
 
 

@@ -34,8 +34,8 @@ from amaters.columns.types import SqlType, Storage
 if TYPE_CHECKING:
     from amaters.columns.batch import ColumnBatch
 
-Query = Literal["eq", "range", "sum", "group", "prefix"]
-QUERIES: tuple[Query, ...] = ("eq", "range", "sum", "group", "prefix")
+Query = Literal["eq", "range", "sum", "group", "prefix", "accumulate"]
+QUERIES: tuple[Query, ...] = ("eq", "range", "sum", "group", "prefix", "accumulate")
 ROWID = "rowid"
 Codes = NDArray[np.int64] | NDArray[np.uint64]
 EMPTY_DICTIONARY = Dictionary(())

@@ -22,6 +22,7 @@ from amaters.plan.expressions import (
     InsertFrom,
     OnConflict,
     Transact,
+    Update,
 )
 from amaters.plan.fitting import fitting_text
 
@@ -75,6 +76,42 @@ def explain_insert(
         "estimated": totals,
         "server_learns": learns,
         "server_does_not_learn": hidden,
+    }
+
+
+def explain_hidden(
+    document: Document, statement: Update, arrival: Arrival, parameters: Parameters
+) -> Document:
+    """UPDATE that hides which rows it changes; ``document`` is the SELECT's of all rows."""
+    table = statement.table
+    names = ", ".join(table.column(column_id).name for column_id, _ in statement.assignments)
+    ciphertexts = arrival.segments * _slices(table)
+    sent = ciphertexts * fresh_bytes(parameters)
+    seconds = ciphertexts * encryption_seconds(parameters) + arrival.rows * _SEAL_SECONDS
+    cost = {"ciphertexts": ciphertexts, "bytes": sent, "seconds": round(seconds, 6)}
+    text = f"Encrypt and seal all {arrival.rows:,} rows of {table.name} again"
+    encrypt = operator("encrypt", "Encrypt", text, cost, [document["plan"]])
+    detail = f"Update {names} of {table.name}, hidden: all rows are replaced, in one commit"
+    learns, hidden = insert_leakage(table, None)
+    return {
+        **document,
+        "kind": "update",
+        "plan": operator("change", "Update", detail, {}, [encrypt]),
+        "estimated": {
+            "seconds": round(seconds, 6),
+            "ciphertexts": ciphertexts,
+            "upload_bytes": sent,
+        },
+        "server_learns": [
+            f"that {names} of table {table.name} changes in some rows or none",
+            "that all rows are read and replaced, and when",
+            *learns,
+        ],
+        "server_does_not_learn": [
+            "which rows change, how many, and by how much",
+            "the condition and its constants",
+            *hidden,
+        ],
     }
 
 

@@ -1,4 +1,5 @@
-"""FETCH exact, padded, all: what is asked of the engine, so that it sees less of which rows match.
+"""FETCH exact, padded, all: what is asked of the engine, so that it sees less of which rows match;
+and UPDATEs that do not show which rows they change.
 
 ``exact`` fetches the rows that match. ``padded`` fetches decoys with them, as many as the next
 power of two, in every segment. ``all`` sends nothing of the condition and fetches every row; this
@@ -12,7 +13,7 @@ from dataclasses import replace
 
 from amaters.base.errors import fail
 from amaters.columns.schema import Table
-from amaters.plan.expressions import ColumnRef, Explainable, InsertFrom, OutputItem, Select
+from amaters.plan.expressions import ColumnRef, Explainable, InsertFrom, OutputItem, Select, Update
 
 MODES = ("exact", "padded", "all")
 DECOYS_MIN = 16  # rows that are fetched of a segment in which fewer match
@@ -45,6 +46,11 @@ def asked(select: Select, needed: Collection[int]) -> Select:
 def _columns(table: Table, needed: Collection[int]) -> tuple[OutputItem, ...]:
     wanted = [column for column in table.columns if column.id in needed]
     return tuple(OutputItem(column.name, ColumnRef(column.id)) for column in wanted)
+
+
+def hides(update: Update) -> bool:
+    """Whether an UPDATE must not show which rows it changes: it sets ``accumulate`` columns."""
+    return any("accumulate" in update.table.column(c).queries for c, _ in update.assignments)
 
 
 def padded_count(matching: int) -> int:

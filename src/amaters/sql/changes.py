@@ -18,6 +18,7 @@ from amaters.plan.expressions import (
     Scalar,
     Update,
 )
+from amaters.plan.fetching import hides
 from amaters.plan.scalar_types import type_name, type_of
 from amaters.sql.literals import Arguments, is_constant, literal
 from amaters.sql.predicates import Conditions
@@ -32,7 +33,12 @@ def bind_update(tree: exp.Update, catalogue: Catalogue, arguments: Arguments) ->
     only(tree, ("this", "expressions", "where"), _UPDATE)
     table, scope = _target(tree, catalogue)
     assigned = bind_assignments(tree.expressions, table, scope, arguments)
-    return Update(table, assigned, _condition(tree, scope, arguments))
+    update = Update(table, assigned, _condition(tree, scope, arguments))
+    others = [table.column(column_id) for column_id, _ in assigned]
+    others = [column for column in others if "accumulate" not in column.queries]
+    if hides(update) and others:
+        fail("AM-2151", column=others[0].name)
+    return update
 
 
 def bind_assignments(
