@@ -12,8 +12,8 @@ from dataclasses import asdict
 
 from amaters.base import errors
 from amaters.client.alter import missing_in
+from amaters.client.needs import needed_columns, statistics_of
 from amaters.client.planview import Plan
-from amaters.client.reader import needed_columns, statistics_of
 from amaters.client.result import Result
 from amaters.client.rows import snapshot
 from amaters.client.session import Session, find_table

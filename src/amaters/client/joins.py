@@ -13,8 +13,9 @@ from dataclasses import dataclass, fields, replace
 from amaters.base import errors
 from amaters.client.finish import Answer
 from amaters.client.keyed import answer_by_key
+from amaters.client.needs import needed_columns, statistics_of
 from amaters.client.partners import JoinedRows
-from amaters.client.reader import Selection, matching_rows, needed_columns, statistics_of
+from amaters.client.reader import Selection, matching_rows
 from amaters.client.result import Result
 from amaters.client.rows import snapshot
 from amaters.client.session import Session

@@ -26,6 +26,7 @@ from amaters.client.guard import (
     read_guards,
     real_slots,
 )
+from amaters.client.needs import counts_everything, needed_columns, rows_needed, statistics_of
 from amaters.client.orders import ordered_values
 from amaters.client.refreshing import run
 from amaters.client.result import Result
@@ -43,14 +44,12 @@ from amaters.plan.expressions import (
     Predicate,
     Select,
     predicate_columns,
-    scalar_columns,
 )
 from amaters.plan.fetching import asked
 from amaters.plan.leakage import leakage
 from amaters.plan.orders import (
     First,
     masked_values,
-    order_aggregates,
     ordered_columns,
     public_values,
 )
@@ -155,8 +154,9 @@ class Selection:
         async with snapshot(self.session, self.table) as pinned:
             known = statistics_of(pinned)
             self.session.note_sizes(self.table, known)
+            question = asked(self.statement, self.needed)
             changed = known.masked or known.parts > 1 or known.rekeys
-            sized = self.statement.limit is not None or depends_on_size(self.statement, self.table)
+            sized = self.statement.limit is not None or depends_on_size(question, self.table)
             if changed or sized:
                 prepared = await self._prepared(known)
             guards = await read_guards(self.session, self.table, pinned)
@@ -193,7 +193,7 @@ class Selection:
         totals, found = totals_of(self.statement, tail), [tail]
         if not pinned.segments:
             return await self._finished(totals, found)
-        if prepared.kind == "public" and _counts_everything(self.statement):
+        if prepared.kind == "public" and counts_everything(self.statement):
             live = sum(segment.live for segment in pinned.segments)
             fakes = sum(len(guard.live_positions) for guard in guards.values())
             totals.add((), ROWS, live - fakes)
@@ -415,7 +415,7 @@ class Selection:
     ) -> ColumnBatch:
         """The rows that a public condition selects, without canaries; no more than LIMIT needs."""
         request = pb.FetchRequest(handle=handle, plan=fetch.to_bytes())
-        enough = _rows_needed(self.statement)
+        enough = rows_needed(self.statement)
         found: list[ColumnBatch] = []
         count = 0
         async for block in self._blocks(request, self.needed):
@@ -464,41 +464,3 @@ class Selection:
                 tail_rows=self.tail_rows,
             ),
         )
-
-
-def statistics_of(pinned: pb.SnapshotReply) -> Statistics:
-    """What a plan may know of a snapshot."""
-    return Statistics(
-        segments=len(pinned.segments),
-        rows=sum(segment.live for segment in pinned.segments),
-        tail_rows=pinned.tail_rows,
-        masked=any(segment.live != segment.rows for segment in pinned.segments),
-        parts=max((segment.parts for segment in pinned.segments), default=1) or 1,
-        rekeys=max((segment.rekeys for segment in pinned.segments), default=0),
-        ready_indexes=tuple(pinned.ready_indexes),
-    )
-
-
-def needed_columns(statement: Select) -> frozenset[int]:
-    """The columns that an answer reads, and the primary key, so that a row is never empty."""
-    found = {statement.table.primary_key.id, *statement.group_by, *statement.table.always_needed}
-    found |= predicate_columns(statement.where)
-    for item in statement.items:
-        found |= scalar_columns(item.expression)
-    keys = (order.key for order in statement.order_by)
-    return frozenset(found | {key.column_id for key in keys if isinstance(key, ColumnRef)})
-
-
-def _counts_everything(statement: Select) -> bool:
-    """COUNT(*) of the whole table, which needs no row."""
-    plain = statement.where is None and not statement.fine_groups
-    return plain and not order_aggregates(statement) and recipe(statement).terms == (ROWS,)
-
-
-def _rows_needed(statement: Select) -> int | None:
-    """How many rows suffice, if any of them do."""
-    if statement.limit is None or statement.order_by or statement.distinct:
-        return None
-    if statement.fetch == "all":  # how many are read would say where the matching ones are
-        return None
-    return None if statement.is_aggregate else statement.limit + statement.offset
