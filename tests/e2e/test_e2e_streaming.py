@@ -82,3 +82,16 @@ def test_a_part_that_fails_is_not_followed_by_others() -> None:
         assert seen == [support.FULL]
 
     asyncio.run(work())
+
+
+def test_a_filter_in_parts_is_streamed_too() -> None:
+    """Conditions that are too deep for one circuit: masks of parts, then rows as they come."""
+    with am.connect(":memory:", **support.small("noop")) as db:
+        people = db.create_table("people", support.COLUMNS)
+        people.insert(support.people(COUNT))
+        pairs = (f"(age <> {i} OR salary > {1000 * i})" for i in range(24))
+        sql = f"SELECT id FROM people WHERE {' AND '.join(pairs)}"
+        assert "parts of the filter" in db.explain(sql)
+        parts = list(db.stream(sql))
+        assert len(parts) > 1
+        assert [row for part in parts for row in part] == db.sql(sql).rows()

@@ -13,10 +13,10 @@ from contextlib import suppress
 from typing import Any
 
 from amaters.base import errors
-from amaters.client.execution import execute
 from amaters.client.finish import finish_rows
 from amaters.client.guard import SegmentGuard, check_masks, real_slots
 from amaters.client.reader import Selection
+from amaters.client.refreshing import run
 from amaters.client.result import Result
 from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch
@@ -91,7 +91,7 @@ class _Streaming(Selection):
                 found = matches(self.statement.where, rows, self.table)
                 await self._send(prepared, rows.take(found))
         elif pinned.segments:
-            self.received = await execute(self.session, self.table, prepared, pinned.handle)
+            self.received = await run(self.session, self.table, prepared, pinned.handle, guards)
             self.received.require_intact()
             check_masks(guards, self.received.masks, self.statement.where, self.table)
             for segment_id, mask in self.received.masks.items():
