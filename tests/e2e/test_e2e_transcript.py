@@ -261,7 +261,7 @@ def test_altering_and_erasing_show_shapes_only(scheme: str) -> None:
     """Other values, bounds, categories and defaults of the same width: equal requests, but for
     sealed and encrypted bytes; nothing is asked that would show a mask.
     """
-    alike = made_alike(scheme)
+    alike = made_alike(scheme, FILLED)
     for statements in CHANGES:
         for opened, sql in zip(alike, statements, strict=True):
             opened.db.sql(sql)

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_support import COLUMNS, FULL, SCHEMES, open_on, people, small
+from e2e_support import COLUMNS, FULL, SCHEMES, Spy, open_on, people, small
 
 import amaters as am
 from amaters.client.compaction import Load, Step
 from amaters.client.vacuum import choose
 from amaters.engine.service import Engine
+from amaters.storage.database import open_memory
 from amaters.storage.directory import DirectoryStorage, open_directory
 from amaters.storage.sqlite import Connection, page_key
 from amaters.wire import service_pb2 as pb
-from amaters.wire.blocks import decode_pack
+from amaters.wire.blocks import decode_block, decode_pack
 
 QUESTION = "SELECT grade, count(*), sum(salary) FROM p WHERE age > 30 GROUP BY grade ORDER BY grade"
 ROWS = people(2 * FULL + 60)
@@ -140,8 +141,7 @@ def test_a_reader_of_an_older_version_is_named_until_it_lets_go() -> None:
     """Its objects stay for it; it is listed, and gone from the list when it is gone."""
 
     async def run() -> None:
-        engine = Engine(__import__("amaters.storage.database", fromlist=["x"]).open_memory(),
-                        unsafe_scheme=True, merge_bytes_per_second=0)  # fmt: skip
+        engine = Engine(open_memory(), unsafe_scheme=True, merge_bytes_per_second=0)
         db = await open_on(engine)
         table = await db.create_table("p", COLUMNS)
         await table.insert(ROWS[:FULL])
@@ -204,3 +204,40 @@ def test_the_log_and_its_spares_are_new_files(tmp_path: Path) -> None:
     assert before.isdisjoint(file.name for file in (tmp_path / "db" / "log").iterdir())
     db.table("p").insert(people(5, first=9500))
     db.close()
+
+
+def test_a_rewriting_that_met_conflicts_leaves_no_objects_behind() -> None:
+    """What was uploaded for canaries whose keys others took is deleted, not swept some day."""
+
+    async def run() -> None:
+        engine = Engine(open_memory(), unsafe_scheme=True, merge_bytes_per_second=0)
+        spy = Conflicting(engine)
+        db = await open_on(spy)
+        table = await db.create_table("p", {"k": am.Int64(primary_key=True), "a": am.Int32()})
+        await table.insert([{"k": 3 * k, "a": k} for k in range(FULL)])
+        await table.delete([3, 6])
+        spy.refuses = 1
+        erased = await db.erase("p")
+        assert spy.refuses == 0
+        assert erased.holders == []
+        assert set(engine._storage.objects.ids()) == engine._storage.state.object_ids()
+        await db.close()
+
+    asyncio.run(run())
+
+
+class Conflicting(Spy):
+    """An engine that says of a new canary that its key is taken."""
+
+    refuses = 0
+
+    async def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
+        if self.refuses and request.segments and request.moved.versions:
+            self.refuses -= 1
+            blocks = self.inner._storage.objects
+            ref = self.inner._uploads.waiting([request.segments[0].public_object])[0]
+            keys = decode_block(blocks.open(ref).read()).columns[1][0].tolist()
+            at = next(slot for slot, key in enumerate(keys) if key % 3)
+            return pb.CommitReply(conflicts=[pb.KeyConflict(new_segment=0, new_row=at)])
+        found: pb.CommitReply = await self.inner.commit(request)
+        return found

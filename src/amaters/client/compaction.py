@@ -20,7 +20,7 @@ from amaters.client import unique
 from amaters.client.guard import SegmentGuard, read_guards
 from amaters.client.leases import Lease, exchange_lease
 from amaters.client.rows import OpenedRows, joined, open_block, read_tail, snapshot
-from amaters.client.segments import encode_columns, upload_planted
+from amaters.client.segments import discard, encode_columns, upload_planted
 from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch, concatenate
 from amaters.columns.canaries import CANARIES, Planted, replant
@@ -298,6 +298,8 @@ class _Rewrite:
             if not reply.conflicts:
                 self.session.forget_sizes()
                 return
+            for segment in request.segments:
+                await discard(self.session, segment)
             self._note(reply.conflicts, planted, taken, used)
         errors.fail("AM-5030", table=self.table.name, attempts=ATTEMPTS_MAX)
 

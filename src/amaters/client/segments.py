@@ -127,6 +127,12 @@ async def upload_planted(
     return Prepared(planted, message)
 
 
+async def discard(session: Session, made: pb.NewSegment) -> None:
+    """Let the engine delete what was uploaded for a segment that nobody will commit."""
+    ids = [made.public_object, made.sealed_object, *(item.object_id for item in made.encodings)]
+    await session.service.discard(pb.DiscardRequest(object_ids=[one for one in ids if one]))
+
+
 def encode_public(table: Table, rows: ColumnBatch, *, before: int = 0) -> bytes:
     """The block of all public columns of ``rows``, behind ``before`` slots that are NULL."""
     if before:

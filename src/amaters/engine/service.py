@@ -257,6 +257,12 @@ class Engine:
         self._uploads.keep(ref)
         return pb.UploadReply(size=ref.size)
 
+    async def discard(self, request: pb.DiscardRequest) -> pb.Done:
+        self._check_open()
+        gone = self._uploads.abandon(request.object_ids)
+        await self._work(self._storage.objects.delete_many, gone)
+        return pb.Done()
+
     async def lease(self, request: pb.LeaseRequest) -> pb.LeaseReply:
         self._check_open()
         entry, version = self._catalogue.version(request.table_id)

@@ -100,6 +100,14 @@ class Uploads:
         with self._lock:
             return len(self._pending)
 
+    def abandon(self, ids: Iterable[bytes]) -> list[bytes]:
+        """Forget those of some objects that wait for a commit; they are to be deleted."""
+        with self._lock:
+            found = [object_id for object_id in ids if object_id in self._pending]
+            for object_id in found:
+                del self._pending[object_id]
+        return found
+
     def committed(self, ids: Iterable[bytes]) -> None:
         """Forget what a commit named."""
         with self._lock:

@@ -130,6 +130,11 @@ class Service(Protocol):
         Raises: AM-3030 (id not reserved or already written), AM-3031 (size differs).
         """
 
+    async def discard(self, request: pb.DiscardRequest) -> pb.Done:
+        """Delete uploaded objects that no commit will name, such as those of one that met
+        conflicts. Others are left alone; what nobody discards goes when the database is opened.
+        """
+
     async def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
         """Apply a whole batch or nothing; durable when it returns.
 
@@ -255,6 +260,7 @@ METHODS: dict[str, Method] = {
     "forget_history": Method(pb.ForgetHistoryRequest, pb.ForgetHistoryReply),
     "reserve": Method(pb.ReserveRequest, pb.ReserveReply),
     "upload": Method(pb.UploadRequest, pb.UploadReply, uploads=True),
+    "discard": Method(pb.DiscardRequest, pb.Done),
     "commit": Method(pb.CommitRequest, pb.CommitReply),
     "commit_batch": Method(pb.BatchRequest, pb.BatchReply),
     "lease": Method(pb.LeaseRequest, pb.LeaseReply),

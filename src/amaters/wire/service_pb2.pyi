@@ -238,6 +238,12 @@ class UploadReply(_message.Message):
     size: int
     def __init__(self, size: _Optional[int] = ...) -> None: ...
 
+class DiscardRequest(_message.Message):
+    __slots__ = ("object_ids",)
+    OBJECT_IDS_FIELD_NUMBER: _ClassVar[int]
+    object_ids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, object_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
 class EncodingObject(_message.Message):
     __slots__ = ("column_id", "encoding", "object_id", "parts", "rekeys")
     COLUMN_ID_FIELD_NUMBER: _ClassVar[int]
