@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterator
-from datetime import date, timedelta
 from typing import Any
 
 import duckdb
 import pytest
 from e2e_support import small
+from joins_support import fill, sorted_rows
 
 import amaters as am
 
-DDL = (
-    """CREATE TABLE f (id INTEGER PRIMARY KEY, k INTEGER, r TEXT,
-      q INTEGER ENCRYPTED WITH (QUERIES = 'sum,range', MIN = 0, MAX = 100),
-      g TEXT ENCRYPTED WITH (QUERIES = 'group', VALUES = 'x,y'),
-      e INTEGER NOT NULL ENCRYPTED WITH (QUERIES = 'eq', MIN = 0, MAX = 50),
-      eg INTEGER ENCRYPTED WITH (QUERIES = 'group', VALUES = '0,1,2,3,4,5,6,7'),
-      z INTEGER ENCRYPTED WITH (QUERIES = 'sum', MIN = 0, MAX = 9))""",
-    """CREATE TABLE d (id INTEGER PRIMARY KEY, name TEXT ENCRYPTED,
-      price DECIMAL(6,2) ENCRYPTED WITH (QUERIES = 'range', MIN = -10, MAX = 200),
-      c TEXT, nk INTEGER, flag BOOLEAN, day DATE ENCRYPTED)""",
-    "CREATE TABLE n (code TEXT PRIMARY KEY, region TEXT ENCRYPTED)",
-    "CREATE TABLE pairs (a INTEGER, b TEXT, w INTEGER ENCRYPTED WITH (QUERIES = 'sum'))",
-    "CREATE UNIQUE INDEX pairs_key ON pairs (a, b)",
-)
-PLAIN = (
-    "CREATE TABLE f (id INTEGER, k INTEGER, r TEXT, q INTEGER, g TEXT, e INTEGER, eg INTEGER,"
-    " z INTEGER)",
-    "CREATE TABLE d (id INTEGER, name TEXT, price DECIMAL(6,2), c TEXT, nk INTEGER, flag BOOLEAN,"
-    " day DATE)",
-    "CREATE TABLE n (code TEXT, region TEXT)",
-    "CREATE TABLE pairs (a INTEGER, b TEXT, w INTEGER)",
-)
 ASKED = (  # on the fact, with vectors or lists of keys
     "SELECT count(*), sum(q) FROM f JOIN d ON f.k = d.id",
     "SELECT count(*), sum(q) FROM f INNER JOIN d ON d.id = f.k WHERE name = 'apple' AND q > 30",
@@ -118,70 +95,32 @@ ON_CIPHERTEXTS = (
 EXPENSIVE = "SELECT count(*), sum(q) FROM f JOIN d ON e = d.id WHERE d.c = 'F'"
 
 
-def _fill(db: Any, plain: Any, rows: int, dimension: int) -> None:
-    rng = random.Random(2)
-    facts = [
-        (i, rng.choice([None, *range(60)]), rng.choice(["a", "b", None]),
-         rng.choice([None, *range(101)]), rng.choice([None, "x", "y"]), rng.randint(0, 50),
-         rng.choice([None, *range(8)]), rng.choice([None, *range(10)]))
-        for i in range(rows)
-    ]  # fmt: skip
-    others = [
-        (i, rng.choice([None, "apple", "pear", "fig"]),
-         rng.choice([None, rng.randint(-1000, 20000) / 100]), rng.choice(["F", "G", "H", None]),
-         rng.choice([None, 1, 2]), rng.choice([None, True, False]),
-         rng.choice([None, date(1960, 1, 1) + timedelta(days=rng.randrange(9000))]))
-        for i in range(dimension)
-    ]  # fmt: skip
-    nations = [("F", "EU"), ("G", None), ("Z", "AF")]
-    pairs = [(i, b, 3 * i - 40) for i in range(30) for b in "ab" if (i + ord(b)) % 3]
-    for ddl, own in zip(PLAIN, ("f", "d", "n", "pairs"), strict=True):
-        plain.sql(ddl)
-        found = {"f": facts, "d": others, "n": nations, "pairs": pairs}[own]
-        marks = ", ".join("?" * len(found[0]))
-        plain.executemany(f"INSERT INTO {own} VALUES ({marks})", found)
-    for ddl in DDL:
-        db.sql(ddl)
-    db.table("d").insert(others)
-    db.table("n").insert(nations)
-    db.table("pairs").insert(pairs)
-    db.table("f").insert(facts[:-40])
-    db.table("f").insert(facts[-40:])
-    for each in (db, plain):
-        each.sql("DELETE FROM f WHERE id IN (5, 77, 200)")
-        each.sql("DELETE FROM d WHERE id = 7")
-
-
 @pytest.fixture(scope="module")
 def pair() -> Iterator[tuple[am.Database, Any]]:
     """The same tables in both engines: segments, a tail, dead rows."""
     plain = duckdb.connect()
     with am.connect(":memory:", **small("noop")) as db:
-        _fill(db, plain, 2000, 50)
+        fill(db, plain, 2000, 50)
         yield db, plain
-
-
-def _rows(found: list[tuple[Any, ...]]) -> list[str]:
-    return sorted(
-        repr(tuple(float(v) if isinstance(v, float) else v for v in row)) for row in found
-    )
 
 
 @pytest.mark.parametrize("question", [*ASKED, *HERE, EXPENSIVE])
 def test_joins_equal_duckdb(question: str, pair: tuple[am.Database, Any]) -> None:
     """The same rows, in whatever order."""
     db, plain = pair
-    assert _rows(db.sql(question).rows()) == _rows(plain.sql(question).fetchall())
+    assert sorted_rows(db.sql(question).rows()) == sorted_rows(plain.sql(question).fetchall())
 
 
 def test_joins_on_ciphertexts() -> None:
     """The same on the real scheme."""
     plain = duckdb.connect()
     with am.connect(":memory:", **small("bgv")) as db:
-        _fill(db, plain, 500, 20)
+        fill(db, plain, 500, 20)
         db.compact()
         for question in ON_CIPHERTEXTS:
-            assert _rows(db.sql(question).rows()) == _rows(plain.sql(question).fetchall())
+            assert sorted_rows(db.sql(question).rows()) == sorted_rows(
+                plain.sql(question).fetchall()
+            )
             assert json.loads(db.explain(question, format="json"))["kind"] != "client"
 
 
