@@ -175,7 +175,7 @@ def _type_of(column: Sequence[Value], name: str) -> Any:
         scale = int(found[2]) if found else 0
         limit = Decimal(10) ** (38 - scale)
         numbers = (Decimal(value) for value in column if isinstance(value, int | Decimal))
-        if any(abs(number) >= limit for number in numbers):
+        if any(number.copy_abs() >= limit for number in numbers):
             return require("pyarrow", "Arrow results").decimal256(76, scale)
     return arrow_type(name)
 
