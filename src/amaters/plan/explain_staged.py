@@ -11,7 +11,7 @@ from amaters.plan.expressions import Select
 Document = dict[str, Any]
 _ADDED = (
     "key_switches", "products", "transforms", "bytes_read", "upload_bytes", "download_bytes",
-    "seconds", "cold_seconds",
+    "seconds", "cold_seconds", "rounds",
 )  # fmt: skip
 
 
