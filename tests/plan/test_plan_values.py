@@ -126,7 +126,12 @@ REAL = [
 @pytest.mark.parametrize("where", REAL, ids=range(len(REAL)))
 def test_real_scheme(real_database: Database, where: Predicate | None) -> None:
     """Exact after packing, the switches to one limb, and the download modulus."""
-    check(real_database, asking(real_database, where, MID, SMALL, GRADE))
+    prepared = check(real_database, asking(real_database, where, MID, SMALL, GRADE))
+    _, outcome, _ = real_database.execute(prepared)
+    assert outcome.masks
+    for pack in outcome.masks:
+        noise = real_database.client.exact_noise(pack.ciphertext)
+        assert noise <= pack.ciphertext.meta.noise
 
 
 def test_wide_columns_come_in_parts_of_sixteen_bits() -> None:
