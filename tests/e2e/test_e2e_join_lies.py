@@ -50,6 +50,21 @@ def test_an_honest_engine_is_believed(opened: Opened) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        "SELECT sum(q) FROM f JOIN d ON f.k = d.id WHERE name = 'oak'",
+        "SELECT count(*) FROM f JOIN d ON f.k = d.id WHERE q > f.id",
+    ],
+)
+def test_what_the_fact_cannot_answer_is_refused_before_anything_is_read(
+    question: str, opened: Opened
+) -> None:
+    """Only sizes were asked for."""
+    assert code_of(lambda: opened.db.sql(question)) in ("AM-2107", "AM-2124")
+    assert set(opened.door.names()) <= {"snapshot", "release"}
+
+
 def test_other_keys_are_noticed(opened: Opened) -> None:
     """Vectors made from wrong keys give masks that canaries contradict: no row is fetched."""
 

@@ -8,7 +8,9 @@ virtual columns (``plan.joins``) that say what its partners are.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 from amaters.base import errors
 from amaters.client.finish import Answer
@@ -21,6 +23,7 @@ from amaters.client.rows import snapshot
 from amaters.client.session import Session
 from amaters.client.staged import answer_here
 from amaters.columns.batch import ColumnBatch
+from amaters.columns.convert import null_filler
 from amaters.columns.joined import JoinedTable
 from amaters.columns.schema import Table
 from amaters.plan.answers import shows_answer
@@ -34,7 +37,7 @@ from amaters.plan.expressions import (
     Select,
     predicate_columns,
 )
-from amaters.plan.joins import Lowered, is_of_fact, lower
+from amaters.plan.joins import Lowered, Partners, is_of_fact, lower
 from amaters.plan.keyed import Keyed, keyed
 from amaters.plan.refresh import plan_select
 
@@ -60,7 +63,8 @@ class Question:
         """The fact with what its partners say."""
         lowered = self.lowered
         assert lowered is not None
-        return _joined_table(self.select.join, lowered, self.rows)
+        extend = partial(self.rows.extended, sources=lowered.sources)
+        return _joined_table(_join(self.select), lowered, extend)
 
 
 async def select_joined(session: Session, statement: Select) -> Result:
@@ -89,6 +93,10 @@ async def ask(session: Session, statement: Select) -> Question:
     for table, size in zip(tables[1:], sizes[1:], strict=True):
         if size > DIMENSION_ROWS_MAX:
             errors.fail("AM-2145", table=table.name, rows=size, limit=DIMENSION_ROWS_MAX)
+    slots = session.parameters_of(join.fact).slots
+    is_asked = _is_asked(statement, join) and sizes[0] > slots // WHOLE_SHARE
+    if is_asked:
+        await asyncio.to_thread(_check, session, statement, sizes[1:])
     read: dict[bytes, ColumnBatch] = {}
     for table in tables[1:]:
         if table.id not in read:
@@ -96,12 +104,27 @@ async def ask(session: Session, statement: Select) -> Question:
     parts = [read[dimension.table.id] for dimension in join.dimensions]
     rows = await asyncio.to_thread(JoinedRows, join, statement.table, parts)
     lowered, by_key = None, None
-    slots = session.parameters_of(join.fact).slots
-    if _is_asked(statement, join) and sizes[0] > slots // WHOLE_SHARE:
+    if is_asked:
         by_key = keyed(statement)
         asked = statement if by_key is None else by_key.select
         lowered = await asyncio.to_thread(lower, asked, rows.partners)
     return Question(statement, rows, lowered, tuple(sizes), by_key)
+
+
+def _check(session: Session, statement: Select, sizes: Sequence[int]) -> None:
+    """Raise what the fact could not answer, whatever the dimensions hold, before they are read."""
+    join = _join(statement)
+    rows = {d.offset: size for d, size in zip(join.dimensions, sizes, strict=True)}
+    any_value = Partners(
+        values=lambda column_id: (null_filler(statement.table.column(column_id).type),),
+        keys=lambda _, __: (),
+        rows=lambda dimension: rows[dimension.offset],
+    )
+    by_key = keyed(statement)
+    lowered = lower(statement if by_key is None else by_key.select, any_value)
+    table = _joined_table(join, lowered, lambda batch: batch)
+    select = replace(lowered.select, table=table)
+    plan_select(select, table, None, session.parameters_of(join.fact))
 
 
 async def read_whole(session: Session, table: Table) -> ColumnBatch:
@@ -204,9 +227,10 @@ def _is_public(predicate: Predicate, fact: Table) -> bool:
     return not any(fact.column(column_id).encrypted for column_id in columns)
 
 
-def _joined_table(join: Join | None, lowered: Lowered, rows: JoinedRows) -> JoinedTable:
+def _joined_table(
+    join: Join, lowered: Lowered, extend: Callable[[ColumnBatch], ColumnBatch]
+) -> JoinedTable:
     """What the reader takes for the table."""
-    assert join is not None
     table, sources = lowered.select.table, lowered.sources
     known = {column_id for s in sources for column_id in predicate_columns(s.truth)}
     keys = _keys(join) | {column_id for column_id in known if is_of_fact(column_id)}
@@ -215,7 +239,7 @@ def _joined_table(join: Join | None, lowered: Lowered, rows: JoinedRows) -> Join
     return JoinedTable(
         **given,
         fact=join.fact,
-        extend=lambda batch: rows.extended(batch, sources),
+        extend=extend,
         keys=frozenset(keys - encrypted),
         virtual=tuple(source.column for source in sources),
     )
