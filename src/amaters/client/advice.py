@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from amaters.base import errors
 from amaters.client.alter import missing_in
 from amaters.client.rows import snapshot
-from amaters.client.session import Session, find_table
+from amaters.client.session import Session
 from amaters.columns import altering as al
 from amaters.columns.schema import Table
 from amaters.plan.altercost import cost_of, cost_text
@@ -32,7 +32,9 @@ async def advised(session: Session) -> AsyncIterator[None]:
 
 async def _better(session: Session, refused: errors.InvalidError) -> errors.AmatersError:
     fields = dict(refused.fields)
-    table = find_table(await session.known_tables(), str(fields["table"]))
+    table = (await session.known_tables()).get(str(fields["table"]))
+    if table is None:  # the answer of a subquery, or gone
+        return refused
     if refused.code == NOT_YET:
         fields["progress"] = await _progress(session, table)
     else:

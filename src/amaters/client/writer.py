@@ -21,6 +21,7 @@ from amaters.client.leases import Lease, exchange_lease, slot_lease
 from amaters.client.rows import OpenedRows, joined, read_tail, snapshot
 from amaters.client.segments import (
     Prepared,
+    discard,
     encode_columns,
     encode_public,
     seal_pack,
@@ -393,9 +394,9 @@ class Insertion:
                 self._refuse(conflict, new)
         is_low = self._raise_version(replaced)
         for index in range(len(self.prepared)) if is_low else refused:
-            self._plant_again(index, refused.get(index, {}))
+            await self._plant_again(index, refused.get(index, {}))
 
-    def _plant_again(self, index: int, refused: unique.Used) -> None:
+    async def _plant_again(self, index: int, refused: unique.Used) -> None:
         """A segment gets other canaries for those that were refused. Only for those: an engine that
         compares the attempts tells what changed from rows.
         """
@@ -404,6 +405,7 @@ class Insertion:
             rows = made.planted.canaries.rows
             self.kept[index] = unique.kept_values(self.table, rows, refused)
             self.prepared[index] = None
+            await discard(self.session, made.message)
 
     def _is_sound(self, conflict: pb.KeyConflict) -> bool:
         """Whether the conflict names a row of this batch, and a version that can be replaced."""
