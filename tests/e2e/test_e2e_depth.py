@@ -171,6 +171,13 @@ def test_an_export_opens_both_depths_and_old_keysets_say_what_they_lack(tmp_path
             with pytest.raises(am.InvalidError) as caught:
                 work()
             assert caught.value.code == "AM-2310"
+        db.rotate_keys()
+    with am.connect(tmp_path / "other", keys=old, **options) as db:
+        db.create_table("e", COLUMNS, depth="deep").insert(rows(DEEP_FULL))
+        before = answers(db, "e")
+        db.rotate_keys()
+        assert answers(db, "e") == before
+        assert db.sql("SELECT count(*) FROM p WHERE a >= 0").scalar() == 18
 
 
 def test_an_unknown_depth_is_refused() -> None:

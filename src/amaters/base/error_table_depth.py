@@ -13,7 +13,7 @@ def fill(define: Callable[..., None]) -> None:
         "AM-2310",
         e.InvalidError,
         "keyset {key_id} is from before tables had a depth: it has no secret for DEPTH = 'deep'",
-        "create the table without DEPTH, or in a database with a new keyset",
+        "rotate the keys (amaters keys rotate), which makes a keyset with both, or leave DEPTH out",
     )
     define(
         "AM-2311",
