@@ -309,5 +309,7 @@ async def _overlaid(session: Session, table: Table | None, overlay: Overlay) -> 
     if rows.length:
         unique.refuse_repeated_values(table, rows)
         table = await extend_dictionaries(session, table, rows)
-    insertion = Insertion(session, table, rows, checks=checks, dropped=overlay.dropped)
+    # A canary whose key is a row's now gives way to it, like any canary.
+    dropped = {key: v for key, v in overlay.dropped.items() if key not in overlay.places}
+    insertion = Insertion(session, table, rows, checks=checks, dropped=dropped)
     return _Part(insertion, overlay.replaced(), set(overlay.gone), overlay.read)
