@@ -95,3 +95,36 @@ def test_a_filter_in_parts_is_streamed_too() -> None:
         parts = list(db.stream(sql))
         assert len(parts) > 1
         assert [row for part in parts for row in part] == db.sql(sql).rows()
+
+
+def test_a_schema_that_moved_on_is_looked_at_again() -> None:
+    """As for a collected answer: another client's change of the table is no error here."""
+
+    async def work() -> None:
+        engine = open_engine(":memory:", unsafe_scheme=True)
+        one = await support.open_on(engine)
+        people = await one.create_table("people", support.COLUMNS)
+        await people.insert(support.people(5))
+        first = await people.select("id").collect()
+        moved: list[int] = []
+
+        class Moving(support.Spy):
+            async def _move(self) -> None:
+                moved.append(1)
+                await one.sql("ALTER TABLE people ADD COLUMN more INTEGER")
+
+        spy = Moving(one._session.service)
+        inner = one._session.service.snapshot
+
+        async def snapshot(request: Any) -> Any:
+            if not moved:
+                await spy._move()
+            return await inner(request)
+
+        object.__setattr__(one._session, "service", spy)
+        spy.__dict__["snapshot"] = snapshot
+        stream = people.select("id").stream()
+        assert [row async for part in stream for row in part] == first.rows()
+        assert moved
+
+    asyncio.run(work())

@@ -129,12 +129,21 @@ class AsyncDatabase:
         from amaters.client.streaming import is_streamed, parts
 
         session = self._session.measured(progress)
-        bound = await _bind(session, text, parameters)
-        if self.in_transaction or not isinstance(bound, Select) or not is_streamed(bound):
-            yield await self.sql(text, parameters, progress=progress)
-            return
-        async with aclosing(parts(session, bound)) as found:
-            async for part in found:
+        found: AsyncGenerator[Result, None] | None = None
+
+        async def begin() -> Result:
+            nonlocal found
+            bound = await _bind(session, text, parameters)
+            if self.in_transaction or not isinstance(bound, Select) or not is_streamed(bound):
+                return await self.sql(text, parameters, progress=progress)
+            found = parts(session, bound)
+            return await anext(found)
+
+        async with advised(session):
+            first = await repeated(session, begin)
+        async with aclosing(found or _none()) as others:
+            yield first
+            async for part in others:
                 yield part
 
     async def explain(
@@ -350,6 +359,13 @@ class AsyncDatabase:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+async def _none() -> AsyncGenerator[Result, None]:
+    """No further parts."""
+    none: tuple[Result, ...] = ()
+    for part in none:
+        yield part
 
 
 async def _bind(
