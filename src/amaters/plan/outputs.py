@@ -152,7 +152,7 @@ class OutputCircuits:
             if is_computed(self.spec, term, self.table)
         ]
         rows = {term.condition: base for _, term in wanted}
-        for number in rows.keys() - {0}:
+        for number in sorted(rows.keys() - {0}):
             rows[number] = conditional(number)
         choices = {
             index: self._choices(term, known | rows[term.condition].known) for index, term in wanted
