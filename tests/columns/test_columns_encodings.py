@@ -106,18 +106,20 @@ def test_limbs_add_up(name: str) -> None:
 
 
 @quick
-@given(st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**63))
-def test_limb_bounds_are_tight(low: int, span: int) -> None:
+@given(st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**63), st.sampled_from([8, 8, 6, 4, 2]))
+def test_limb_bounds_are_tight(low: int, span: int, bits: int) -> None:
     """No limb passes its bound, the top bounds are reached, and 256 segments fit an accumulator."""
     high = min(low + span, 2**63 - 1)
-    encoding = LimbsEncoding(low, high)
+    encoding = LimbsEncoding(low, high, bits)
     shape = encoding.shape
-    assert shape.slices <= 8
+    assert shape.slices <= 64 // bits + 1
     data = np.array([low, high], dtype=np.int64)
     slots = encoding.encode(data, np.ones(2, dtype=bool), 2, np.arange(2))
     top_low, top_high = shape.bounds[-1]
     assert top_low == min(0, slots[-1, 0]) and top_high == max(0, slots[-1, 1])
-    assert all(b - a <= 256 for a, b in shape.bounds)
+    assert all(b - a <= 1 << bits for a, b in shape.bounds)
+    weighed = [sum(int(limb) << (bits * i) for i, limb in enumerate(row)) for row in slots.T]
+    assert weighed == [low, high]
 
 
 @quick

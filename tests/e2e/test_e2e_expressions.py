@@ -79,10 +79,13 @@ QUESTIONS = (
     "SELECT id, coalesce(a, n), nullif(n, 1), abs(m), n % 3, q % 2, q % 0.4, if(p = 'u', 1, 0), "
     "coalesce(p, g, 'none') FROM t WHERE a > 2",
     "SELECT h, sum(coalesce(a, -1)) FROM t GROUP BY h HAVING coalesce(sum(a), 0) > -1000",
+    "SELECT g, sum(m * b * d), sum(n * b), sum(a * n) FROM t WHERE a > -4 GROUP BY g",
+    "SELECT p, sum(m * b * d), sum(CASE WHEN a > 0 THEN m * b END) FROM t GROUP BY p",
     "SELECT sum(a * 1), sum(a * 1.0), sum(a * 1.00), sum(n * 2.0), sum(n * 2) FROM t",
     "SELECT p, sum(b) % 7, -7 % 3 FROM t GROUP BY p ORDER BY abs(sum(a) - 3), p",
 )
 ON_CIPHERTEXTS = (
+    "SELECT g, sum(m * b * d), sum(n * b) FROM t WHERE a > -4 GROUP BY g",
     "SELECT g, h, count(*), sum(b), sum(b*(1-d)), sum(b*(1-d)*(1+e)), avg(b), avg(d) FROM t "
     "WHERE a <= 3 GROUP BY g, h",
     "SELECT h, sum(CASE WHEN p = 'u' THEN b ELSE 1 END), sum(b) FILTER (WHERE p = 'u' AND a > "

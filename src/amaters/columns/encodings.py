@@ -23,9 +23,8 @@ Mask = NDArray[np.bool_]
 Positions = NDArray[np.int64] | NDArray[np.intp]
 Slots = NDArray[np.int64]
 
-LIMB_BITS = 8
+LIMB_BITS = 8  # 256 segments x a span of 256 stay below t = 65537 in one accumulator
 DIGIT_BITS = 2
-_LIMB_SPAN_MAX = 256  # 256 segments x span 256 stay below t = 65537 in one accumulator
 _EMPTY = 255  # no digit and no category below 255 looks like this
 
 
@@ -121,31 +120,34 @@ class LimbsEncoding:
     """The value itself in balanced base 256, least limb first: limbs in [-128, 127], the top one
     as needed.
 
-    ``minimum`` and ``maximum`` only give the number of limbs and the top limb's bounds.
+    ``minimum`` and ``maximum`` only give the number of limbs and the top limb's bounds. Stored
+    columns have limbs of 8 bits; ``bits`` makes them finer where they are made on the fly.
     """
 
     minimum: int
     maximum: int
+    bits: int = LIMB_BITS
 
     @property
     def limbs(self) -> int:
-        """The fewest limbs whose top limb, with 0 for NULL, spans at most 256."""
+        """The fewest limbs whose top limb, with 0 for NULL, spans at most 2^bits."""
         count = 1
-        while _span(self.top_bounds(count)) > _LIMB_SPAN_MAX:
+        while _span(self.top_bounds(count)) > 1 << self.bits:
             count += 1
         return count
 
     def top_bounds(self, limbs: int) -> tuple[int, int]:
         """Lowest and highest top limb, 0 included."""
-        shift = LIMB_BITS * (limbs - 1)
-        low = (self.minimum + _balance(limbs)) >> shift
-        high = (self.maximum + _balance(limbs)) >> shift
+        shift = self.bits * (limbs - 1)
+        low = (self.minimum + _balance(limbs, self.bits)) >> shift
+        high = (self.maximum + _balance(limbs, self.bits)) >> shift
         return min(low, 0), max(high, 0)
 
     @property
     def shape(self) -> EncodingShape:
         limbs = self.limbs
-        bounds = ((-128, 127),) * (limbs - 1) + (self.top_bounds(limbs),)
+        half = 1 << (self.bits - 1)
+        bounds = ((-half, half - 1),) * (limbs - 1) + (self.top_bounds(limbs),)
         return EncodingShape("limbs", limbs, 0, limbs, bounds)
 
     def encode(self, values: Values, valid: Mask, slots: int, positions: Positions) -> Slots:
@@ -153,14 +155,15 @@ class LimbsEncoding:
         limbs = self.limbs
         out = np.zeros((limbs, slots), dtype=np.int64)
         rows = positions[valid]
-        # Split off balanced limbs: with the low byte b in [0, 255], limb = b or b - 256, carry 0
-        # or 1.
+        # Split off balanced limbs: with the low bits b in [0, 2^bits), limb = b or b - 2^bits,
+        # carry 0 or 1.
+        base = 1 << self.bits
         rest = values[valid]
         for limb in range(limbs - 1):
-            low = (rest & rest.dtype.type(255)).astype(np.int64)
-            negative = low >= 128
-            out[limb, rows] = low - 256 * negative
-            rest = (rest >> rest.dtype.type(LIMB_BITS)) + negative.astype(rest.dtype)
+            low = (rest & rest.dtype.type(base - 1)).astype(np.int64)
+            negative = low >= base // 2
+            out[limb, rows] = low - base * negative
+            rest = (rest >> rest.dtype.type(self.bits)) + negative.astype(rest.dtype)
         out[limbs - 1, rows] = rest.astype(np.int64)
         return out
 
@@ -227,6 +230,6 @@ def _span(bounds: tuple[int, int]) -> int:
     return bounds[1] - bounds[0]
 
 
-def _balance(limbs: int) -> int:
-    """What makes every lower limb non-negative when added: 128 in each of them."""
-    return sum(128 << (LIMB_BITS * index) for index in range(limbs - 1))
+def _balance(limbs: int, bits: int) -> int:
+    """What makes every lower limb non-negative when added: half its base in each of them."""
+    return sum(1 << (bits * index + bits - 1) for index in range(limbs - 1))

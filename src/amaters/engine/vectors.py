@@ -101,16 +101,16 @@ class SegmentVectors:
         if vector.grouped:
             chosen = chosen & (source.members == self._group)
         slots = chosen.astype(np.int64) * vector.scale
-        for column_id, limb in vector.values:
-            slots *= self._limb(column_id, limb)
+        for column_id, limb, bits in vector.values:
+            slots *= self._limb(column_id, limb, bits)
         return slots
 
-    def _limb(self, column_id: int, limb: int) -> Slots:
+    def _limb(self, column_id: int, limb: int, bits: int) -> Slots:
         column = self._source.batch.columns[column_id]
         valid = np.asarray(column.valid, dtype=np.bool_)
         if limb == NOT_NULL:
             return valid.astype(np.int64)
-        encoding = public_limbs(self._table.column(column_id))
+        encoding = public_limbs(self._table.column(column_id), bits)
         positions = np.arange(self._source.rows)
         limbs = encoding.encode(column.values, valid, self._source.rows, positions)
         return np.asarray(limbs[limb], dtype=np.int64)

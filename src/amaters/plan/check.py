@@ -9,7 +9,14 @@ from amaters.columns.schema import PublicColumn, PublicTable
 from amaters.plan.expressions import Predicate, predicate_columns
 from amaters.plan.leaves import constants_of, encoding_of
 from amaters.plan.logic import normalised
-from amaters.plan.outputs import ACCUMULATORS_MAX, FACTORS_MAX, is_computed, product_span
+from amaters.plan.outputs import (
+    ACCUMULATORS_MAX,
+    FACTORS_MAX,
+    is_computed,
+    limb_bits,
+    product_span,
+    public_limbs,
+)
 from amaters.plan.polynomials import PLAINTEXT_MODULUS
 from amaters.plan.spec import (
     EqualLeaf,
@@ -152,9 +159,9 @@ class _Checker:
         for term in spec.terms:
             limbs = 1
             for column_id in term.columns:
-                limbs *= self._term_column(term.kind, column_id)
+                limbs *= self._term_column(term, column_id)
             for column_id in term.required:
-                self._term_column("count", column_id)
+                self._term_column(Term("count"), column_id)
             total += groups * limbs
             self._product(term)
         if total > ACCUMULATORS_MAX:
@@ -181,17 +188,17 @@ class _Checker:
         if too_wide or (term.kind == "sum" and secret > FACTORS_MAX):
             self.refuse("a product of too many columns, or of too wide ones")
 
-    def _term_column(self, kind: str, column_id: int) -> int:
+    def _term_column(self, term: Term, column_id: int) -> int:
         """Ciphertexts one column contributes to a total."""
         try:
             column = self.table.column(column_id)
         except InvalidError:
             self.refuse(f"there is no column {column_id}")
-        if kind == "count":
+        if term.kind == "count":
             return 1
         if not column.type.is_numeric:
             self.refuse(f"column {column.name} is not a number")
         if not column.encrypted:
-            return 8
+            return public_limbs(column, limb_bits(term, self.table)).limbs
         self.encoded(column_id, "limbs")
         return next(shape.slices for shape in column.encodings if shape.kind == "limbs")

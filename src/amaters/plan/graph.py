@@ -25,15 +25,15 @@ class Vector:
     ``occupied``: all occupied slots, without regard to liveness and public filter; otherwise
     those are always part of it, and so are the signed ``literals`` (index of an embedded
     predicate, wanted truth). ``grouped``: also only the rows of the public group at hand.
-    ``value``: times that limb of a public column (column id, limb), NULL counting as 0; limb -1:
-    the column is not NULL.
+    ``values``: times those limbs of public columns (column id, limb, bits of a limb), NULL counting
+    as 0; limb -1: the column is not NULL.
     """
 
     literals: tuple[tuple[int, bool], ...] = ()
     occupied: bool = False
     grouped: bool = False
     scale: int = 1
-    values: tuple[tuple[int, int], ...] = ()
+    values: tuple[tuple[int, int, int], ...] = ()
     bound: Bound = (0, 1)
 
 

@@ -18,7 +18,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from amaters.columns.encodings import LimbsEncoding
+from amaters.columns.encodings import LIMB_BITS, LimbsEncoding
 from amaters.columns.schema import PublicColumn, PublicTable
 from amaters.plan.graph import Bound, Graph, Vector
 from amaters.plan.leaves import INDICATOR, LeafCircuits, Truth, shape_of
@@ -28,6 +28,7 @@ from amaters.plan.spec import PlanSpec, Term
 
 FACTORS_MAX = 3
 ACCUMULATORS_MAX = 4096
+PUBLIC_LIMB_BITS = (LIMB_BITS, 6, 4, 2)
 NOT_NULL = -1  # in place of a limb of a public value: 1 where it is not NULL
 
 
@@ -71,7 +72,7 @@ class _Value:
     weight: int
     bound: Bound
     node: int | None = None
-    public: tuple[int, int] | None = None
+    public: tuple[int, int, int] | None = None
 
 
 def is_computed(spec: PlanSpec, term: Term, table: PublicTable) -> bool:
@@ -93,16 +94,29 @@ def has_encrypted_leaf(spec: PlanSpec) -> bool:
 
 def product_span(term: Term, table: PublicTable) -> int:
     """How far apart the values of one product of limbs can be, 0 among them."""
+    return _span(term, table, limb_bits(term, table))
+
+
+def limb_bits(term: Term, table: PublicTable) -> int:
+    """Bits of the limbs that public columns are cut into: the most for which products fit a slot.
+
+    Public values are cut when a statement runs, encrypted ones are stored as they are.
+    """
+    fits = (b for b in PUBLIC_LIMB_BITS if _span(term, table, b) < PLAINTEXT_MODULUS)
+    return next(fits, PUBLIC_LIMB_BITS[-1])
+
+
+def _span(term: Term, table: PublicTable, bits: int) -> int:
     if term.kind == "count":
         return 1
-    choices = (_bounds(table.column(column)) for column in term.columns)
+    choices = (_bounds(table.column(column), bits) for column in term.columns)
     spans = (_corners(list(bounds)) for bounds in product(*choices))
     return max(high - low for low, high in spans)
 
 
-def _bounds(column: PublicColumn) -> tuple[Bound, ...]:
+def _bounds(column: PublicColumn, bits: int) -> tuple[Bound, ...]:
     """The intervals of a column's limbs, each once."""
-    shape = shape_of(column, "limbs") if column.encrypted else public_limbs(column).shape
+    shape = shape_of(column, "limbs") if column.encrypted else public_limbs(column, bits).shape
     return tuple(dict.fromkeys(shape.bounds))
 
 
@@ -227,12 +241,13 @@ class OutputCircuits:
             if not column.nullable or column_id in known:
                 return [None]
             if not column.encrypted:
-                return [_Value(1, INDICATOR, public=(column_id, NOT_NULL))]
+                return [_Value(1, INDICATOR, public=(column_id, NOT_NULL, 0))]
             return [_Value(1, INDICATOR, node=self.leaves.not_null(column))]
         if not column.encrypted:
-            bounds = public_limbs(column).shape.bounds
+            bits = limb_bits(term, self.table)
+            bounds = public_limbs(column, bits).shape.bounds
             return [
-                _Value(256**limb, bound, public=(column_id, limb))
+                _Value(1 << (bits * limb), bound, public=(column_id, limb, bits))
                 for limb, bound in enumerate(bounds)
             ]
         bounds = shape_of(column, "limbs").bounds
@@ -309,11 +324,11 @@ class OutputCircuits:
         return _corners(bounds)
 
 
-def public_limbs(column: PublicColumn) -> LimbsEncoding:
+def public_limbs(column: PublicColumn, bits: int = LIMB_BITS) -> LimbsEncoding:
     """How a public column's values become limbs, to be totalled under an encrypted filter."""
     if column.type.is_text:
-        return LimbsEncoding(0, 0)
-    return LimbsEncoding(column.type.minimum, column.type.maximum)
+        return LimbsEncoding(0, 0, bits)
+    return LimbsEncoding(column.type.minimum, column.type.maximum, bits)
 
 
 def _corners(bounds: list[Bound]) -> Bound:
