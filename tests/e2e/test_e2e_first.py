@@ -108,3 +108,15 @@ def test_swapped_values_are_noticed(both: Both) -> None:
     assert caught.value.code == "AM-5001"
     assert both.opened.door.of("fetch_rows") == []
     both.opened.door.honest()
+
+
+@pytest.mark.parametrize("pairs", [8, 20])
+def test_a_deep_filter_is_asked_in_parts_rather_than_shown(both: Both, pairs: int) -> None:
+    """Where values do not fit one circuit, although the mask may, fewer rows are fetched still."""
+    where = " AND ".join(f"(s <> {i} OR a > {1000 * i})" for i in range(pairs))
+    sql = f"SELECT id, a FROM t WHERE {where} ORDER BY a DESC, id LIMIT 4"
+    text = both.opened.db.explain(sql)
+    assert "parts of the filter" in text
+    assert "Fetch the rows that come first" in text
+    both.check(sql)
+    assert fetched(both, sql) < 40

@@ -157,22 +157,33 @@ class _Planner:
     def best(self) -> Prepared:
         """See ``plan_select``."""
         found = drafts(self.select, self.table, self.statistics)
+        # The first draft shows least: in parts if need be, before another one is taken.
+        refusal: InvalidError | None = None
+        for those in (found[:1], found) if len(found) > 1 else (found,):
+            prepared, refusal = self._best_of(those)
+            if prepared is not None:
+                return prepared
+        return self._refused(refusal)
+
+    def _best_of(self, found: list[Prepared]) -> tuple[Prepared | None, InvalidError | None]:
+        """The cheapest plan of these drafts, or why there is none."""
         direct, refusal = self._direct(found)
         if direct is not None and not self._may_gain(direct):
-            return direct
+            return direct, None
         reason = "" if refusal is None else refusal.message
         if direct is not None:
             reason = f"in one circuit it would take {self._seconds(direct):.1f} s"
         refreshed = self._refreshed(found, reason)
         if direct is None:
-            return self._refused(refusal) if refreshed is None else refreshed
+            return refreshed, refusal
         if refreshed is None:
-            return direct
+            return direct, None
         time = self._seconds(refreshed)
         if time * GAIN_MIN > self._seconds(direct):
             text = f"client refresh in {len(refreshed.refresh.parts)} parts: {time:.1f} s"  # type: ignore[union-attr]
-            return replace(direct, considered=f"{text}, not half of the time of one circuit")
-        return refreshed
+            text += ", not half of the time of one circuit"
+            return replace(direct, considered=text), None
+        return refreshed, None
 
     def constant(self, leaf: Predicate) -> bool | None:
         """See ``splitting.Leaves``."""
