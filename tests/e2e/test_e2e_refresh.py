@@ -261,7 +261,7 @@ def requests_of(rows: list[dict[str, Any]], wheres: list[str], spy: Recorder) ->
 
 def test_requests_do_not_depend_on_data_or_constants() -> None:
     """Nobody matches, everybody matches, other data: the same calls with the same sizes."""
-    wheres = [chain(13, value) for value in (200, -1, 50)]
+    wheres = [chain(13, value) for value in (200, -1, 50, None)]  # equal constants or not
     made = []
     for seed in (1, 2):
         spy = Recorder(Engine(open_memory(), unsafe_scheme=True))

@@ -9,7 +9,6 @@ on the shape of the statement and the number of segments only. Source: FHE secti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
@@ -123,24 +122,18 @@ def seconds(
 
 @dataclass(slots=True)
 class _Parts:
-    """The parts of one attempt, each once."""
+    """The parts of one attempt."""
 
     planner: _Planner
     public: Predicate | None
-    known: list[str] = field(default_factory=list)
     made: list[Prepared] = field(default_factory=list)
 
     def mask(self, where: Predicate, size: int) -> Combination:
         """How the truth of ``where`` follows from parts, which are added."""
         parts, combination = pieces(where, self.planner, size)
-        return _renumbered(combination, [self._add(part) for part in parts])
-
-    def _add(self, predicate: Predicate) -> int:
-        # By repr: literals that Python calls equal (1 and True) are different conditions.
-        if repr(predicate) not in self.known:
-            self.known.append(repr(predicate))
-            self.made.append(self.planner.part(predicate, self.public))
-        return self.known.index(repr(predicate))
+        first = len(self.made)
+        self.made.extend(self.planner.part(part, self.public) for part in parts)
+        return _shifted_parts(combination, first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,8 +356,8 @@ def _moved(node: Node, by: int) -> Node:
     return node
 
 
-def _renumbered(combination: Combination, numbers: Sequence[int]) -> Combination:
+def _shifted_parts(combination: Combination, by: int) -> Combination:
     if isinstance(combination, PartRef):
-        return PartRef(numbers[combination.number])
-    children = tuple(_renumbered(child, numbers) for child in combination.children)
+        return PartRef(combination.number + by)
+    children = tuple(_shifted_parts(child, by) for child in combination.children)
     return Combined(combination.conjunction, children)

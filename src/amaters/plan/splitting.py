@@ -58,7 +58,8 @@ class Leaves(Protocol):
 
 
 def pieces(where: Predicate, known: Leaves, size: int) -> tuple[list[Predicate], Combination]:
-    """Parts of at most ``size`` encrypted leaves, each part once, and how they combine.
+    """Parts of at most ``size`` encrypted leaves, and how they combine. How many there are depends
+    on the shape of ``where`` alone.
 
     A conjunct that is public is left out: whoever evaluates the parts restricts the rows by it.
     """
@@ -170,12 +171,9 @@ def _group(children: Sequence[_Tree], conjunction: bool, parts: list[Predicate])
 
 
 def _part(predicate: Predicate, parts: list[Predicate]) -> PartRef:
-    # By repr: literals that Python calls equal (1 and True) are different conditions.
-    known = [repr(part) for part in parts]
-    if repr(predicate) not in known:
-        parts.append(predicate)
-        return PartRef(len(parts) - 1)
-    return PartRef(known.index(repr(predicate)))
+    # Equal parts are asked twice: that constants are equal must not show.
+    parts.append(predicate)
+    return PartRef(len(parts) - 1)
 
 
 def _leaves(tree: _Tree) -> list[Predicate]:
