@@ -185,3 +185,14 @@ def test_explain_names_tables_keys_and_vectors(pair: tuple[am.Database, Any]) ->
     assert "Join and finish on this client" in db.explain(HERE[0])
     learned = db.sql(HERE[0]).learned
     assert "the conditions on the public columns r and the constants in them" in learned
+
+
+def test_joins_too_deep_for_one_circuit(pair: tuple[am.Database, Any]) -> None:
+    """Vectors of a join and masks that were refreshed go into one circuit."""
+    db, plain = pair
+    many = " AND ".join(f"(q <> {i} OR d.price < {3 * i} OR g = 'x')" for i in range(20))
+    question = (
+        f"SELECT d.name, count(*), sum(q) FROM f JOIN d ON f.k = d.id WHERE {many} GROUP BY 1"
+    )
+    assert "refresh" in db.explain(question).lower()
+    assert sorted_rows(db.sql(question).rows()) == sorted_rows(plain.sql(question).fetchall())

@@ -27,6 +27,7 @@ from amaters.columns.convert import null_filler
 from amaters.columns.joined import JoinedTable
 from amaters.columns.schema import Table
 from amaters.plan.answers import shows_answer
+from amaters.plan.cost import Statistics
 from amaters.plan.evaluate import matches
 from amaters.plan.explain import Document, explain
 from amaters.plan.explain_joins import Sizes, explain_here, with_join
@@ -124,7 +125,8 @@ def _check(session: Session, statement: Select, sizes: Sequence[int]) -> None:
     lowered = lower(statement if by_key is None else by_key.select, any_value)
     table = _joined_table(join, lowered, lambda batch: batch)
     select = replace(lowered.select, table=table)
-    plan_select(select, table, None, session.parameters_of(join.fact))
+    known = Statistics(masked=False)  # as the reader plans first, so that a circuit is made once
+    plan_select(select, table, known, session.parameters_of(join.fact))
 
 
 async def read_whole(session: Session, table: Table) -> ColumnBatch:

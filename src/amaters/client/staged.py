@@ -10,6 +10,7 @@ from amaters.client.orders import ordered_values
 from amaters.client.result import Result, Stats
 from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch
+from amaters.plan.cost import Statistics
 from amaters.plan.evaluate import matches
 from amaters.plan.expressions import Select, Staged
 from amaters.plan.joins import roots
@@ -62,7 +63,8 @@ def check(session: Session, statement: Select | Staged) -> None:
         roots(statement.join)
     elif not statement.table.is_local:
         table = statement.table
-        plan_select(statement, table, None, session.parameters_of(table))
+        known = Statistics(masked=False)  # as the reader plans first: a circuit is made once
+        plan_select(statement, table, known, session.parameters_of(table))
 
 
 def select_local(session: Session, statement: Select) -> Result:
