@@ -266,6 +266,54 @@ def test_writers_and_readers_while_it_runs(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
+class Hasty(support.Spy):
+    """Lets another client write just before a table changes over, unless writers wait."""
+
+    writer: AsyncDatabase
+    written = 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = super().__getattr__(name)
+        if name != "switch_keys":
+            return method
+
+        async def single(request: Any) -> Any:
+            insert = self.writer.sql(f"INSERT INTO t VALUES ({700_000 + self.written}, 1)")
+            self.written += 1
+            waiting.append(asyncio.ensure_future(insert))
+            await asyncio.wait(waiting[-1:], timeout=0.5)
+            return await method(request)
+
+        waiting: list[asyncio.Future[Any]] = self.inserts
+        return single
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.inserts: list[asyncio.Future[Any]] = []
+
+
+def test_writers_that_are_always_faster_wait_for_a_moment(tmp_path: Path) -> None:
+    """Each attempt to change a table over meets a row that has just come: the next time the engine
+    lets writers wait, and they go on under the new keys.
+    """
+
+    async def work() -> None:
+        engine = open_engine(":memory:", unsafe_scheme=True)
+        hasty = Hasty(engine)
+        db = await support.open_on(hasty, "noop", keyring=tmp_path)
+        encrypted = "a INTEGER ENCRYPTED WITH (QUERIES = 'sum')"
+        await db.sql(f"CREATE TABLE t (k BIGINT PRIMARY KEY, {encrypted})")
+        await (await db.table("t")).insert([(3 * key, 1) for key in range(1300)])
+        hasty.writer = await support.open_on(engine, "noop", keyring=tmp_path)
+        done = await db.rotate_keys()
+        await asyncio.gather(*hasty.inserts)
+        assert done.tables == 1 and hasty.calls["hold_writes"] >= 1
+        assert (await db.sql("SELECT sum(a) FROM t")).scalar() == 1300 + hasty.written
+        await engine.close()
+
+    asyncio.run(work())
+
+
 def test_a_rotation_that_somebody_else_began_is_refused_without_its_keyset(tmp_path: Path) -> None:
     """Whoever lacks the new keyset is told, with the progress and what to do."""
 

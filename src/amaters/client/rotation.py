@@ -34,6 +34,8 @@ from amaters.wire.service import chunks_of
 
 ATTEMPTS_MAX = 64  # of a table whose tail, segments or schema others change
 TAIL_BYTES_MAX = 8 << 20  # that one command replaces; a longer tail becomes a segment first
+SWITCHES_MAX, HOLD_SECONDS = 8, 2.0  # attempts to change a table over; how long writers wait
+TAIL_CHANGED = "AM-3123"
 # Somebody else was faster: a look at the table as it is now settles it.
 BEHIND = frozenset({"AM-3022", "AM-3071", "AM-3073", "AM-3121", "AM-3123", "AM-5030"})
 
@@ -328,6 +330,22 @@ class _Rotation:
     # ---- the change of a table ---------------------------------------------------------------
 
     async def _switch(self, table: Table, moved: Table) -> bool:
+        """Change the table over; False when rows were in the way again and again. Writers that were
+        faster once wait for a moment the next time.
+        """
+        for attempt in range(SWITCHES_MAX):
+            if attempt:  # the engine lets them go on as soon as the table has changed over
+                hold = pb.HoldWritesRequest(table_id=table.id, seconds=HOLD_SECONDS)
+                await self.session.service.hold_writes(hold)
+            try:
+                if await self._try_switch(table, moved):
+                    return True
+            except errors.ConflictError as lost:
+                if lost.code != TAIL_CHANGED:
+                    raise
+        return False
+
+    async def _try_switch(self, table: Table, moved: Table) -> bool:
         """Schema, segments and tail, in one commit; False when rows were in the way."""
         request = pb.SwitchKeysRequest(
             request_id=self.session.new_id(),

@@ -24,6 +24,7 @@ from amaters.engine import history
 from amaters.engine.catalogue import Catalogue, invalid
 from amaters.engine.compaction import MERGE_BYTES_PER_SECOND, Merger, Surroundings
 from amaters.engine.delivery import Delivery
+from amaters.engine.holds import Holds
 from amaters.engine.indexer import Indexer
 from amaters.engine.jobs import JOBS_MAX, Jobs
 from amaters.engine.keysets import Keysets
@@ -102,6 +103,7 @@ class Engine:
             storage, self._catalogue, self._snapshots, self._uploads, self._rows, self._committer
         )
         self._merger = Merger(around, clock, bytes_per_second=merge_bytes_per_second or None)
+        self._holds = Holds(clock)
         self._rekeying = Rekeying(around, threads=threads)
         if self._merges:
             self._merger.poke()
@@ -203,7 +205,15 @@ class Engine:
     async def switch_keys(self, request: pb.SwitchKeysRequest) -> pb.CommitReply:
         parts = [request.tail] if request.HasField("tail") else []
         prepared = await self._work(self._writer.prepare, parts)
-        return await self._write(self._writer.switch_keys, request, prepared, alone=True)
+        reply = await self._write(self._writer.switch_keys, request, prepared, alone=True)
+        if not reply.conflicts:
+            self._holds.hold(request.schema.table_id, 0)
+        return reply
+
+    async def hold_writes(self, request: pb.HoldWritesRequest) -> pb.Done:
+        self._catalogue.find(request.table_id)
+        self._holds.hold(request.table_id, request.seconds)
+        return pb.Done()
 
     async def end_rotation(self, request: pb.EndRotationRequest) -> pb.Done:
         reply = await self._write(self._writer.end_rotation, request, alone=True)
@@ -300,6 +310,7 @@ class Engine:
 
     async def _slow_down(self, parts: Sequence[pb.CommitRequest]) -> None:
         """Whoever adds to a tail that is too long waits, so that its exchange gets ahead."""
+        await self._holds.wait(part.table_id for part in parts)
         adding = [part.table_id for part in parts if part.tail.rows and not part.moved.versions]
         for table_id in adding:
             version = self._storage.version(table_id)

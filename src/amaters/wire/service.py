@@ -71,6 +71,11 @@ class Service(Protocol):
         rows): look again.
         """
 
+    async def hold_writes(self, request: pb.HoldWritesRequest) -> pb.Done:
+        """Commits of a table wait, some seconds at most, so that ``switch_keys`` finds the tail
+        that was read; 0 seconds: no longer. Raises: AM-3021.
+        """
+
     async def end_rotation(self, request: pb.EndRotationRequest) -> pb.Done:
         """The keyset that the database was rotated from is forgotten, and what led from it. With
         the keyset that it has, before any table has changed: the rotation is abandoned.
@@ -250,6 +255,7 @@ METHODS: dict[str, Method] = {
     "put_keyset": Method(pb.PutKeysetRequest, pb.Done, uploads=True),
     "rekey_segment": Method(pb.RekeySegmentRequest, pb.Done),
     "switch_keys": Method(pb.SwitchKeysRequest, pb.CommitReply),
+    "hold_writes": Method(pb.HoldWritesRequest, pb.Done),
     "end_rotation": Method(pb.EndRotationRequest, pb.Done),
     "create_table": Method(pb.CreateTableRequest, pb.Done),
     "drop_table": Method(pb.DropTableRequest, pb.Done),

@@ -116,6 +116,14 @@ class SwitchKeysRequest(_message.Message):
     tail: CommitRequest
     def __init__(self, request_id: _Optional[bytes] = ..., expected_version: _Optional[int] = ..., schema: _Optional[_Union[SchemaRecord, _Mapping]] = ..., tail: _Optional[_Union[CommitRequest, _Mapping]] = ...) -> None: ...
 
+class HoldWritesRequest(_message.Message):
+    __slots__ = ("table_id", "seconds")
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    table_id: bytes
+    seconds: float
+    def __init__(self, table_id: _Optional[bytes] = ..., seconds: _Optional[float] = ...) -> None: ...
+
 class EndRotationRequest(_message.Message):
     __slots__ = ("request_id", "keyset_id")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
