@@ -228,8 +228,11 @@ def test_work_that_raises_anything_is_told_so_and_nobody_else() -> None:
     gate.close()
 
 
-def test_of_two_keysets_that_come_at_once_one_claims_the_database() -> None:
-    """The other is refused, although both were sent before either was there."""
+@pytest.mark.parametrize(("rotates", "code"), [(False, "AM-3010"), (True, "AM-3120")])
+def test_of_two_keysets_that_come_at_once_one_claims_the_database(rotates: bool, code: str) -> None:
+    """The other is refused, although both were sent before either was there; so is a second
+    rotation.
+    """
 
     async def work() -> None:
         async with gated() as (service, gate):
@@ -238,7 +241,12 @@ def test_of_two_keysets_that_come_at_once_one_claims_the_database() -> None:
                 name = pb.KeyName()
                 name.CopyFrom(support.KEY_NAME)
                 name.keyset_id = keyset_id
+                if rotates:
+                    name.from_key_id, name.key_id = name.key_id, keyset_id
                 names.append(name)
+            if rotates:
+                first = pb.PutKeysetRequest(request_id=new_id(), name=support.KEY_NAME)
+                await service.put_keyset(first, chunks_of())
             gate.shut()
             puts = [pb.PutKeysetRequest(request_id=new_id(), name=name) for name in names]
             tasks = [asyncio.create_task(service.put_keyset(put, chunks_of())) for put in puts]
@@ -246,6 +254,6 @@ def test_of_two_keysets_that_come_at_once_one_claims_the_database() -> None:
             gate.opened.set()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
             refused = [o.code for o in outcomes if isinstance(o, AmatersError)]
-            assert refused == ["AM-3010"]
+            assert refused == [code]
 
     support.run(work)

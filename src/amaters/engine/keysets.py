@@ -43,17 +43,21 @@ class Keysets:
 
         Raises: AM-3010 for a foreign keyset, AM-3120 for a second rotation.
         """
-        theirs = name.keyset_id
-        if name.from_key_id and theirs and self._target not in (b"", theirs):
-            fail("AM-3120", theirs=self._target.hex()[:16])
-        allowed = {b"", self._ours, self._target, *self._left}
-        if self._ours and theirs not in allowed and not name.from_key_id:
-            fail("AM-3010", theirs=self._ours.hex(), ours=theirs.hex())
+        self._check(name, self._ours, self._target)
         return self._refs.get(_key_of(name))
 
+    def _check(self, name: pb.KeyName, ours: bytes, target: bytes) -> None:
+        theirs = name.keyset_id
+        if name.from_key_id and theirs and target not in (b"", theirs):
+            fail("AM-3120", theirs=target.hex()[:16])
+        allowed = {b"", ours, target, *self._left}
+        if ours and theirs not in allowed and not name.from_key_id:
+            fail("AM-3010", theirs=ours.hex(), ours=theirs.hex())
+
     def find(self, name: pb.KeyName) -> cb.ObjectRef | None:
-        """The same, from the state. Raises: as ``known``."""
-        known = self.known(name)
+        """The same, from the state: somebody may have been faster. Raises: as ``known``."""
+        self._check(name, *keyset_ids(self._storage.state.db))
+        known = self._refs.get(_key_of(name))
         if known is not None:
             return known
         found = self._storage.state.keyset(name)
