@@ -29,7 +29,8 @@ from amaters.engine.indexer import Indexer
 from amaters.engine.jobs import JOBS_MAX, Jobs
 from amaters.engine.keysets import Keysets
 from amaters.engine.leases import Leases, slow_down
-from amaters.engine.rekeying import Rekeying, RekeyKeys
+from amaters.engine.rekeying import Rekeying
+from amaters.engine.rotation import Rotation
 from amaters.engine.rows import RowReader, Rows, listed_slots, sealed_canaries
 from amaters.engine.snapshots import LEASE_SECONDS, Snapshot, Snapshots, tail_blocks
 from amaters.engine.uploads import Uploads
@@ -105,6 +106,16 @@ class Engine:
         self._merger = Merger(around, clock, bytes_per_second=merge_bytes_per_second or None)
         self._holds = Holds(clock)
         self._rekeying = Rekeying(around, threads=threads)
+        self._rotation = Rotation(
+            self._catalogue,
+            self._keysets,
+            self._rekeying,
+            self._holds,
+            self._writer,
+            write=self._write,
+            work=self._work,
+            keyset=self._keyset,
+        )
         if self._merges:
             self._merger.poke()
         self._delivery = Delivery()
@@ -187,38 +198,17 @@ class Engine:
     # ---- rotation ----------------------------------------------------------------------------
 
     async def rekey_segment(self, request: pb.RekeySegmentRequest) -> pb.Done:
-        entry = self._catalogue.find(request.table_id, request.schema_version)
-        name = entry.key_name
-        name.from_key_id, name.key_id = name.key_id, request.key_id
-        ref = await self._keyset(name)
-        if ref is None:
-            fail("AM-3012", parameter_set=name.parameter_set)
-        made = await self._work(self._rekeying.make, request, RekeyKeys(name, ref))
-        if made is None:
-            return pb.Done()
-        try:
-            return await self._write(self._writer.rekey_segment, request, made)
-        except AmatersError:
-            await self._work(self._rekeying.discard, made)
-            raise
+        return await self._rotation.rekey_segment(request)
 
     async def switch_keys(self, request: pb.SwitchKeysRequest) -> pb.CommitReply:
-        parts = [request.tail] if request.HasField("tail") else []
-        prepared = await self._work(self._writer.prepare, parts)
-        reply = await self._write(self._writer.switch_keys, request, prepared, alone=True)
-        if not reply.conflicts:
-            self._holds.hold(request.schema.table_id, 0)
-        return reply
+        return await self._rotation.switch_keys(request)
 
     async def hold_writes(self, request: pb.HoldWritesRequest) -> pb.Done:
-        self._catalogue.find(request.table_id)
-        self._holds.hold(request.table_id, request.seconds)
-        return pb.Done()
+        self._check_open()
+        return self._rotation.hold_writes(request)
 
     async def end_rotation(self, request: pb.EndRotationRequest) -> pb.Done:
-        reply = await self._write(self._writer.end_rotation, request, alone=True)
-        self._keysets.refresh()
-        self._rekeying.forget()
+        reply = await self._rotation.end_rotation(request)
         await self._collect()
         return reply
 
