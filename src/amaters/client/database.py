@@ -207,11 +207,15 @@ class AsyncDatabase:
         """Look at all tables and their sizes anew, so that a local EXPLAIN knows them; returns
         their names.
         """
-        tables = await self._session.tables()
-        for table in tables.values():
-            async with snapshot(self._session, table):
-                pass
-        return sorted(tables)
+
+        async def attempt() -> list[str]:
+            tables = await self._session.tables()
+            for table in tables.values():
+                async with snapshot(self._session, table):
+                    pass
+            return sorted(tables)
+
+        return await repeated(self._session, attempt)
 
     def transaction(self) -> AsyncTransaction:
         """Statements that happen together or not at all: use it in ``async with``."""
