@@ -114,6 +114,7 @@ def test_parameters_and_many(pair: Pair) -> None:
     done = pair.db.sql_many(sql, [(1, 5), (2, 6), (3, 7)])
     pair.duck.executemany(sql, [(1, 5), (2, 6), (3, 7)])
     assert done.changed == 3
+    assert "which of these keys existed" in done.learned
     pair.run("INSERT OR IGNORE INTO t (k) VALUES (1)")
 
 

@@ -44,7 +44,7 @@ async def update(session: Session, statement: Update) -> Result:
         rows, count = await asyncio.to_thread(rewritten, statement, found.rows)
         dropped = found.fakes if hides(statement) else {}
         await _replace(session, statement.table, found, rows, dropped)
-        return _result(session, "updated", found, count)
+        return _result(session, "updated", found, count, hidden=hides(statement))
 
     return await _repeated(attempt)
 
@@ -83,10 +83,12 @@ async def _replace(
         await commit_rows(session, table, rows, going, dropped)
 
 
-def _result(session: Session, verb: str, found: Matching, count: int) -> Result:
+def _result(
+    session: Session, verb: str, found: Matching, count: int, *, hidden: bool = False
+) -> Result:
     written = found.rows.length
     shown = f"which {count:,} rows were {verb}"
-    if count != written:
+    if hidden:
         shown = f"that all {written:,} rows were written again"
     return Result(
         message=f"{verb} {count:,} rows",

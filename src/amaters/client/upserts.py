@@ -20,6 +20,7 @@ from amaters.client.result import Result
 from amaters.client.session import Session
 from amaters.columns.batch import ColumnBatch, concatenate
 from amaters.columns.schema import Table
+from amaters.plan.explain_writes import insert_leakage
 from amaters.plan.expressions import Insert, InsertFrom, OnConflict, excluded_id
 
 CHANGED = ("AM-3060", "AM-5010")
@@ -44,6 +45,7 @@ async def insert(session: Session, statement: Insert | InsertFrom) -> Result:
         count = await _replaced(session, table, batch)
     else:
         count = await _settled(session, table, batch, conflict)
+    learned = tuple(dict.fromkeys((*learned, *insert_leakage(table, conflict)[0])))
     message = f"inserted {count:,} rows" if conflict is None else f"wrote {count:,} rows"
     return Result(message=message, learned=learned, stats=session.stats(), changed=count)
 
