@@ -26,7 +26,7 @@ from .plain import Plain
 from .runner import database
 from .tables import TableCase, make_table
 
-PLAIN_STATEMENTS = 450
+PLAIN_STATEMENTS = 600
 NOOP_STATEMENTS = 60
 Patch = pytest.MonkeyPatch
 Answers = list[tuple[Case, Rows]]
@@ -142,7 +142,7 @@ def descending_nulls_first(patch: Patch) -> None:
 def test_plaintext_bugs_are_noticed(
     plant: Callable[[Patch], None], plain: tuple[Plain, Answers], monkeypatch: Patch
 ) -> None:
-    """Each bug makes at least one answer of 250 wrong."""
+    """Each bug makes at least one answer of 600 wrong."""
     plant(monkeypatch)
     assert wrong_answers(plain[0].rows, plain[1]) > 0
 
