@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plan_support import make_table
 
@@ -23,6 +23,7 @@ from amaters.plan.prepare import prepare
 from amaters.plan.recipes import recipe
 from amaters.plan.spec import PlanSpec, Term
 from amaters.sql.binder import NewTables, bind
+from amaters.sql.literals import Parameters
 from amaters.sql.parser import parse_one
 
 TABLE = make_table(
@@ -40,8 +41,8 @@ ID = {column.name: column.id for column in TABLE.columns}
 NEW = NewTables("noop", lambda _: (TABLE.parameter_set, TABLE.key_id))
 
 
-def select(text: str) -> Select:
-    bound = bind(parse_one(f"SELECT {text} FROM t"), {"t": TABLE}, new=NEW)
+def select(text: str, parameters: Parameters = None) -> Select:
+    bound = bind(parse_one(f"SELECT {text} FROM t"), {"t": TABLE}, parameters, new=NEW)
     assert isinstance(bound, Select)
     return bound
 
@@ -98,6 +99,17 @@ def test_constants_do_not_show(texts: tuple[str, ...]) -> None:
         assert one.spec is not None and other.spec is not None
         assert one.spec.to_bytes() == other.spec.to_bytes()
         assert len(one.constants) == len(other.constants)
+
+
+@pytest.mark.parametrize("values", [[5, 5], [5, 6]])
+def test_equal_parameters_do_not_show(values: list[int]) -> None:
+    """Two parameters that happen to be equal make the same plan as two that differ: a condition
+    for each; a name that is used twice makes one.
+    """
+    text = "sum(b) FILTER (WHERE a < {}), sum(d) FILTER (WHERE a < {})"
+    found = recipe(select(text.format("?", "?"), values))
+    assert len(found.conditions) == 2
+    assert len(recipe(select(text.format(":x", ":x"), {"x": 5})).conditions) == 1
 
 
 def test_plans_with_conditions_survive_the_wire() -> None:
@@ -163,6 +175,7 @@ def evaluated(scalar: Scalar, row: tuple[int, ...]) -> Fraction:
     raise AssertionError
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no reason to fail
 @given(scalars(), st.integers(0, 1 << 30))
 def test_polynomials_are_exact(scalar: Scalar, seed: int) -> None:
     """Multiplied out, in int64 or Python integers, every row has the scalar's value."""

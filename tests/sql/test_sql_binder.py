@@ -156,9 +156,14 @@ def test_long_chains_do_not_recurse() -> None:
 
 def test_parameters() -> None:
     """By position and by name, with the types that programs pass."""
-    expected = And((Compare("=", AGE, Literal(5)), Compare("<", RATE, Literal(Decimal("0.05")))))
-    assert where("age = ? AND rate < ?", [5, 0.05]) == expected
-    assert where("age = :a AND rate < :r", {"a": 5, "r": Decimal("0.05")}) == expected
+
+    def expected(a: str, r: str) -> And:
+        age, rate = Literal(5, origin=(a,)), Literal(Decimal("0.05"), origin=(r,))
+        return And((Compare("=", AGE, age), Compare("<", RATE, rate)))
+
+    assert where("age = ? AND rate < ?", [5, 0.05]) == expected("?0", "?1")
+    named = {"a": 5, "r": Decimal("0.05")}
+    assert where("age = :a AND rate < :r", named) == expected(":a", ":r")
     assert where("age = PUBLIC(?)", [None]) == Compare("=", AGE, Literal(None, public=True))
     assert select("SELECT id FROM pay LIMIT ? OFFSET ?", [3, 2]).offset == 2
 

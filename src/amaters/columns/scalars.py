@@ -30,12 +30,15 @@ class Scalar:
 class Literal(Scalar):
     """A constant; ``public`` when the user wrote ``PUBLIC(...)`` and so lets the server see it.
 
-    ``answered``: it is made of the answer of a subquery, which the server must not see.
+    ``answered``: it is made of the answer of a subquery, which the server must not see. ``origin``:
+    the parameters it is made of. Two that happen to be equal are two constants, so that what is
+    asked twice, and so what is sent, does not depend on their values.
     """
 
     value: Value
     public: bool = False
     answered: bool = False
+    origin: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,13 @@ def literal(node: exp.Expr, arguments: Arguments) -> Literal:
         if len(inner.expressions) != 1:
             wrong(inner, "PUBLIC takes one constant", "write PUBLIC(40)")
         return Literal(_scalar(inner.expressions[0], arguments), public=True)
-    return Literal(_scalar(inner, arguments), answered=is_answered(inner))
+    origin = tuple(_parameter(found) for found in inner.find_all(exp.Placeholder))
+    return Literal(_scalar(inner, arguments), answered=is_answered(inner), origin=origin)
+
+
+def _parameter(node: exp.Placeholder) -> str:
+    """What tells one parameter from the others."""
+    return f":{node.this}" if node.this else f"?{node.meta['parameter']}"
 
 
 def is_answered(node: exp.Expr) -> bool:

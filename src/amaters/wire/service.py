@@ -84,8 +84,8 @@ class Service(Protocol):
         """
 
     async def create_table(self, request: pb.CreateTableRequest) -> pb.Done:
-        """Create a table. Leaks: names, types and capabilities of columns; not bounds,
-        categories, dictionaries.
+        """Create a table. Leaks: names, types and capabilities of columns; of bounds the width in
+        bits and, for sums, the range of the top limb; not categories, dictionaries.
 
         Raises: AM-3020 (name taken), AM-3012 (its keys were not put yet).
         """
