@@ -146,5 +146,6 @@ FORMS = (
     r"COMMIT", r"ROLLBACK", r"ON CONFLICT", r"OR REPLACE", r"JOIN", r"WITH \w+ AS", r"LIKE 'PR",
     r"GENERATED ALWAYS", r"FILTER", r"CASE WHEN", r"median", r"quantile_cont", r"TIMESTAMP",
     r"BLOB",
+    r"FETCH EXACT", r"FETCH PADDED", r"FETCH ALL", r"accumulate", r"DEPTH = 'deep'", r"LEFT JOIN",
     r"BETWEEN", r"\bIN \(", r"IS NULL", r"IS NOT NULL", r"<>", r"PUBLIC\(", r"NOT \(", r"\bOR\b",
 )  # fmt: skip
