@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .generator import Generator, named
+from .constants import named
+from .generator import Generator
 from .tables import INTEGERS, NUMBERS, ColumnCase, TableCase, anything, limits, new_column, quoted
 
 COLUMNS_MAX = 28

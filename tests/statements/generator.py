@@ -11,10 +11,10 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
-from .tables import INTEGERS, NUMBERS, TYPES, ColumnCase, TableCase, anything, bounds, quoted
+from .constants import Case, Cell, constant_of, named, needed
+from .tables import INTEGERS, NUMBERS, TYPES, ColumnCase, TableCase, quoted
 
 COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 LEAVES = (*COMPARISONS, "BETWEEN", "IN", "IS NULL")
@@ -22,24 +22,6 @@ CONNECTORS = ("AND", "OR", "NOT")
 AGGREGATES = ("COUNT", "SUM", "AVG")
 CLAUSES = ("GROUP BY", "ORDER BY", "LIMIT", "selection")
 OPERATORS = (*LEAVES, *CONNECTORS, *AGGREGATES, *CLAUSES)
-
-Cell = tuple[str, str, bool]
-
-
-@dataclass
-class Case:
-    """One statement in both dialects. ``averages``: outputs that DuckDB gives as {s, n, a}.
-
-    ``ordered``: ORDER BY fixes the order of all rows.
-    """
-
-    sql: str
-    duck: str
-    parameters: list[Any]
-    table: TableCase
-    cells: Counter[Cell]
-    averages: set[int]
-    ordered: bool
 
 
 def applicable(operator: str, kind: str) -> bool:
@@ -380,7 +362,7 @@ class _Statement:
             (operator, column)
             for column in self.table.columns
             for operator in LEAVES
-            if column.can(_needed(operator)) and not (column.encrypted and self.secret_leaves <= 0)
+            if column.can(needed(operator)) and not (column.encrypted and self.secret_leaves <= 0)
         ]
         if self.rng.random() < 0.04:
             public = [c for c in self.table.columns if not c.encrypted and c.kind in INTEGERS]
@@ -399,7 +381,7 @@ class _Statement:
 
     def _paired(self, text: str, column: ColumnCase) -> str:
         """Two conditions on one column, which the planner may make one range of."""
-        possible = [operator for operator in LEAVES if column.can(_needed(operator))]
+        possible = [operator for operator in LEAVES if column.can(needed(operator))]
         operator, connector = self.rng.choice(possible), self.rng.choice(["AND", "AND", "OR"])
         self.touch(operator, column)
         self.touch(connector, column)
@@ -425,7 +407,7 @@ class _Statement:
         return f"{name} {operator} {constant}"
 
     def _constant(self, column: ColumnCase) -> str:
-        value = _value(column, self.table, self.rng)
+        value = constant_of(column, self.table, self.rng)
         if value is None:
             return "NULL"
         if self.with_parameters and self.rng.random() < 0.7:
@@ -504,38 +486,3 @@ class _Statement:
         return self.rng.choice(["", " ASC", " DESC", " DESC"]) + self.rng.choice(
             ["", "", " NULLS FIRST", " NULLS LAST"]
         )
-
-
-def named(column: ColumnCase) -> str:
-    """The column as a statement spells it."""
-    return f'"{column.name}"' if " " in column.name else column.name
-
-
-def _needed(operator: str) -> str:
-    """The capability that a condition needs; IS NULL needs none."""
-    if operator in ("=", "<>", "IN"):
-        return "eq"
-    return "any" if operator == "IS NULL" else "range"
-
-
-def _value(column: ColumnCase, table: TableCase, rng: random.Random) -> Any:
-    """A constant to compare with: stored, beside one, at the bounds, beyond them, or NULL."""
-    draw = rng.random()
-    if draw < 0.02:
-        return None
-    if draw < 0.55:
-        stored = rng.choice(table.data[column.name][:50])
-        return rng.choice(column.pool) if stored is None else stored
-    if column.kind == "TIMESTAMP" and draw > 0.8:
-        return rng.choice(column.pool).date()
-    if column.kind == "TEXT":
-        return rng.choice(["a", "zz", "unknown", "é", ""])
-    if column.kind in ("BOOLEAN", "DATE", "TIMESTAMP") or draw < 0.65:
-        return anything(column, rng)
-    low, high = bounds(column)
-    if column.kind == "DECIMAL":
-        return rng.choice([low, high, rng.choice(column.pool) + Decimal("0.005"), Decimal("1.5")])
-    assert column.kind in INTEGERS
-    near = rng.choice(column.pool)
-    between = Decimal(near) + rng.choice([Decimal("0.5"), Decimal("-0.5")])
-    return rng.choice([low - 1, low, high, high + 1, near + 1, near - 1, 0, between])

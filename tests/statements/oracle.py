@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from .generator import Case
+from .constants import Case
 from .tables import TableCase, quoted
 
 Rows = list[tuple[Any, ...]]

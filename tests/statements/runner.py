@@ -13,7 +13,8 @@ import amaters
 from amaters.base.errors import InvalidError
 
 from .changing import Change, Changer
-from .generator import Case, Cell, Generator, named
+from .constants import Case, Cell, named
+from .generator import Generator
 from .oracle import Oracle, same
 from .tables import TableCase, make_table
 

@@ -20,7 +20,8 @@ from amaters.columns.batch import ColumnBatch
 from amaters.plan import evaluate, prepare
 from amaters.sql import predicates
 
-from .generator import Case, Generator
+from .constants import Case
+from .generator import Generator
 from .oracle import Oracle, Rows, same
 from .plain import Plain
 from .runner import database
