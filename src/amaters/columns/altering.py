@@ -2,7 +2,8 @@
 
 What needs no ciphertexts is so at once. Else the column keeps what it can do and gets a *target*;
 every segment must get the target's encodings before ``finished`` may put it in the column's place.
-An encoding that only changes its bounds has another generation, so that both can be there at once.
+An encoding that changes has another generation, so that both can be there at once; none is used
+twice in a table's life, so that a name never stands for what was written for another schema.
 """
 
 from __future__ import annotations
@@ -177,9 +178,12 @@ def _changed(
 def _with_target(table: Table, column: Column, target: Column) -> Table:
     """The table with a column on its way to its target, or there already."""
     target = replace(target, target=None, unready=False)
+    if target.dictionary is not None and column.dictionary is not None:
+        # Ciphertexts that stay hold its codes, also when the query went and came back.
+        target = replace(target, dictionary=column.dictionary)
     if not target.encrypted:
         return _replaced(table, column.id, lambda _: target)
-    target = replace(target, generations=_generations(column, target))
+    target = replace(target, generations=_generations(table, column, target))
     there = {shape.name for shape in column.encodings}
     if there.issuperset(shape.name for shape in target.encodings):
         return _replaced(table, column.id, lambda _: target)
@@ -188,8 +192,10 @@ def _with_target(table: Table, column: Column, target: Column) -> Table:
     return _replaced(table, column.id, lambda _: now)
 
 
-def _generations(column: Column, target: Column) -> tuple[tuple[Kind, int], ...]:
-    """Generations of the target's encodings: of one that stays what it was its old one."""
+def _generations(table: Table, column: Column, target: Column) -> tuple[tuple[Kind, int], ...]:
+    """Generations of the target's encodings: of one that stays what it was its old one, of others
+    the version that the schema is about to have, which no earlier one can have used.
+    """
     known: dict[Kind, list[tuple[Encoding, int]]] = {}
     for one in (column, *([column.target] if column.target else [])):
         for encoder, shape in zip(one.encoders, one.encodings, strict=True):
@@ -199,8 +205,7 @@ def _generations(column: Column, target: Column) -> tuple[tuple[Kind, int], ...]
         kind = encoder.shape.kind
         there = known.get(kind, [])
         same = (number for old, number in there if _is_same(old, encoder))
-        fresh = max((number for _, number in there), default=-1) + 1
-        found[kind] = next(same, fresh)
+        found[kind] = next(same, table.version + 1)
     return tuple((kind, number) for kind, number in found.items() if number)
 
 
