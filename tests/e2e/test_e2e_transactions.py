@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +243,78 @@ def test_conflicts_with_another_client(tmp_path: Path) -> None:
         await conflict(absent, "INSERT INTO t (k) VALUES (7777)", True)
         await conflict(absent, "DELETE FROM t WHERE k = 7777", True)
         await conflict("INSERT INTO t (k) VALUES (5555)", "INSERT INTO t (k) VALUES (5555)", True)
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("way", ["k = 4", "a = 77", "by key"])
+def test_a_new_row_deleted_again_leaves_a_committed_one(pair: Pair, way: str) -> None:
+    """DELETE notices a key that exists, and COMMIT deletes nothing; without one both are fine."""
+    db = pair.db
+    kept = db.table("t").get(4)
+
+    def changed(tx: am.Transaction, key: int) -> None:
+        tx.insert("t", [(key, "i", 77, "i")])
+        if way == "by key":
+            assert tx.delete("t", [key]) == 1
+        else:
+            tx.sql(f"DELETE FROM t WHERE {way.replace('4', str(key))}")
+        assert tx.get("t", key) is None
+
+    with pytest.raises(am.ConflictError, match="AM-5010"), db.transaction() as tx:
+        changed(tx, 4)
+    assert db.table("t").get(4) == kept
+    with db.transaction() as tx:
+        changed(tx, 4001)
+        tx.insert("t", [(4001, "j", 78, "j"), (4003, "j", 79, "j")])
+    assert db.table("t").get_many([4001, 4003], ["a"]).rows() == [(78,), (79,)]
+    with pytest.raises(am.ConflictError, match="AM-3060"), db.transaction() as tx:
+        changed(tx, 4005)
+        tx.insert("t", [(4007, "j", 79, "j")])
+        db.table("t").insert([(4005, "theirs", 1, "n")])
+    assert db.table("t").get(4005, ["a"]) == {"a": 1}
+
+
+class Racing(Spy):
+    """Another client writes right after a snapshot was pinned."""
+
+    race: Callable[[], Awaitable[Any]] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        method = super().__getattr__(name)
+        if name != "snapshot":
+            return method
+
+        async def snapshot(*arguments: Any) -> Any:
+            reply = await method(*arguments)
+            race, self.race = self.race, None
+            if race is not None:
+                await race()
+            return reply
+
+        return snapshot
+
+
+def test_a_total_over_a_blind_upsert_is_of_one_state(tmp_path: Path) -> None:
+    """A row that changes between the total and its correction is a conflict, not a wrong sum."""
+
+    async def work() -> None:
+        spy = Racing(open_engine(":memory:", unsafe_scheme=True))
+        one = await open_on(spy, keyring=tmp_path / "keys")
+        two = await open_on(spy.inner, keyring=tmp_path / "keys")
+        await one.sql(DDL)
+        await one.sql("INSERT INTO t (k, a) VALUES (1, 1), (2, 2)")
+        tx = one.transaction()
+        await tx.upsert("t", [(1, "m", 100, "m")])
+        spy.race = lambda: two.sql("UPDATE t SET a = 500 WHERE k = 1")
+        with pytest.raises(am.ConflictError, match="AM-3060"):
+            await tx.sql("SELECT sum(a) FROM t")
+        assert spy.race is None
+        tx = one.transaction()
+        await tx.upsert("t", [(1, "m", 100, "m")])
+        assert (await tx.sql("SELECT sum(a) FROM t")).scalar() == 102
+        await tx.commit()
+        assert (await two.sql("SELECT sum(a) FROM t")).scalar() == 102
 
     asyncio.run(work())
 

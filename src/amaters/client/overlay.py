@@ -84,8 +84,17 @@ class Overlay:
             self.places[key] = (number, row)
             self.gone.discard(key)
 
+    def unchecked(self, keys: Iterable[Any]) -> list[Any]:
+        """Those of rows that were inserted here as new ones, and nobody has looked whether they
+        are. Without a look, deleting one again would delete a committed row of its key.
+        """
+        seen = self.read.keys() | self.blind | self.reserved
+        return [key for key in keys if key in self.places and key not in seen]
+
     def remove(self, keys: Iterable[Any]) -> int:
-        """Delete rows; returns how many were here. Nobody knows of a key that was not read."""
+        """Delete rows, none of them ``unchecked``; returns how many were here. Nobody knows of a
+        key that was not read.
+        """
         count = 0
         for key in keys:
             there = self.exists(key)

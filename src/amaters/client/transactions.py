@@ -124,7 +124,9 @@ class AsyncTransaction:
         async with self._busy:
             overlay = self._overlay(found)
             await self._by_key(self._session, overlay, wanted)
-            return overlay.remove(wanted.values.tolist())
+            listed = wanted.values.tolist()
+            await self._look(self._session, overlay, overlay.unchecked(listed))
+            return overlay.remove(listed)
 
     async def get(
         self, table: str, key: object, columns: Sequence[str] | None = None
@@ -231,6 +233,8 @@ class AsyncTransaction:
                 return await reader.select(session, statement)
             if order_aggregates(statement):
                 errors.fail("AM-3130", table=statement.table.name)
+            unread = [key for key in overlay.touched() if key not in overlay.read]
+            await self._look(session, overlay, unread)
             return await reader.select(session, statement, self._own(session, overlay, statement))
         rows, learned = await self._matching(
             session, overlay, statement.where, fetch=statement.fetch
@@ -243,17 +247,14 @@ class AsyncTransaction:
     def _own(self, session: Session, overlay: Overlay, statement: Select) -> reader.Adjust:
         """What this transaction's writes do to committed totals.
 
-        The rows it has written over are looked up after the version that was totalled was pinned.
-        If they still are what was read before, they are so in that version too.
-        Leaks: the keys written so far.
+        All rows it has written over were read before the version that is totalled was pinned, and
+        are looked up again after. If they still are what was read, they are so in that version too.
+        Leaks: the keys written so far. Raises: ConflictError AM-3060 when one has changed.
         """
         table, where = overlay.table, statement.where
 
         async def adjust(totals: Totals) -> None:
-            touched = overlay.touched()
-            keys = from_storage_list(table.primary_key.type, touched)
-            found = await lookup.find_rows(session, table, keys)
-            overlay.note({key: found.versions.get(key, 0) for key in touched}, found.canaries)
+            found = await self._look(session, overlay, overlay.touched())
             old, new = found.rows, overlay.rows()
             old = old.take(matches(where, old, table))
             new = new.take(matches(where, new, table))
@@ -301,10 +302,18 @@ class AsyncTransaction:
         """Rows by key. What nobody has looked at before is asked for."""
         listed = wanted.values.tolist()
         asked = [key for key in listed if key not in overlay.places and key not in overlay.gone]
-        keys = from_storage_list(overlay.table.primary_key.type, asked)
-        found = await lookup.find_rows(session, overlay.table, keys)
-        overlay.note({key: found.versions.get(key, 0) for key in asked}, found.canaries)
+        found = await self._look(session, overlay, asked)
         return overlay.merged(found.rows, set(listed))
+
+    async def _look(self, session: Session, overlay: Overlay, keys: Sequence[Any]) -> lookup.Found:
+        """The committed rows of these keys (as stored), which must be what was seen before.
+
+        Leaks: the keys. Raises: ConflictError AM-3060, AM-5010 as ``Overlay.note``.
+        """
+        wanted = from_storage_list(overlay.table.primary_key.type, list(keys))
+        found = await lookup.find_rows(session, overlay.table, wanted)
+        overlay.note({key: found.versions.get(key, 0) for key in keys}, found.canaries)
+        return found
 
     async def _insert(
         self, session: Session, table: Table, batch: ColumnBatch, conflict: OnConflict | None
@@ -353,7 +362,9 @@ class AsyncTransaction:
     async def _delete(self, session: Session, statement: Delete) -> Result:
         overlay = self._overlay(statement.table)
         rows, learned = await self._matching(session, overlay, statement.where)
-        overlay.remove(overlay.keys_of(rows))
+        listed = overlay.keys_of(rows)
+        await self._look(session, overlay, overlay.unchecked(listed))
+        overlay.remove(listed)
         return _done(session, "deleted", rows.length, learned)
 
     # ---- state -----------------------------------------------------------------------------------
