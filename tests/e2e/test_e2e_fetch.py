@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from door_support import open_through_door
 from e2e_support import FULL, Spy, open_on, small
 
 import amaters as am
@@ -215,3 +216,23 @@ def test_real_scheme() -> None:
         expected = sorted(row for row in ROWS[:FULL] if row[2] == 7)
         for mode in ("EXACT", "PADDED", "ALL"):
             assert sorted(db.sql(f"SELECT * FROM t WHERE a = 7 FETCH {mode}").rows()) == expected
+
+
+@pytest.mark.parametrize("mode", ["EXACT", "PADDED", "ALL"])
+def test_commit_names_no_row_that_was_fetched_among_others(mode: str) -> None:
+    """Rows that a transaction read are checked at COMMIT by key: after PADDED or ALL that would
+    tell which of the fetched rows matched.
+    """
+    opened = open_through_door(scheme="noop")
+    opened.db.sql(DDL)
+    opened.db.sql("CREATE TABLE other (k INTEGER PRIMARY KEY)")
+    opened.db.table("t").insert(ROWS)
+    opened.db.sql("BEGIN")
+    assert len(opened.db.sql(f"SELECT * FROM t WHERE a = 7 FETCH {mode}")) > 10
+    opened.db.sql("INSERT INTO other VALUES (1)")
+    opened.door.forget()
+    opened.db.sql("COMMIT")
+    (call,) = opened.door.of("commit_batch")
+    checked = [part for part in call.request.parts if part.checked.keys]
+    assert bool(checked) == (mode == "EXACT")
+    opened.db.close()

@@ -292,7 +292,8 @@ class AsyncTransaction:
             found = await reader.matching_rows(session, table, where, fetch=fetch)
             if replaces:
                 overlay.dropped.update(found.fakes)
-            overlay.note(dict(zip(overlay.keys_of(found.rows), found.versions, strict=True)))
+            if fetch == "exact":  # what COMMIT checks it names, and that would tell what matched
+                overlay.note(dict(zip(overlay.keys_of(found.rows), found.versions, strict=True)))
             rows, learned = overlay.merged(found.rows), found.learned
         return rows.take(matches(where, rows, table)), learned
 
