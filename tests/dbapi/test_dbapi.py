@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,58 @@ def test_autocommit(cursor: dbapi.Cursor) -> None:
     cursor.execute("DELETE FROM pay WHERE id = 1")
     connection.rollback()
     assert cursor.execute("SELECT count(*) FROM pay").fetchone() == (2,)
+
+
+def test_begin_with_autocommit(cursor: dbapi.Cursor) -> None:
+    """Statements after BEGIN are one transaction, which ends by SQL or by method."""
+    connection = cursor.connection
+    connection.rollback()
+    connection.autocommit = True
+    there = connection.database.table("pay")
+
+    def begun(end: Callable[[], object], kept: list[int]) -> None:
+        cursor.execute("BEGIN")
+        assert connection.in_transaction
+        cursor.execute("DELETE FROM pay WHERE id = 1")
+        cursor.executemany(INSERT, [(9, None, 1, None, None, True)])
+        assert cursor.execute("SELECT id FROM pay ORDER BY id").fetchall() == [(2,), (3,), (9,)]
+        assert [row[0] for row in there.range()] == [1, 2, 3]
+        end()
+        assert not connection.in_transaction and not connection.database.in_transaction
+        assert [row[0] for row in there.range()] == kept
+
+    begun(connection.rollback, [1, 2, 3])
+    begun(lambda: cursor.execute("ROLLBACK"), [1, 2, 3])
+    begun(connection.commit, [2, 3, 9])
+    for end in ("COMMIT", "ROLLBACK", "EXPLAIN COMMIT"):
+        with pytest.raises(dbapi.ProgrammingError, match="AM-3133"):
+            cursor.execute(end)
+    cursor.execute("BEGIN")
+    for refused, code in (("BEGIN", "AM-3132"), ("CREATE TABLE n (k INTEGER)", "AM-3131")):
+        with pytest.raises(dbapi.Error, match=code):
+            cursor.execute(refused)
+    cursor.execute("DELETE FROM pay WHERE id = 2")
+    with pytest.raises(dbapi.ProgrammingError, match="AM-5045"):
+        connection.autocommit = False
+    cursor.execute("COMMIT")
+    cursor.execute("DELETE FROM pay WHERE id = 3")
+    connection.rollback()
+    assert [row[0] for row in there.range()] == [9]
+
+
+@pytest.mark.parametrize("autocommit", [False, True])
+def test_explain_commit_commits_nothing(cursor: dbapi.Cursor, autocommit: bool) -> None:
+    """It shows what COMMIT would do; nor does EXPLAIN ROLLBACK forget anything."""
+    connection = cursor.connection
+    connection.autocommit = autocommit
+    cursor.execute("BEGIN")
+    cursor.execute("DELETE FROM pay WHERE id = 1")
+    for end in ("COMMIT", "ROLLBACK"):
+        assert "pay" in str(cursor.execute(f"EXPLAIN {end}").fetchall()) or end == "ROLLBACK"
+        assert connection.in_transaction
+    assert connection.database.table("pay").get(1) is not None
+    cursor.execute("COMMIT")
+    assert connection.database.table("pay").get(1) is None
 
 
 def test_statements_that_change_the_schema_commit_by_themselves(cursor: dbapi.Cursor) -> None:
