@@ -125,6 +125,9 @@ def test_what_the_engine_sees(tmp_path: Path) -> None:
             assert set(exact[segment]) < set(slots)
         await db.sql(f"{sql} FETCH PADDED")
         assert spy.slots() == padded
+        for spelled, given in (("?", [7]), (":name", {"name": 7})):
+            await db.sql(f"SELECT k FROM t WHERE a = {spelled} FETCH PADDED", given)
+            assert spy.slots() == padded, spelled
         await db.sql("SELECT k FROM t WHERE a = 2000 FETCH PADDED")
         nothing = spy.slots()
         assert [len(slots) for _, slots in nothing] == [DECOYS_MIN, DECOYS_MIN]

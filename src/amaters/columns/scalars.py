@@ -9,7 +9,7 @@ from __future__ import annotations
 import decimal
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -32,13 +32,14 @@ class Literal(Scalar):
 
     ``answered``: it is made of the answer of a subquery, which the server must not see. ``origin``:
     the parameters it is made of. Two that happen to be equal are two constants, so that what is
-    asked twice, and so what is sent, does not depend on their values.
+    asked twice, and so what is sent, does not depend on their values. It is no part of ``repr``,
+    which tells one condition from another: how a constant is spelled does not.
     """
 
     value: Value
     public: bool = False
     answered: bool = False
-    origin: tuple[str, ...] = ()
+    origin: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
