@@ -56,6 +56,13 @@ QUESTIONS = (
     "SELECT count(*) FROM f JOIN d ON f.k = d.id WHERE f.k IN (SELECT id FROM d WHERE id < 0) "
     "AND q > 5",
     "SELECT sum(CASE WHEN q > (SELECT avg(q) FROM f) THEN 1 ELSE 0 END) FROM f",
+    "SELECT count(*) FROM f WHERE g IN ('y', (SELECT g FROM f WHERE id = 0)) AND q > 5",
+    "SELECT count(*) FROM f WHERE g NOT IN ((SELECT min(r) FROM f), 'x') AND q > 5",
+    TOTALS + "SELECT kk FROM t WHERE kk IN (3, (SELECT min(id) FROM d), 5)",
+    TOTALS + "SELECT kk FROM t WHERE (SELECT count(*) FROM d) IN (1, 25)",
+    TOTALS + "SELECT kk FROM t WHERE (SELECT min(id) FROM d) IN (SELECT id FROM d WHERE id < 3)",
+    "WITH D AS (SELECT sum(q) AS s FROM f) SELECT s FROM d",
+    "WITH d AS (SELECT sum(q) AS s FROM f), D2 AS (SELECT s FROM D) SELECT s FROM d2",
 )
 
 
@@ -107,6 +114,10 @@ def test_subqueries_equal_duckdb(question: str, pair: tuple[am.Database, Any]) -
         ("SELECT count(*) FROM f WHERE (SELECT max(q) FROM f) > 7 AND q > 3", "AM-2205"),
         ("SELECT count(*) FROM f WHERE q > 3 OR NOT (SELECT max(q) FROM f) IS NULL", "AM-2205"),
         ("SELECT sum(CASE WHEN (SELECT max(q) FROM f) > 7 THEN q ELSE 0 END) FROM f", "AM-2205"),
+        ("SELECT count(*) FROM f WHERE (SELECT count(*) FROM d) IN (1, 2, 3)", "AM-2205"),
+        ("SELECT count(*) FROM f WHERE k IN (1, (SELECT max(id) FROM d))", "AM-2108"),
+        ("SELECT id FROM f ORDER BY q LIMIT (SELECT min(q) + 1 FROM f)", "AM-2205"),
+        ("SELECT id FROM f ORDER BY q LIMIT 3 OFFSET (SELECT min(q) FROM f)", "AM-2205"),
         ("DELETE FROM f WHERE q > (SELECT avg(q) FROM f)", "AM-2205"),
         ("SELECT count(*) FROM f WHERE q > (SELECT id FROM d)", "AM-2149"),
         ("WITH a AS (SELECT avg(q) x FROM f) SELECT x FROM a", "AM-2148"),

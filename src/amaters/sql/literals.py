@@ -463,7 +463,12 @@ def constant_text(node: exp.Expr, value: Value) -> str:
 
 
 def integer_at_least_zero(node: exp.Expr, arguments: Arguments, what: str) -> int | None:
-    """LIMIT's and OFFSET's number; None for NULL. Raises: AM-2208."""
+    """LIMIT's and OFFSET's number; None for NULL.
+
+    Raises: AM-2205 for the answer of a subquery: how many rows are fetched would show it. AM-2208.
+    """
+    if is_answered(node):
+        refuse(node, f"{what} by the answer of a subquery, which would show", "write the number")
     value = literal(node, arguments).value
     if isinstance(value, str):
         value = as_number(value)

@@ -112,7 +112,9 @@ def _table_first(
 
     def resume(answer: Answer | None) -> Select | Staged:
         table = local_table(node.alias, final.table, columns, _unique(final), answer)
-        return bind_query(rest, {**catalogue, node.alias: table}, arguments)
+        hidden = node.alias.lower()
+        seen = {name: known for name, known in catalogue.items() if name.lower() != hidden}
+        return bind_query(rest, {**seen, node.alias: table}, arguments)
 
     return Staged(first, node.alias, False, resume)
 
@@ -185,7 +187,7 @@ def _value_first(
     if len(_visible(final)) != 1:
         wrong(node, "a subquery of several columns where one value stands", "select one")
     type_ = type_of(_visible(final)[0].expression, final.table)
-    is_list = isinstance(node.parent, exp.In)
+    is_list = _is_list(node)
 
     def resume(answer: Answer | None) -> Select | Staged:
         if answer is None:
@@ -201,6 +203,13 @@ def _value_first(
     return Staged(first, f"subquery {arguments.answers + 1}", not is_list, resume)
 
 
+def _is_list(node: exp.Subquery) -> bool:
+    """Whether ``node`` is what follows IN; left of it, or among the constants of a list, it is one
+    value.
+    """
+    return isinstance(node.parent, exp.In) and node.parent.args.get("query") is node
+
+
 def _with_constants(tree: exp.Select, node: exp.Subquery, names: Sequence[str]) -> exp.Select:
     """``tree`` with placeholders of these names for the subquery."""
     node.meta["marked"] = True
@@ -211,8 +220,8 @@ def _with_constants(tree: exp.Select, node: exp.Subquery, names: Sequence[str]) 
     held = [exp.Placeholder(this=name) for name in names]
     for one in held:
         one.meta.update(meta)
-    if isinstance(place.parent, exp.In):
-        listed = place.parent
+    listed = place.parent
+    if listed is not None and _is_list(place):
         listed.set("query", None)
         listed.set("expressions", held)
     else:
