@@ -31,6 +31,7 @@ from amaters.columns.schema import Table
 from amaters.columns.types import from_storage
 from amaters.plan.evaluate import matches
 from amaters.plan.explain import Document
+from amaters.plan.explain_formats import render
 from amaters.plan.explain_writes import Pending, explain_transaction
 from amaters.plan.expressions import (
     CopyFrom,
@@ -212,6 +213,10 @@ class AsyncTransaction:
     async def _explain(self, session: Session, statement: Explain) -> Result:
         from amaters.client.explaining import explain_result
 
+        inner = statement.statement
+        if isinstance(inner, Transact) and not statement.analyze:
+            lines = [render(self.explained(inner), statement.format)]
+            return Result(("explain",), ("VARCHAR",), (lines,), stats=session.stats())
         return await explain_result(session, statement, self._run)
 
     async def _answer(self, session: Session, statement: Select | Staged) -> Result:

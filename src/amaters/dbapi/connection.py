@@ -16,13 +16,16 @@ from amaters.dbapi.cursor import Cursor, Parameters
 from amaters.embedded import ConnectOptions
 from amaters.embedded import connect as open_database
 
+_TRANSACTION = ("transaction", "commit", "rollback")
+_COLLECTED = ("select", "insert", "update", "delete", "copy", "union")
+
 
 class Connection:
     """An open database; threads may share it, and its transaction.
 
     A transaction begins with the first statement after ``connect``, ``commit`` or ``rollback``.
     It collects writes here; ``commit`` does all of them or none. With ``autocommit`` every
-    statement commits by itself. Statements that change the schema always do.
+    statement commits by itself, but those after BEGIN. Statements that change the schema always do.
     """
 
     Warning = exceptions.Warning
@@ -45,8 +48,8 @@ class Connection:
 
     @property
     def autocommit(self) -> bool:
-        """Whether a statement is durable and visible to others when it returns. Raises, when it is
-        set: ProgrammingError while changes wait to be committed.
+        """Whether a statement outside BEGIN is durable and visible to others when it returns.
+        Raises, when it is set: ProgrammingError while changes wait to be committed.
         """
         return self._autocommit
 
@@ -131,30 +134,41 @@ class Connection:
         from amaters.sql.parser import parse_one
 
         database = self.database
-        if self._autocommit:
-            return database.sql(operation, parameters)
         parsed = parse_one(operation)
-        match parsed.tree.key:
-            case "commit":
-                self.commit()
-                return Result(message="committed")
-            case "rollback":
-                self.rollback()
-                return Result(message="rolled back")
-            case "select" | "insert" | "update" | "delete" | "copy" | "union":
-                return self._begun().sql(parsed, parameters)
-            case "transaction":
-                self._begun()
-                return Result(message="began a transaction")
-        self._end_of_reading(f"{parsed.tree.key.upper()} cannot run")
+        kind = parsed.tree.key
+        explicit = self._autocommit and self._transaction is not None  # BEGIN was run
+        if kind in _TRANSACTION and (parsed.explain is None or parsed.explain.analyze):
+            return self._transact(kind)
+        if self._autocommit and not explicit:
+            return database.sql(parsed, parameters)
+        if explicit or kind in _COLLECTED or kind in _TRANSACTION:
+            return self._begun().sql(parsed, parameters)
+        self._end_of_reading(f"{kind.upper()} cannot run")
         return database.sql(parsed, parameters)
 
     def run_many(self, operation: str, sets: Iterable[Parameters]) -> Result:
         """One statement for many sets of parameters, in the transaction or by itself."""
         database = self.database
-        if self._autocommit:
+        if self._autocommit and self._transaction is None:
             return database.sql_many(operation, sets)
         return self._begun().sql_many(operation, sets)
+
+    def _transact(self, kind: str) -> Result:
+        """BEGIN, COMMIT or ROLLBACK. With autocommit they come in pairs, as in the Python API; else
+        a transaction has begun anyway. Raises: InvalidError AM-3132, AM-3133.
+        """
+        if kind == "transaction":
+            if self._autocommit and self._transaction is not None:
+                errors.fail("AM-3132")
+            self._begun()
+            return Result(message="began a transaction")
+        if self._autocommit and self._transaction is None:
+            errors.fail("AM-3133", what=f"nothing to {kind}")
+        if kind == "commit":
+            self.commit()
+            return Result(message="committed")
+        self.rollback()
+        return Result(message="rolled back")
 
     def _begun(self) -> Transaction:
         with self._lock:
