@@ -41,7 +41,13 @@ class Rotation:
         if made is None:
             return pb.Done()
         try:
-            reply: pb.Done = await self.write(self.writer.rekey_segment, request, made)
+            reply: pb.Done = await self.write(
+                # Alone, so that it is checked against versions that are published.
+                self.writer.rekey_segment,
+                request,
+                made,
+                alone=True,
+            )
         except AmatersError:
             await self.work(self.rekeying.discard, made)
             raise
