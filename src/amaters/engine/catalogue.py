@@ -150,10 +150,10 @@ def lacks_encodings(segment: SegmentRow, table: PublicTable) -> bool:
     )
 
 
-def makes_same_segments(one: PublicTable, other: PublicTable) -> bool:
-    """Whether new segments have the same encodings, under the same key, by both schemas."""
+def has_same_encodings(one: PublicTable, other: PublicTable) -> bool:
+    """Whether new segments have the same encodings by both schemas."""
     first, second = (
-        (table.key_id, [(column.id, column.written) for column in table.encrypted_columns])
+        [(column.id, column.written) for column in table.encrypted_columns]
         for table in (one, other)
     )
     return first == second
