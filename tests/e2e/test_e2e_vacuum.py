@@ -241,3 +241,13 @@ class Conflicting(Spy):
             return pb.CommitReply(conflicts=[pb.KeyConflict(new_segment=0, new_row=at)])
         found: pb.CommitReply = await self.inner.commit(request)
         return found
+
+
+def test_a_place_of_backups_that_cannot_be_looked_into() -> None:
+    """It is refused with a typed error before anything is erased."""
+    with am.connect(":memory:", **small("noop")) as db:
+        db.sql("CREATE TABLE p (id BIGINT PRIMARY KEY, s INTEGER ENCRYPTED)")
+        db.table("p").insert([(1, 1)])
+        with pytest.raises(am.InvalidError, match="AM-4028"):
+            db.erase("p", backups=["x" * 300])
+        assert db.erase("p").holders == []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from amaters.base.errors import fail
 from amaters.engine.snapshots import Snapshots
 from amaters.engine.uploads import Uploads
-from amaters.storage.backupset import list_backups, open_target
+from amaters.storage.backupset import BackupInfo, list_backups, open_target
 from amaters.storage.database import Storage
 from amaters.wire import service_pb2 as pb
 
@@ -36,7 +37,7 @@ def holders(
     if uploads.unnamed():
         reply.holders.add(kind="uploads", name=f"{uploads.unnamed()} objects", position=position)
     for address in backups:
-        for backup in list_backups(open_target(address)):
+        for backup in _backups(address):
             mine = backup.database_id in (b"", storage.database_id)
             if mine and backup.position < position:
                 reply.holders.add(
@@ -46,3 +47,16 @@ def holders(
                     created=backup.created,
                 )
     return reply
+
+
+def check_targets(backups: Sequence[str]) -> None:
+    """Whether all these places can be looked into, before anything is done. Raises: AM-4028."""
+    for address in backups:
+        _backups(address)
+
+
+def _backups(address: str) -> list[BackupInfo]:
+    try:
+        return list_backups(open_target(address))
+    except OSError as error:
+        fail("AM-4028", url=address[:200], what=error.strerror or type(error).__name__)

@@ -424,6 +424,7 @@ class Engine:
 
     async def forget_history(self, request: pb.ForgetHistoryRequest) -> pb.ForgetHistoryReply:
         self._check_open()
+        await self._work(history.check_targets, request.backups)
         erased = self._storage.position  # what is younger never had what is to be forgotten
         await self._work(self._storage.forget_history, self._mark)
         await self._collect()
