@@ -150,10 +150,10 @@ def lacks_encodings(segment: SegmentRow, table: PublicTable) -> bool:
     )
 
 
-def has_same_encodings(one: PublicTable, other: PublicTable) -> bool:
-    """Whether new segments have the same encodings by both schemas."""
+def makes_same_segments(one: PublicTable, other: PublicTable) -> bool:
+    """Whether new segments have the same encodings, under the same key, by both schemas."""
     first, second = (
-        [(column.id, column.written) for column in table.encrypted_columns]
+        (table.key_id, [(column.id, column.written) for column in table.encrypted_columns])
         for table in (one, other)
     )
     return first == second

@@ -17,7 +17,7 @@ import numpy as np
 from amaters.base.clock import Clock
 from amaters.base.errors import AmatersError, fail
 from amaters.columns.encodings import EncodingShape
-from amaters.engine.catalogue import Catalogue, TableEntry, has_same_encodings
+from amaters.engine.catalogue import Catalogue, TableEntry, makes_same_segments
 from amaters.engine.leases import SHARE_MIN, part_ranges
 from amaters.engine.rows import RowReader
 from amaters.engine.snapshots import Snapshots
@@ -149,7 +149,7 @@ class Merger:
         making = _Making(self, entry, rows)
         try:
             merge = making.make()
-            self._commit(entry, merge)
+            self._commit(entry, rows, merge)
         except AmatersError as error:
             # A command whose log write failed may be in the log, and wants its objects at open.
             if self._with.storage.failed is None:
@@ -163,7 +163,8 @@ class Merger:
         collected.result()
         return True
 
-    def _commit(self, entry: TableEntry, merge: cb.SegmentMerge) -> None:
+    def _commit(self, entry: TableEntry, rows: list[SegmentRow], merge: cb.SegmentMerge) -> None:
+        """Raises: AM-3021, AM-3073 when what ``rows`` say of the parts is not so any more."""
         objects = self._with.storage.objects
         found = merge_rows(merge, lambda ref: objects.open(ref).read())
 
@@ -171,10 +172,17 @@ class Merger:
         catalogue = self._with.catalogue
 
         def apply(group: Group) -> bytes:
-            now = catalogue.find(entry.record.table_id).table
-            if not has_same_encodings(now, entry.table):
-                fail("AM-3073", table=entry.record.name)  # ALTER TABLE wants others meanwhile
-            if any(state.find_segment(entry.tid, item) is None for item in merge.replaced):
+            # What changes a schema or a manifest is in a group of its own: it is published by now.
+            now, version = catalogue.version(entry.record.table_id)
+            there = {row.segment_id: row.manifest.segment for row in version.segments}
+            # A change of keys keeps the ids of segments, and so does one of their encodings.
+            is_same = makes_same_segments(now.table, entry.table) and all(
+                there.get(row.segment_id) == row.manifest.segment for row in rows
+            )
+            # Whether parts have left, this group may know alone.
+            if not is_same or any(
+                state.find_segment(entry.tid, item) is None for item in merge.replaced
+            ):
                 fail("AM-3073", table=entry.record.name)
             return group.apply(cb.Command(segment_merge=merge), found)
 
