@@ -13,6 +13,7 @@ from rotation_support import QUESTIONS, ROWS, Interrupting, Stops, answers, fill
 
 import amaters as am
 from amaters.client import rotation
+from amaters.client.keyring import Keyring
 from amaters.engine.service import open_engine
 from amaters.storage.backupset import open_target
 from amaters.storage.restore import restore
@@ -208,3 +209,54 @@ def test_backups_of_any_moment_open(tmp_path: Path) -> None:
             assert all(db.sql(question.format(one)).scalar() == sum(range(100)) for one in "tu")
             assert db.verify().ok
     assert left == [2, 1, 2]
+
+
+def test_somebody_else_who_has_both_keysets_rotates_the_first_time(tmp_path: Path) -> None:
+    """Only the keyring whose rotation was interrupted at its end has nothing left to do; copies of
+    both keysets, in which nothing says that the first is retired, are not that.
+    """
+
+    async def work() -> None:
+        engine = open_engine(":memory:", unsafe_scheme=True)
+        mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+        db = await support.open_on(engine, "noop", keyring=mine)
+        await db.sql("CREATE TABLE t (a INTEGER ENCRYPTED WITH (QUERIES = 'sum'))")
+        await db.sql("INSERT INTO t VALUES (41)")
+        first = await db.rotate_keys()
+        shutil.copytree(mine, theirs)
+        for path in theirs.glob("*.retired"):
+            path.unlink()
+        other = await support.open_on(engine, "noop", keyring=theirs)
+        second = await other.rotate_keys()
+        assert (second.old, second.was_over, second.tables) == (first.new, False, 1)
+        ring = Keyring(theirs)
+        assert ring.is_retired(first.old) and ring.is_retired(first.new)
+        assert (await other.sql("SELECT sum(a) FROM t")).scalar() == 41
+        await engine.close()
+
+    asyncio.run(work())
+
+
+def test_an_interruption_after_the_last_step_is_no_new_rotation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next call retires the keyset and is over; the one after that rotates."""
+
+    async def work() -> None:
+        engine = open_engine(":memory:", unsafe_scheme=True)
+        db = await filled(engine, "noop", tmp_path)
+        with monkeypatch.context() as patch, pytest.raises(Stops):
+            patch.setattr(Keyring, "retire", _stop)
+            await db.rotate_keys()
+        db = await support.open_on(engine, "noop", keyring=tmp_path)
+        done = await db.rotate_keys()
+        assert done.was_over and Keyring(tmp_path).is_retired(done.old)
+        again = await db.rotate_keys()
+        assert not again.was_over and again.old == done.new
+        await engine.close()
+
+    asyncio.run(work())
+
+
+def _stop(*_: object) -> None:
+    raise Stops

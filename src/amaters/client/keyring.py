@@ -6,6 +6,7 @@ is trusted later (schema, scheme, parameters) is authenticated by the keys that 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from amaters.base import errors
@@ -17,6 +18,7 @@ from amaters.client.keytext import read_text, replace_text, write_new
 SUFFIX = ".keyset"
 VERSIONS_SUFFIX = ".versions"
 RETIRED_SUFFIX = ".retired"
+REPLACING_SUFFIX = ".replacing"
 DIRECTORY_MODE = 0o700
 
 
@@ -70,12 +72,29 @@ class Keyring:
         It stays until the user deletes it.
         """
         path = self.path(key_id).with_suffix(RETIRED_SUFFIX)
-        replace_text(path, "".join(f"{name}\n" for name in {*self.retired_in(key_id), database}))
+        _write_lines(path, {*self.retired_in(key_id), database})
 
     def retired_in(self, key_id: bytes) -> list[str]:
         """The databases in which a rotation has replaced a keyset."""
-        path = self.path(key_id).with_suffix(RETIRED_SUFFIX)
-        return sorted(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else []
+        return _lines(self.path(key_id).with_suffix(RETIRED_SUFFIX))
+
+    def begin_replacing(self, key_id: bytes, database: str) -> None:
+        """Remember that a rotation to this keyset is going on from here, durably before it is."""
+        path = self.path(key_id).with_suffix(REPLACING_SUFFIX)
+        _write_lines(path, {*_lines(path), database})
+
+    def end_replacing(self, key_id: bytes, database: str) -> None:
+        """It is over, or was given up."""
+        path = self.path(key_id).with_suffix(REPLACING_SUFFIX)
+        left = {*_lines(path)} - {database}
+        if left:
+            _write_lines(path, left)
+        else:
+            path.unlink(missing_ok=True)
+
+    def is_replacing(self, key_id: bytes, database: str) -> bool:
+        """Whether a rotation to this keyset began here and did not come to its end here."""
+        return database in _lines(self.path(key_id).with_suffix(REPLACING_SUFFIX))
 
     def awaits_retirement(self, key_id: bytes) -> bool:
         """Whether a keyset is here and not retired."""
@@ -142,6 +161,14 @@ class Keyring:
         inner, outer = self.directory.resolve(), database.resolve()
         if inner == outer or outer in inner.parents:
             errors.fail("AM-1105", keyring=self.directory, database=database)
+
+
+def _lines(path: Path) -> list[str]:
+    return sorted(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else []
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    replace_text(path, "".join(f"{line}\n" for line in sorted(lines)))
 
 
 def _read(path: Path) -> str:

@@ -68,13 +68,20 @@ async def rotate(session: Session, *, rows_per_second: float | None = None) -> R
     if target and all(known.key_id != target for known in session.keychain):
         session.use(session.keys.successor(old, target, session.url, "AM-1123"))
     keyring = session.keys.keyring
-    if keyring is not None and old.replaces and keyring.awaits_retirement(old.replaces):
-        # An earlier call was interrupted after its last step: this is its end, not a new rotation.
-        keyring.retire(old.replaces, session.url)
-        return Rotated(old.replaces, old.key_id, was_over=True)
+    if keyring is not None and old.replaces:
+        is_end = keyring.is_replacing(old.key_id, session.url)
+        if is_end or keyring.awaits_retirement(old.replaces):
+            keyring.retire(old.replaces, session.url)
+        if is_end:
+            # A call from here was interrupted after its last step: this is its end. Had somebody
+            # else replaced those keys, a new rotation would be what is asked for.
+            keyring.end_replacing(old.key_id, session.url)
+            return Rotated(old.replaces, old.key_id, was_over=True)
     new = session.keyset
     if new.key_id == old.key_id:
         new = await asyncio.to_thread(_replacement, session, old)
+    if keyring is not None:
+        keyring.begin_replacing(new.key_id, session.url)
     done = Rotated(old.key_id, new.key_id)
     await _Introduction(session, old, new).run()
     if session.keyset.key_id != new.key_id:
@@ -87,6 +94,7 @@ async def rotate(session: Session, *, rows_per_second: float | None = None) -> R
             break
     if keyring is not None:
         keyring.retire(old.key_id, session.url)
+        keyring.end_replacing(new.key_id, session.url)
     return done
 
 
@@ -100,6 +108,8 @@ async def abandon(session: Session) -> bytes:
     hello = await session.hello()
     request = pb.EndRotationRequest(request_id=session.new_id(), keyset_id=hello.keyset_id)
     await session.service.end_rotation(request)
+    if session.keys.keyring is not None and hello.rotating_to:
+        session.keys.keyring.end_replacing(hello.rotating_to, session.url)
     session.keychain.drop(hello.rotating_to)
     session.forget_tables()
     return hello.keyset_id
