@@ -18,6 +18,7 @@ DDL = (
       c TEXT, nk INTEGER, flag BOOLEAN, day DATE ENCRYPTED)""",
     "CREATE TABLE n (code TEXT PRIMARY KEY, region TEXT ENCRYPTED)",
     "CREATE TABLE pairs (a INTEGER, b TEXT, w INTEGER ENCRYPTED WITH (QUERIES = 'sum'))",
+    "CREATE TABLE few (id INTEGER PRIMARY KEY, w INTEGER ENCRYPTED WITH (QUERIES = 'sum'))",
     "CREATE UNIQUE INDEX pairs_key ON pairs (a, b)",
 )
 PLAIN = (
@@ -27,6 +28,7 @@ PLAIN = (
     " day DATE)",
     "CREATE TABLE n (code TEXT, region TEXT)",
     "CREATE TABLE pairs (a INTEGER, b TEXT, w INTEGER)",
+    "CREATE TABLE few (id INTEGER, w INTEGER)",
 )
 
 
@@ -48,9 +50,10 @@ def fill(db: Any, plain: Any, rows: int, dimension: int) -> None:
     ]  # fmt: skip
     nations = [("F", "EU"), ("G", None), ("Z", "AF")]
     pairs = [(i, b, 3 * i - 40) for i in range(30) for b in "ab" if (i + ord(b)) % 3]
-    for ddl, own in zip(PLAIN, ("f", "d", "n", "pairs"), strict=True):
+    few = [(i, i % 5) for i in range(1, 60, 2)]
+    made = {"f": facts, "d": others, "n": nations, "pairs": pairs, "few": few}
+    for ddl, (own, found) in zip(PLAIN, made.items(), strict=True):
         plain.sql(ddl)
-        found = {"f": facts, "d": others, "n": nations, "pairs": pairs}[own]
         marks = ", ".join("?" * len(found[0]))
         plain.executemany(f"INSERT INTO {own} VALUES ({marks})", found)
     for ddl in DDL:
@@ -58,6 +61,7 @@ def fill(db: Any, plain: Any, rows: int, dimension: int) -> None:
     db.table("d").insert(others)
     db.table("n").insert(nations)
     db.table("pairs").insert(pairs)
+    db.table("few").insert(few)
     db.table("f").insert(facts[:-40])
     db.table("f").insert(facts[-40:])
     for each in (db, plain):

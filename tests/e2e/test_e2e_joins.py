@@ -40,6 +40,17 @@ ASKED = (  # on the fact, with vectors or lists of keys
     "WHERE NOT (region = 'EU' AND q > 20)",
     "SELECT f.id, d.name FROM f JOIN d ON f.eg = d.id WHERE q > 90",
     "SELECT d.name, count(*), sum(q) FROM f JOIN d ON f.eg = d.id GROUP BY d.name",
+    "SELECT count(*), sum(q) FROM f JOIN few ON f.e = few.id JOIN d ON few.id = d.id",
+    "SELECT count(*), sum(q) FROM f JOIN few ON f.e = few.id JOIN d ON f.e = d.id",
+    "SELECT count(*), sum(q) FROM f JOIN d ON f.eg = d.id JOIN few ON f.eg = few.id",
+    "SELECT count(*), sum(q) FROM f JOIN d ON f.e = d.id JOIN few ON f.e = few.id "
+    "WHERE (w = 3 OR d.flag) AND NOT (w = 2 OR q > 50)",
+    "SELECT count(*), sum(q) FROM f JOIN few ON f.eg = few.id JOIN d ON f.eg = d.id "
+    "JOIN n ON n.code = d.c WHERE (w > 1 OR region IS NULL) AND q > 5",
+    "SELECT sum(coalesce(price, q)), count(coalesce(nk, z)) FROM f JOIN d ON f.k = d.id "
+    "WHERE q > 10",
+    "SELECT d.name, coalesce(d.name, 'none'), coalesce(sum(price), sum(q), 7) FROM f "
+    "JOIN d ON f.k = d.id WHERE q > 90 GROUP BY d.name HAVING coalesce(sum(price), 0) < 900",
     "SELECT sum(price), count(price), count(*), sum(price * q) FROM f JOIN d ON f.eg = d.id "
     "WHERE q > 20",
     "SELECT sum(price * (q - 1)) + count(flag) FROM f JOIN d ON f.eg = d.id WHERE d.flag OR q > 50",

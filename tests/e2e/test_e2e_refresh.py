@@ -214,7 +214,7 @@ def test_explain_shows_parts_rounds_and_what_is_learned(pair: Pair) -> None:
     assert "Client refresh: masks of" in text
     assert "in 2 rounds whose size does not depend on data" in text
     assert "fresh masks sent back: this computation is too deep" in text
-    assert "that fresh masks come back, one for every row of every segment it read" in text
+    assert "that fresh masks come back, one for every slot of every segment" in text
     assert "how the answers of the parts combine" in text
     counted = explained(pair.db, chain(20), "count(*)")
     assert " 0 fresh masks sent back" in counted and "in one round" in counted

@@ -35,11 +35,8 @@ CONSTANTS_AT_ONCE = 32
 
 @dataclass(slots=True)
 class Received:
-    """What one job delivered, decrypted. ``announced``: segments it has masks for, whatever is in
-    them.
-    """
+    """What one job delivered, decrypted."""
 
-    announced: set[bytes] = field(default_factory=set)
     totals: Totals = field(default_factory=Totals)
     packed: Packed = field(default_factory=Packed)
     stats: pb.StatsEvent = field(default_factory=pb.StatsEvent)
@@ -166,7 +163,6 @@ class _Reader:
         self.received = Received()
 
     async def take(self, event: pb.ExecuteEvent) -> None:
-        self.received.announced.update(event.mask.segment_ids)
         match event.WhichOneof("event"):
             case "progress":
                 done, total = event.progress.done, event.progress.total

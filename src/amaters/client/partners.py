@@ -144,6 +144,9 @@ class JoinedRows:
         """
         known = self._of(dimension)
         columns = {dimension.offset + key: data for key, data in known.rows.columns.items()}
+        # The fact's column holds the same, and other dimensions may hang on it.
+        (own,) = dimension.right
+        columns[dimension.left[0]] = known.rows.columns[own]
         matched = np.ones(known.rows.length, dtype=np.bool_)
         for other in self._known:
             left = other.dimension.left
@@ -154,7 +157,6 @@ class JoinedRows:
             self._add(other, found, columns)
         whole = ColumnBatch(columns, known.rows.length)
         true = matched & matches(predicate, whole, self.table)
-        (own,) = dimension.right
         data = known.rows.columns[own]
         type_ = self.join.fact.column(dimension.left[0]).type
         return [from_storage(type_, v) for v in data.values[true & data.valid].tolist()]

@@ -72,11 +72,12 @@ def _combined(
     parts: Sequence[Received],
     guards: Guards,
 ) -> dict[bytes, dict[int, Mask]]:
-    """The masks of the whole conditions, for every segment that any part has masks for."""
+    """The masks of the whole conditions, for every segment. Parts leave out segments where no row
+    satisfies what is public in them; what runs after them may read those all the same.
+    """
     refresh = prepared.refresh
     assert refresh is not None
     nothing = np.zeros(session.parameters_of(table).slots, dtype=np.bool_)
-    announced = set().union(*(part.announced for part in parts))
     return {
         segment_id: {
             mask.column_id: combine(
@@ -85,7 +86,6 @@ def _combined(
             for mask in refresh.masks
         }
         for segment_id in guards
-        if segment_id in announced
     }
 
 

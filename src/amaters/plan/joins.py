@@ -27,6 +27,7 @@ from amaters.plan.expressions import (
     Arithmetic,
     Between,
     Case,
+    Coalesce,
     ColumnRef,
     Compare,
     Dimension,
@@ -269,6 +270,8 @@ class _Lowering:
                 return self._aggregate(scalar)
             case Arithmetic(op=op, left=left, right=right):
                 return Arithmetic(op, self._outer(left), self._outer(right))
+            case Coalesce(values=values):
+                return Coalesce(tuple(self._outer(value) for value in values))
             case Case(branches=branches, otherwise=otherwise):
                 made = tuple((self._renamed(p), self._outer(value)) for p, value in branches)
                 return Case(made, self._outer(otherwise))
@@ -306,6 +309,8 @@ class _Lowering:
                 return ColumnRef(self._copy(column_id, SUM))
             case Arithmetic(op=op, left=left, right=right):
                 return Arithmetic(op, self._inner(left), self._inner(right))
+            case Coalesce(values=values):
+                return Coalesce(tuple(self._inner(value) for value in values))
             case Case(branches=branches, otherwise=otherwise):
                 made = tuple((self.true_where(p), self._inner(value)) for p, value in branches)
                 return Case(made, self._inner(otherwise))

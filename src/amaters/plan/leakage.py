@@ -98,7 +98,7 @@ def _refresh(refresh: Refresh, prepared: Prepared, learns: list[str], hidden: li
     if count > 1:
         hidden.append("how the answers of the parts combine")
     if prepared.compiled is not None:
-        learns.append("that fresh masks come back, one for every row of every segment it read")
+        learns.append("that fresh masks come back, one for every slot of every segment")
         hidden.append("what the masks say")
 
 
