@@ -15,8 +15,8 @@ from functools import partial
 
 from amaters.base.errors import fail
 from amaters.storage.committer import Committer
-from amaters.storage.database import Group, Storage
-from amaters.storage.index_build import Slice, find_index, next_slice, require_unique
+from amaters.storage.database import Storage
+from amaters.storage.index_build import find_index, next_slice, require_unique
 from amaters.storage.index_reader import BUILDING, REGISTERED_FROM
 from amaters.wire import service_pb2 as pb
 
@@ -91,8 +91,9 @@ class Indexer:
             if self._stopping.is_set():
                 fail("AM-3004")
             step = next_slice(self._storage, *name)
-            apply = partial(_apply, step)
-            self._committer.submit(apply, size=step.command.ByteSize()).result()
+            apply = partial(step.apply, self._storage)
+            if not self._committer.submit(apply, size=step.command.ByteSize()).result():
+                continue  # a segment has left: the next slice is of those that are there
             build.done += len(step.command.index_build.places)
             build.left = step.left
 
@@ -100,7 +101,3 @@ class Indexer:
         """Stop after the slice on its way; the rest is built when the database is open again."""
         self._stopping.set()
         self._pool.shutdown(wait=True)
-
-
-def _apply(step: Slice, group: Group) -> bytes:
-    return group.apply(step.command, step.rows)

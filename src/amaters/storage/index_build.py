@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amaters.base.errors import fail
-from amaters.storage.database import Storage
+from amaters.storage.database import Group, Storage
 from amaters.storage.index_reader import FAILED, REGISTERED_FROM, IndexRow
 from amaters.storage.index_runs import KeyRange, Slots
 from amaters.storage.rows import BatchRows, build_rows
@@ -30,6 +30,17 @@ class Slice:
     command: cb.Command
     rows: BatchRows
     left: int
+
+    def apply(self, storage: Storage, group: Group) -> bytes:
+        """Log and apply it. Not when a segment of it has left: its objects may be gone, and what is
+        logged must be readable when the state is made again. Then nothing is returned.
+        """
+        build = self.command.index_build
+        version = storage.version(build.table_id)
+        there = {segment.sid for segment in version.segments} if version is not None else set()
+        if not there.issuperset(place for place in build.places if place > 0):
+            return b""
+        return group.apply(self.command, self.rows)
 
 
 def next_slice(storage: Storage, table_id: bytes, number: int) -> Slice:
@@ -68,7 +79,8 @@ def build_index(storage: Storage, table_id: bytes, number: int) -> None:
     while not (index := find_index(storage, table_id, number)).is_ready:
         require_unique(storage, table_id, index)
         step = next_slice(storage, table_id, number)
-        storage.append(step.command, step.rows)
+        with storage.group() as group:
+            step.apply(storage, group)
 
 
 def require_unique(storage: Storage, table_id: bytes, index: IndexRow) -> None:
