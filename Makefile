@@ -44,6 +44,8 @@ bench-peers: $(READY)
 
 docs: $(READY)
 	$(BIN)/python tools/reference.py
+	$(BIN)/python tools/conformance.py
+	$(BIN)/python tools/tpch.py
 	$(BIN)/python -m pytest tests/test_docs.py
 
 site: $(READY)

@@ -17,9 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
-def test_the_reference_is_current() -> None:
+@pytest.mark.parametrize("tool", ["reference", "conformance"])
+def test_the_reference_is_current(tool: str) -> None:
     """`make docs` would change nothing."""
-    command = [sys.executable, str(ROOT / "tools" / "reference.py"), "--check"]
+    command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
