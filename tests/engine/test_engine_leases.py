@@ -302,7 +302,7 @@ def test_a_merge_whose_part_left_is_thrown_away() -> None:
         )
         assert not reply.conflicts
         with pytest.raises(AmatersError, match="AM-3073"):
-            merger._commit(entry, merge)
+            merger._commit(entry, group, merge)
         making.discard()
         assert set(making.made) <= before and not set(making.made) & set(storage.objects.ids())
         assert await service.merge() == 1
