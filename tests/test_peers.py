@@ -29,9 +29,6 @@ class Plain:
     def product(self, a: Any, b: Any) -> Any:
         return a * b % common.MODULUS
 
-    def add(self, a: Any, b: Any) -> Any:
-        return (a + b) % common.MODULUS
-
     def sub(self, a: Any, b: Any) -> Any:
         return (a - b) % common.MODULUS
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from lying_support import swapped_values
 from orders_support import COLUMNS, CONDITIONS, Both, make_both
 
 from amaters.base import errors
-from amaters.wire import service_pb2 as pb
 
 SEED = 1998
 VALUES = [name for name in COLUMNS if name not in ("id", "n")]
@@ -143,14 +143,8 @@ def test_what_was_not_declared_is_refused(both: Both) -> None:
 def test_a_lie_about_values_is_noticed(both: Both) -> None:
     """Two parts of a column exchanged: canaries hold other values."""
 
-    def swapped(request: Any, replies: list[pb.ExecuteEvent]) -> list[pb.ExecuteEvent]:
-        values = [r for r in replies if r.WhichOneof("event") == "mask" and r.mask.output]
-        first, second = values[0].mask, values[1].mask
-        first.ciphertext, second.ciphertext = second.ciphertext, first.ciphertext
-        return replies
-
     both.opened.door.honest()
-    both.opened.door.lies["execute"] = swapped
+    both.opened.door.lies["execute"] = swapped_values
     with pytest.raises(errors.DataError) as caught:
         both.opened.db.sql("SELECT max(d) FROM t WHERE s >= 0")
     assert caught.value.code == "AM-5001"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from lying_support import swapped_values
 from orders_support import COLUMNS, CONDITIONS, Both, make_both
 
 from amaters.base import errors
-from amaters.wire import service_pb2 as pb
 
 SEED = 1996
 KEYS = [name for name in COLUMNS if name != "id"]
@@ -95,14 +94,8 @@ def test_small_tables_are_fetched_whole_when_that_shows_nothing() -> None:
 def test_swapped_values_are_noticed(both: Both) -> None:
     """An engine that returns the values of other rows contradicts canaries; nothing is fetched."""
 
-    def swapped(request: Any, replies: list[pb.ExecuteEvent]) -> list[pb.ExecuteEvent]:
-        values = [r for r in replies if r.WhichOneof("event") == "mask" and r.mask.output]
-        first, second = values[0].mask, values[1].mask
-        first.ciphertext, second.ciphertext = second.ciphertext, first.ciphertext
-        return replies
-
     both.opened.door.honest()
-    both.opened.door.lies["execute"] = swapped
+    both.opened.door.lies["execute"] = swapped_values
     with pytest.raises(errors.DataError) as caught:
         both.opened.db.sql("SELECT id FROM t WHERE s >= 0 ORDER BY d LIMIT 3")
     assert caught.value.code == "AM-5001"

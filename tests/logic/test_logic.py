@@ -92,7 +92,7 @@ def test_expected_rows_are_duckdbs(
         if record.kind == "query" and request.config.getoption("--rewrite"):
             assert isinstance(found, list)
             record.expected = shown(found, record.argument)
-        wrong = play(Record(**{**vars(record)}), _Answered(found))
+        wrong = play(record, _Answered(found))
         assert not wrong, wrong
     if request.config.getoption("--rewrite"):
         rewrite(path, records)

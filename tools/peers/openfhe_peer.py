@@ -47,9 +47,6 @@ class OpenFhe:
     def product(self, a: Any, b: Any) -> Any:
         return self.context.EvalMult(a, b)
 
-    def add(self, a: Any, b: Any) -> Any:
-        return self.context.EvalAdd(a, b)
-
     def sub(self, a: Any, b: Any) -> Any:
         return self.context.EvalSub(a, b)
 

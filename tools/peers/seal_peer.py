@@ -74,11 +74,6 @@ class Seal:
     def product(self, a: Any, b: Any) -> Any:
         return self.lowered(self.multiply(*self._level(a, b)))
 
-    def add(self, a: Any, b: Any) -> Any:
-        made = seal.Ciphertext()
-        self.evaluator.add(*self._level(a, b), made)
-        return made
-
     def sub(self, a: Any, b: Any) -> Any:
         made = seal.Ciphertext()
         self.evaluator.sub(*self._level(a, b), made)
